@@ -1,0 +1,1 @@
+"""From LoadGen's accuracy log to ROUGE."""

@@ -1,0 +1,1 @@
+"""Typed Hydra configuration: schema, composition and command-line help."""

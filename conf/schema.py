@@ -1,0 +1,271 @@
+"""The configuration tree as typed dataclasses; every field documents itself.
+
+Hydra fills these once at the border (`conf.load`). Inward of it nothing handles
+untyped configuration.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from conf.option import option
+
+
+class Benchmark(Enum):
+    """MLPerf Inference suite whose rules apply."""
+
+    datacenter = "datacenter"
+    edge = "edge"
+
+
+class Mode(Enum):
+    """What a run is for."""
+
+    performance = "performance"
+    accuracy = "accuracy"
+    compliance = "compliance"
+
+
+class ScenarioName(Enum):
+    """LoadGen scenarios; Interactive is LoadGen's Server under tighter limits."""
+
+    offline = "offline"
+    server = "server"
+    interactive = "interactive"
+    singlestream = "singlestream"
+
+
+class RunKind(Enum):
+    """Whether a run keeps MLPerf's rules (full) or is shortened (smoke)."""
+
+    smoke = "smoke"
+    full = "full"
+
+
+class Weights(Enum):
+    """Where the model's weights come from."""
+
+    checkpoint = "checkpoint"
+    smollm2_wheel = "smollm2_wheel"
+    dummy = "dummy"
+
+
+class BalancerName(Enum):
+    """Policies that choose the replica for a sample."""
+
+    round_robin = "round_robin"
+    least_outstanding_tokens = "least_outstanding_tokens"
+
+
+class LiveView(Enum):
+    """How progress is shown while a run goes on."""
+
+    auto = "auto"
+    rich = "rich"
+    plain = "plain"
+
+
+@dataclass(slots=True, kw_only=True)
+class ScenarioConfig:
+    """What LoadGen is asked to do."""
+
+    name: ScenarioName = option("LoadGen scenario", ScenarioName.offline)
+    target_qps: float | None = option(
+        "Server, Interactive: arrival rate in queries/s; Offline: expected samples/s,"
+        " which sizes a full run (1.1 x 600 s x target_qps)",
+        None,
+        above=0,
+    )
+    expected_latency_ms: float | None = option(
+        "SingleStream: expected latency in ms, which sizes the run;"
+        " left out: measured by the warm-up",
+        None,
+        above=0,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class ModelConfig:
+    """The model that every replica serves."""
+
+    name: str = option("name used in reports")
+    path: str | None = option(
+        "checkpoint folder (config.json, tokenizer.json, *.safetensors)", None
+    )
+    weights: Weights = option("origin of the weights", Weights.checkpoint)
+    vocabulary: str = option("vocabulary that prompts must be tokenised with")
+    is_benchmark: bool = option(
+        "whether MLPerf's accuracy targets apply to this model", False
+    )
+    dtype: str = option("computation type, as vLLM names it", "bfloat16")
+    max_model_len: int = option(
+        "longest prompt plus answer in tokens", 2668, at_least=2
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class DatasetConfig:
+    """The samples behind the query sample library."""
+
+    name: str = option("name used in reports")
+    path: str | None = option("file in MLPerf's cnn_eval.json form (or .json.gz)", None)
+    vocabulary: str | None = option(
+        "vocabulary that tok_input was made with; left out: the model's own", None
+    )
+    is_benchmark: bool = option(
+        "whether MLPerf's accuracy targets apply to this data", False
+    )
+    count: int | None = option(
+        "use only the first count samples (made-up data: how many to make)",
+        None,
+        at_least=1,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class EngineConfig:
+    """What answers the samples in a replica."""
+
+    name: str = option("engine: vllm or synthetic")
+    warmup_requests: int = option(
+        "requests of the widest warm-up batch, before LoadGen's clock starts",
+        8,
+        at_least=1,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class VllmConfig(EngineConfig):
+    """vLLM, one engine per replica."""
+
+    options: dict[str, Any] = option(
+        "vLLM engine arguments by their own names, e.g."
+        " engine.options.max_num_seqs=256 engine.options.quantization=fp8",
+        {},
+    )
+    env: dict[str, str] = option("environment variables for each replica", {})
+    in_process: bool = option(
+        "run vLLM's engine core inside the replica process, not in a child of it", True
+    )
+    cpu_kv_cache_gib: float = option(
+        "KV cache of a replica on a CPU, in GiB", 2.0, above=0
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class SyntheticConfig(EngineConfig):
+    """Deterministic tokens and a service-time model; needs no model and no device.
+
+    A step costs step_s + prefill_s_per_token x (prompt tokens in it)
+    + decode_s_per_sequence x (sequences in it).
+    """
+
+    step_s: float = option("fixed seconds of one engine step", 0.0, at_least=0)
+    prefill_s_per_token: float = option(
+        "seconds per prompt token in a step", 0.0, at_least=0
+    )
+    decode_s_per_sequence: float = option(
+        "seconds per running sequence in a step", 0.0, at_least=0
+    )
+    max_num_seqs: int = option("sequences that run at once", 1024, at_least=1)
+    max_num_batched_tokens: int = option(
+        "prompt tokens that one step may take in", 8192, at_least=1
+    )
+    output_tokens: int = option("tokens of every answer", 128, at_least=1, at_most=128)
+    slowdown: dict[str, float] = option(
+        "factor on every duration of one replica, by replica number,"
+        " e.g. engine.slowdown.2=1.3",
+        {},
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class ClusterConfig:
+    """How many replicas run, on what, and how their health is judged."""
+
+    name: str = option("cluster: local (replicas on this host)")
+    replicas: int | None = option(
+        "number of replicas; left out: one per group of GPUs, or one on a CPU",
+        None,
+        at_least=1,
+    )
+    gpus_per_replica: int | None = option(
+        "GPUs of one replica (0: CPU); left out: 1 where a GPU is found, else 0",
+        None,
+        at_least=0,
+    )
+    balancer: BalancerName = option(
+        "policy that chooses the replica for a sample",
+        BalancerName.least_outstanding_tokens,
+    )
+    max_attempts: int = option(
+        "times a sample is tried before the run is given up", 3, at_least=1
+    )
+    load_timeout_s: float = option(
+        "seconds a replica may take to be ready", 1800.0, above=0
+    )
+    heartbeat_timeout_s: float = option(
+        "seconds without a sign of life until a replica is fenced", 15.0, above=0
+    )
+    step_timeout_s: float = option(
+        "seconds a replica may hold samples without finishing an engine step"
+        " until it is fenced",
+        60.0,
+        above=0,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class RunConfig:
+    """Length, strictness and records of a run.
+
+    The last five fields relax LoadGen's rules and belong to run=smoke alone.
+    """
+
+    kind: RunKind = option("smoke or full", RunKind.smoke)
+    dir: str = option("folder under which each run makes its own", "runs")
+    user_conf: str | None = option(
+        "LoadGen's user.conf; left out: the one of this package", None
+    )
+    audit_conf: str | None = option(
+        "LoadGen's audit file for mode=compliance; left out: this package's TEST06",
+        None,
+    )
+    trace: bool = option("write mlperf_log_trace.json (about 1 kB per sample)", False)
+    live: LiveView = option("auto (rich on a terminal), rich or plain", LiveView.auto)
+    stall_timeout_s: float = option(
+        "seconds without any progress until the run is aborted", 300.0, above=0
+    )
+    min_queries: int | None = option(
+        "smoke: fewest queries; left out: the data set once (Offline),"
+        " 64 (Server, Interactive), 20 (SingleStream)",
+        None,
+        at_least=1,
+    )
+    min_duration_s: float | None = option(
+        "smoke: shortest duration in s", None, at_least=0
+    )
+    ttft_ms: float | None = option("smoke: limit of TTFT in ms", None, above=0)
+    tpot_ms: float | None = option("smoke: limit of TPOT in ms", None, above=0)
+    latency_percentile: float | None = option(
+        "smoke: percentile at which latency limits are judged",
+        None,
+        above=0,
+        at_most=0.999,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Config:
+    """Everything that defines a run."""
+
+    mode: Mode = option("performance, accuracy or compliance", Mode.performance)
+    benchmark: Benchmark | None = option(
+        "datacenter or edge; left out: edge for SingleStream, else datacenter", None
+    )
+    scenario: ScenarioConfig = option("what LoadGen is asked to do")
+    model: ModelConfig = option("the model that every replica serves")
+    dataset: DatasetConfig = option("the samples")
+    engine: EngineConfig = option("what answers the samples in a replica")
+    cluster: ClusterConfig = option("replicas and their health")
+    run: RunConfig = option("length, strictness and records of a run")

@@ -1,0 +1,1 @@
+"""Samples: prompts and references, the LoadGen QSL, and their preparation."""

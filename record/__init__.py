@@ -1,0 +1,1 @@
+"""The run folder: typed records, their writer and readers, and LoadGen's logs."""

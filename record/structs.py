@@ -1,0 +1,162 @@
+"""Records of a run folder, one typed struct per line or file.
+
+Times named `*_ns` are nanoseconds. Points in time are the coordinator's
+`time.time_ns()`; durations (`queue_ns`, `prefill_ns`, `decode_ns`) were measured
+inside the replica, so no two clocks are ever subtracted from each other.
+"""
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from record.json_types import Json
+
+CheckOutcome = Literal["passed", "failed", "skipped"]
+
+
+class SampleRecord(Struct, kw_only=True):
+    """One sample in its final state: a line of `samples.jsonl`."""
+
+    seq: int
+    """Order of issue; equals LoadGen's `seq_id`."""
+    qsl_index: int
+    node: str | None
+    replica: int | None
+    attempt: int
+    """1 for the first try; one more for each time the sample was handed out again."""
+    issued_ns: int
+    dispatched_ns: int | None
+    first_token_ns: int | None
+    completed_ns: int | None
+    queue_ns: int | None
+    prefill_ns: int | None
+    decode_ns: int | None
+    prompt_tokens: int
+    cached_tokens: int | None = None
+    """Prompt tokens that the engine took from its prefix cache."""
+    output_tokens: int
+    finish_reason: str | None
+    status: Literal["completed", "lost"]
+
+
+class EventRecord(Struct, kw_only=True):
+    """Something out of the ordinary: a line of `events.jsonl`."""
+
+    t_ns: int
+    kind: Literal["fence", "retry", "death", "stall", "rejoin", "abort", "protocol"]
+    node: str | None = None
+    replica: int | None = None
+    seq: int | None = None
+    cause: str
+
+
+class DeviceLine(Struct, kw_only=True, tag_field="source", tag="device"):
+    """State of one device at one moment: a line of `telemetry.jsonl`."""
+
+    t_ns: int
+    node: str
+    replica: int
+    device: str
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    utilization_pct: float | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    throttle_reasons: int | None = None
+    """NVML's bit mask of clock event reasons."""
+    ecc_errors: int | None = None
+
+
+class EngineLine(Struct, kw_only=True, tag_field="source", tag="engine"):
+    """State of one engine at one moment: a line of `telemetry.jsonl`."""
+
+    t_ns: int
+    node: str
+    replica: int
+    running: int
+    waiting: int
+    kv_used: float | None
+    """Share of the KV cache in use, 0 to 1."""
+
+
+TelemetryLine = DeviceLine | EngineLine
+
+
+class ReplicaRecord(Struct, kw_only=True):
+    """A replica as it stood when it was ready: an entry of `replicas.json`."""
+
+    replica: int
+    node: str
+    pid: int
+    devices: list[str]
+    cpus: list[int]
+    versions: dict[str, str]
+    model: dict[str, Json]
+    """Shape of the model as the engine loaded it."""
+    engine: dict[str, Json]
+    """Effective engine settings, e.g. max_num_seqs, kv_cache_tokens."""
+    memory_bytes: int | None
+    """Device memory in use when ready (on a CPU: resident memory of the process)."""
+    load_s: float
+    compile_s: float | None
+    warmup_s: float
+    first_request_s: float
+    """Latency of the first warm-up request."""
+    last_request_s: float
+    """Latency of the last warm-up request, of the same shape as the first."""
+
+
+class Relaxed(Struct, kw_only=True):
+    """A LoadGen setting that differs from the rules."""
+
+    setting: str
+    rule: Json
+    value: Json
+
+
+class SettingsRecord(Struct, kw_only=True):
+    """`settings.json`: what was asked for, and what LoadGen was really told."""
+
+    benchmark: str
+    scenario: str
+    mode: str
+    kind: str
+    streaming: bool
+    loadgen_model: str
+    loadgen_scenario: str
+    is_benchmark: bool
+    """Whether model and data are the benchmark's own."""
+    stop_token_ids: list[int]
+    tokenizer: str | None
+    """The model's tokenizer.json; None: it has none."""
+    effective: dict[str, Json]
+    rules: dict[str, Json]
+    relaxed: list[Relaxed]
+
+
+class Check(Struct, kw_only=True):
+    """One thing the gate looked at."""
+
+    name: str
+    limit: Json
+    value: Json
+    outcome: CheckOutcome
+    note: str = ""
+
+
+class Verdict(Struct, kw_only=True):
+    """`verdict.json`: what the gate thinks of the run."""
+
+    outcome: Literal["passed", "failed", "aborted"]
+    degraded: bool
+    submission_candidate: bool
+    relaxed: list[str]
+    checks: list[Check] = field(default_factory=list)
+    reason: str = ""
+
+    @property
+    def failures(self) -> list[Check]:
+        """Checks that did not hold."""
+        return [check for check in self.checks if check.outcome == "failed"]

@@ -1,0 +1,80 @@
+"""Writes the JSON-lines files of a run folder behind the run's back."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import msgspec
+
+from record.folder import RunFolder
+from record.structs import EventRecord, SampleRecord, TelemetryLine
+
+_FLUSH_S = 0.2
+
+
+class RecordWriter:
+    """Takes records from any thread; a thread of its own encodes and writes them.
+
+    `failure` tells what stopped it (a full disk, say): the caller must look.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        """Open the three files.
+
+        Raises:
+            OSError: a file cannot be opened.
+        """
+        self.failure: OSError | None = None
+        self._files: list[BinaryIO] = [
+            path.open("wb") for path in (folder.samples, folder.events, folder.telemetry)
+        ]
+        queues: list[deque[msgspec.Struct]] = [deque() for _ in self._files]
+        self._queues = queues
+        self.sample: Callable[[SampleRecord], None] = queues[0].append
+        self.event: Callable[[EventRecord], None] = queues[1].append
+        self.telemetry: Callable[[TelemetryLine], None] = queues[2].append
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the files."""
+        self.close()
+
+    def close(self) -> None:
+        """Write what is queued and close the files; safe to call twice."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        encoder = msgspec.json.Encoder()
+        try:
+            while not self._stop.wait(_FLUSH_S):
+                self._drain(encoder)
+            self._drain(encoder)
+        except OSError as error:
+            self.failure = error
+        finally:
+            for file in self._files:
+                try:
+                    file.close()
+                except OSError as error:
+                    self.failure = self.failure or error
+
+    def _drain(self, encoder: msgspec.json.Encoder) -> None:
+        for file, queue in zip(self._files, self._queues, strict=True):
+            lines = [queue.popleft() for _ in range(len(queue))]
+            if lines:
+                file.write(encoder.encode_lines(lines))
+                file.flush()

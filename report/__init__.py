@@ -1,0 +1,1 @@
+"""From run folders to the scaling and symmetry report; a pure function of files."""

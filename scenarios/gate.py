@@ -1,0 +1,203 @@
+"""Judges a finished run from its folder alone, without LoadGen.
+
+LoadGen's VALID and the official checker miss most faults: a sample completed twice,
+an error in the log or a run stopped early all pass them. This gate does not.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from record.errors import RecordError
+from record.folder import RunFolder, read_json
+from record.lines import read_lines
+from record.loadgen_log import DetailLog, read_answers, read_detail
+from record.structs import (
+    Check,
+    CheckOutcome,
+    EventRecord,
+    SampleRecord,
+    SettingsRecord,
+    Verdict,
+)
+from scenarios.token_checks import MAX_TOKENS, token_problems
+
+COMPLIANCE_SAMPLES = 100
+_AUDIT_WARNING = "Found Audit Config file"
+
+
+def judge(folder: RunFolder) -> Verdict:
+    """Return the verdict on the run in `folder`.
+
+    Raises:
+        RecordError: a file that every finished run has is missing or damaged.
+    """
+    settings = read_json(folder.settings, SettingsRecord)
+    log = read_detail(folder.detail_log)
+    samples = list(read_lines(folder.samples, SampleRecord))
+    events = list(read_lines(folder.events, EventRecord))
+    checks = [
+        *_common(settings, log, samples),
+        *_BY_MODE[settings.mode](folder, settings, log, samples),
+    ]
+    failed = any(check.outcome == "failed" for check in checks)
+    degraded = any(event.kind in ("fence", "death") for event in events)
+    mismatch = any(event.kind == "protocol" for event in events)
+    return Verdict(
+        outcome="failed" if failed else "passed",
+        degraded=degraded,
+        submission_candidate=not failed
+        and not degraded
+        and not mismatch
+        and settings.kind == "full"
+        and settings.is_benchmark,
+        relaxed=[f"{r.setting}: {r.value} (rule: {r.rule})" for r in settings.relaxed],
+        checks=checks,
+        reason=next((_reason(c) for c in checks if c.outcome == "failed"), ""),
+    )
+
+
+def _common(
+    settings: SettingsRecord, log: DetailLog, samples: list[SampleRecord]
+) -> Iterator[Check]:
+    yield _check("loadgen_errors", 0, len(log.errors), not log.errors, log.errors)
+    seqs = Counter(s.seq for s in samples if s.status == "completed")
+    repeated = [seq for seq, count in seqs.items() if count > 1]
+    lost = [s.seq for s in samples if s.status == "lost"]
+    yield _check("samples_lost", 0, len(lost), not lost, lost)
+    yield _check("samples_completed_twice", 0, len(repeated), not repeated, repeated)
+    tokens = [s.output_tokens for s in samples if s.status == "completed"]
+    longest = max(tokens, default=0)
+    yield _check("tokens_per_sample_max", MAX_TOKENS, longest, longest <= MAX_TOKENS)
+    cached = sum(s.cached_tokens or 0 for s in samples)
+    yield _check("prefix_cache_hit_tokens", 0, cached, not cached)
+    audited = any(_AUDIT_WARNING in warning for warning in log.warnings)
+    wanted = settings.mode == "compliance"
+    yield _check("audit_file_read", wanted, audited, audited == wanted)
+
+
+def _performance(
+    _folder: RunFolder,
+    settings: SettingsRecord,
+    log: DetailLog,
+    samples: list[SampleRecord],
+) -> Iterator[Check]:
+    validity = log.values.get("result_validity")
+    reason = log.values.get("result_invalid_reason", "")
+    yield _check("loadgen_validity", "VALID", validity, validity == "VALID", reason)
+    issued = int(log.values.get("result_query_count", 0)) * int(
+        log.values.get("generated_samples_per_query", 1)
+    )
+    completed = sum(s.status == "completed" for s in samples)
+    yield _check("samples_completed", issued, completed, issued == completed > 0)
+    latencies = log.values.get("requested_use_token_latencies")
+    yield _check("token_latencies", True, latencies, latencies is True)
+    rule = settings.rules["sample_concatenate_permutation"]
+    permuted = log.values.get("effective_sample_concatenate_permutation")
+    yield _rule(settings, _check("equal_issue", rule, permuted, permuted == rule))
+    names = [r.setting for r in settings.relaxed]
+    yield _rule(
+        settings, _check("settings_equal_rules", 0, len(names), not names, names)
+    )
+
+
+def _accuracy(
+    folder: RunFolder,
+    settings: SettingsRecord,
+    log: DetailLog,
+    _samples: list[SampleRecord],
+) -> Iterator[Check]:
+    answers = read_answers(folder.accuracy_log)
+    expected = int(log.values.get("effective_accuracy_sample_count", 0))
+    counts = Counter(answer.qsl_index for answer in answers)
+    once = sum(count == 1 for count in counts.values())
+    yield _check(
+        "indices_answered_once",
+        expected,
+        once,
+        once == len(counts) == expected > 0,
+        [index for index, count in counts.items() if count > 1],
+    )
+    rule = settings.rules["performance_sample_count_override"]
+    yield _rule(settings, _check("data_set_size", rule, expected, expected == rule))
+    yield _tokens(folder, settings)
+
+
+def _compliance(
+    folder: RunFolder,
+    settings: SettingsRecord,
+    _log: DetailLog,
+    _samples: list[SampleRecord],
+) -> Iterator[Check]:
+    logged = len(read_answers(folder.accuracy_log))
+    yield _check(
+        "samples_logged", COMPLIANCE_SAMPLES, logged, logged == COMPLIANCE_SAMPLES
+    )
+    yield _tokens(folder, settings)
+
+
+_BY_MODE: dict[
+    str,
+    Callable[
+        [RunFolder, SettingsRecord, DetailLog, list[SampleRecord]], Iterator[Check]
+    ],
+] = {
+    "performance": _performance,
+    "accuracy": _accuracy,
+    "compliance": _compliance,
+}
+
+
+def _tokens(folder: RunFolder, settings: SettingsRecord) -> Check:
+    answers = read_answers(folder.accuracy_log)
+    problems = list(
+        token_problems(answers, settings.stop_token_ids, settings.streaming)
+    )
+    return _check("token_checks", 0, len(problems), not problems, problems)
+
+
+def _check(
+    name: str, limit: object, value: object, holds: bool, note: object = ""
+) -> Check:
+    outcome: CheckOutcome = "passed" if holds else "failed"
+    return Check(
+        name=name,
+        limit=limit,
+        value=value,
+        outcome=outcome,
+        note="" if holds else _text(note),
+    )
+
+
+def _rule(settings: SettingsRecord, check: Check) -> Check:
+    """Skip a check on MLPerf's rules where the run never meant to keep them."""
+    if settings.kind == "smoke" and check.outcome == "failed":
+        check.outcome = "skipped"
+        check.note = "relaxed by run=smoke"
+    return check
+
+
+def _text(note: object) -> str:
+    if isinstance(note, list):
+        shown = "; ".join(str(item) for item in note[:5])
+        return shown + (f"; and {len(note) - 5} more" if len(note) > 5 else "")
+    return str(note)
+
+
+def _reason(check: Check) -> str:
+    tail = f" ({check.note})" if check.note else ""
+    return f"{check.name} is {check.value}, limit {check.limit}{tail}"
+
+
+def aborted(folder: RunFolder, reason: str) -> Verdict:
+    """Return the verdict on a run that ended before LoadGen did."""
+    try:
+        relaxed = read_json(folder.settings, SettingsRecord).relaxed
+    except RecordError:
+        relaxed = []
+    return Verdict(
+        outcome="aborted",
+        degraded=True,
+        submission_candidate=False,
+        relaxed=[r.setting for r in relaxed],
+        reason=reason,
+    )

@@ -1,0 +1,221 @@
+"""Turns a configuration into what LoadGen is to be told; refuses what cannot be."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conf.errors import UserError
+from conf.schema import (
+    Benchmark,
+    Config,
+    Mode,
+    RunKind,
+    ScenarioName,
+    VllmConfig,
+    Weights,
+)
+from record.json_types import Json
+from scenarios.rules import ROOT, rules
+
+_LOADGEN_SCENARIOS = {
+    ScenarioName.offline: "Offline",
+    ScenarioName.server: "Server",
+    ScenarioName.interactive: "Server",
+    ScenarioName.singlestream: "SingleStream",
+}
+_SCENARIOS_OF = {
+    Benchmark.datacenter: (
+        ScenarioName.offline,
+        ScenarioName.server,
+        ScenarioName.interactive,
+    ),
+    Benchmark.edge: (ScenarioName.offline, ScenarioName.singlestream),
+}
+_SMOKE_QUERIES = {ScenarioName.server: 64, ScenarioName.interactive: 64}
+_SMOKE_QUERIES_SINGLESTREAM = 20
+_SMOKE_ONLY = (
+    "min_queries",
+    "min_duration_s",
+    "ttft_ms",
+    "tpot_ms",
+    "latency_percentile",
+)
+_NS_PER_MS = 1_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class ScenarioPlan:
+    """What LoadGen is to be told for one run."""
+
+    benchmark: Benchmark
+    scenario: ScenarioName
+    mode: Mode
+    kind: RunKind
+    loadgen_model: str
+    loadgen_scenario: str
+    is_benchmark: bool
+    rules: dict[str, Json]
+    user_conf: str
+    """Text of the user.conf that LoadGen reads."""
+    audit_conf: str | None
+    """Text of the audit file; None outside compliance mode."""
+    relaxations: dict[str, Json] = field(default_factory=dict)
+    """TestSettings attributes that run=smoke sets after user.conf was read."""
+
+    @property
+    def streaming(self) -> bool:
+        """Whether LoadGen is told of each sample's first token."""
+        return self.loadgen_scenario != "Offline"
+
+    def expected_samples(self, num_samples: int) -> int | None:
+        """Return how many samples LoadGen will issue; None where it decides later.
+
+        Args:
+            num_samples: size of the data set.
+        """
+        if self.mode is Mode.accuracy:
+            return num_samples
+        if self.mode is Mode.compliance or self.kind is RunKind.full:
+            return None
+        if self.relaxations["min_duration_ms"]:
+            return None
+        return int(self.relaxations["min_query_count"])
+
+
+def plan_scenario(config: Config, num_samples: int) -> ScenarioPlan:
+    """Return what LoadGen is to be told.
+
+    Args:
+        config: the run's configuration.
+        num_samples: size of the data set.
+
+    Raises:
+        UserError: the scenario is not part of the benchmark, a value is missing,
+            a file cannot be read, or run=full would break a rule.
+    """
+    scenario = config.scenario.name
+    benchmark = config.benchmark or (
+        Benchmark.edge
+        if scenario is ScenarioName.singlestream
+        else Benchmark.datacenter
+    )
+    if scenario not in _SCENARIOS_OF[benchmark]:
+        known = ", ".join(s.value for s in _SCENARIOS_OF[benchmark])
+        raise UserError(
+            f"scenario={scenario.value}: benchmark={benchmark.value} has {known}"
+        )
+    loadgen_model = _loadgen_model(benchmark, scenario)
+    loadgen_scenario = _LOADGEN_SCENARIOS[scenario]
+    plan = ScenarioPlan(
+        benchmark=benchmark,
+        scenario=scenario,
+        mode=config.mode,
+        kind=config.run.kind,
+        loadgen_model=loadgen_model,
+        loadgen_scenario=loadgen_scenario,
+        is_benchmark=config.model.is_benchmark
+        and config.dataset.is_benchmark
+        and config.model.weights is not Weights.dummy,
+        rules=rules(loadgen_model, loadgen_scenario),
+        user_conf=_user_conf(config, loadgen_model, loadgen_scenario),
+        audit_conf=_audit_conf(config),
+    )
+    if scenario in _SMOKE_QUERIES and config.scenario.target_qps is None:
+        raise UserError(
+            f"scenario={scenario.value} needs scenario.target_qps, the arrival rate"
+            " in queries/s"
+        )
+    if config.run.kind is RunKind.full:
+        _refuse_broken_rules(config, plan, num_samples)
+    else:
+        plan.relaxations = _relaxations(config, plan, num_samples)
+    return plan
+
+
+def _loadgen_model(benchmark: Benchmark, scenario: ScenarioName) -> str:
+    if benchmark is Benchmark.edge:
+        return "llama3_1-8b-edge"
+    if scenario is ScenarioName.interactive:
+        return "llama3_1-8b-interactive"
+    return "llama3_1-8b"
+
+
+def _user_conf(config: Config, model: str, scenario: str) -> str:
+    path = Path(config.run.user_conf) if config.run.user_conf else ROOT / "user.conf"
+    lines = [_read(path, "run.user_conf").rstrip()]
+    if config.scenario.target_qps is not None and scenario != "SingleStream":
+        lines.append(f"{model}.{scenario}.target_qps = {config.scenario.target_qps:g}")
+    if config.scenario.expected_latency_ms is not None and scenario == "SingleStream":
+        latency = config.scenario.expected_latency_ms
+        lines.append(f"{model}.{scenario}.target_latency = {latency:g}")
+    return "\n".join(lines) + "\n"
+
+
+def _audit_conf(config: Config) -> str | None:
+    if config.mode is not Mode.compliance:
+        return None
+    own = Path(__file__).parent / "test06.config"
+    path = Path(config.run.audit_conf) if config.run.audit_conf else own
+    return _read(path, "run.audit_conf")
+
+
+def _read(path: Path, option: str) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise UserError(f"{option}={path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{option}={path}: not a text file") from error
+
+
+def _refuse_broken_rules(config: Config, plan: ScenarioPlan, num_samples: int) -> None:
+    for name in _SMOKE_ONLY:
+        if getattr(config.run, name) is not None:
+            raise UserError(f"run.{name} relaxes LoadGen's rules; leave it to run=smoke")
+    required = plan.rules["performance_sample_count_override"]
+    if num_samples != required:
+        raise UserError(
+            f"run=full benchmark={plan.benchmark.value} needs the data set of {required}"
+            f" samples; dataset={config.dataset.name} has {num_samples}"
+        )
+    if plan.scenario is ScenarioName.offline and config.scenario.target_qps is None:
+        raise UserError(
+            "run=full scenario=offline needs scenario.target_qps, the expected samples/s"
+            " (LoadGen sizes the run by it; a smoke run measures it)"
+        )
+    if isinstance(config.engine, VllmConfig) and config.engine.options.get(
+        "enable_prefix_caching"
+    ):
+        raise UserError(
+            "engine.options.enable_prefix_caching: run=full allows no caching across"
+            " queries; leave it out"
+        )
+
+
+def _relaxations(
+    config: Config, plan: ScenarioPlan, num_samples: int
+) -> dict[str, Json]:
+    run = config.run
+    queries = run.min_queries or _SMOKE_QUERIES.get(
+        plan.scenario,
+        num_samples
+        if plan.scenario is ScenarioName.offline
+        else _SMOKE_QUERIES_SINGLESTREAM,
+    )
+    relaxed: dict[str, Json] = {
+        "performance_sample_count_override": num_samples,
+        "sample_concatenate_permutation": False,
+        "min_query_count": queries,
+        "min_duration_ms": int((run.min_duration_s or 0) * 1000),
+    }
+    if plan.loadgen_scenario == "Server":
+        if run.ttft_ms is not None:
+            relaxed["ttft_latency"] = int(run.ttft_ms * _NS_PER_MS)
+        if run.tpot_ms is not None:
+            relaxed["tpot_latency"] = int(run.tpot_ms * _NS_PER_MS)
+        if run.latency_percentile is not None:
+            relaxed["server_target_latency_percentile"] = run.latency_percentile
+    if plan.scenario is ScenarioName.singlestream:
+        percentile = run.latency_percentile
+        if percentile is not None:
+            relaxed["single_stream_target_latency_percentile"] = percentile
+    return relaxed

@@ -1,0 +1,1 @@
+"""The System Under Test: LoadGen adapter, dispatcher, transport, replicas."""

@@ -1,0 +1,70 @@
+"""What a run says to its user before and after it."""
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from record.errors import RecordError
+from record.folder import RunFolder
+from record.loadgen_log import read_detail
+from record.structs import Verdict
+
+_FIGURES = (
+    ("result_samples_per_second", "samples/s", 1.0),
+    ("result_tokens_per_second", "tokens/s", 1.0),
+    ("result_completed_samples_per_sec", "completed samples/s", 1.0),
+    ("result_completed_tokens_per_second", "completed tokens/s", 1.0),
+    ("result_first_token_99.00_percentile_latency_ns", "TTFT p99, ms", 1e-6),
+    ("result_time_per_output_token_99.00_percentile_ns", "TPOT p99, ms", 1e-6),
+    ("result_mean_latency_ns", "mean latency, ms", 1e-6),
+    ("result_99.00_percentile_latency_ns", "latency p99, ms", 1e-6),
+)
+
+
+def say(message: str) -> None:
+    """Print a line about what goes on, apart from the run's output."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def summarise(
+    folder: RunFolder, verdict: Verdict, accuracy: dict[str, float] | None
+) -> None:
+    """Print the verdict, LoadGen's main figures, and what to open next."""
+    console = Console(highlight=False, soft_wrap=True)
+    colour = "green" if verdict.outcome == "passed" else "red"
+    console.print(f"[bold {colour}]{verdict.outcome}[/] {_marks(verdict)}")
+    for check in verdict.failures:
+        note = f" ({check.note})" if check.note else ""
+        console.print(f"  {check.name}: {check.value}, limit {check.limit}{note}")
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(justify="right")
+    table.add_column()
+    for name, value in [*_loadgen_figures(folder), *(accuracy or {}).items()]:
+        table.add_row(f"{value:,.3f}", name)
+    if table.row_count:
+        console.print(table)
+    if verdict.relaxed:
+        console.print(f"relaxed, so no MLPerf result: {'; '.join(verdict.relaxed)}")
+    console.print(f"open next: {folder / 'report.html'}")
+
+
+def _marks(verdict: Verdict) -> str:
+    marks = []
+    if verdict.degraded:
+        marks.append("degraded: a replica was lost on the way")
+    if verdict.submission_candidate:
+        marks.append("a submission candidate")
+    return f"({'; '.join(marks)})" if marks else ""
+
+
+def _loadgen_figures(folder: RunFolder) -> list[tuple[str, float]]:
+    try:
+        values = read_detail(folder.detail_log).values
+    except RecordError:
+        return []
+    return [
+        (name, float(values[key]) * scale)
+        for key, name, scale in _FIGURES
+        if key in values
+    ]

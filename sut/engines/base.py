@@ -1,0 +1,65 @@
+"""The seam between a replica and its engine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from record.json_types import Json
+from sut.messages import Done, First, Request
+
+
+class RequestError(Exception):
+    """The engine refuses one request; it can go on with others."""
+
+
+class EngineConfigError(Exception):
+    """The engine cannot be built as configured: a mistake of the user."""
+
+
+@dataclass(slots=True, kw_only=True)
+class EngineInfo:
+    """What an engine says of itself once it is built."""
+
+    versions: dict[str, str]
+    model: dict[str, Json]
+    settings: dict[str, Json]
+    max_num_seqs: int
+    """Sequences that it runs at once."""
+    compile_s: float | None
+
+
+@dataclass(slots=True, kw_only=True)
+class EngineStats:
+    """State of an engine between two steps."""
+
+    running: int
+    waiting: int
+    kv_used: float | None
+
+
+class Engine(Protocol):
+    """Answers requests in steps; used by one thread, but for `stats`."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What was built."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether `step` has work to do."""
+
+    def add(self, request: Request) -> None:
+        """Queue a request; never blocks.
+
+        Raises:
+            RequestError: this request cannot be answered.
+        """
+
+    def step(self) -> tuple[Sequence[First], Sequence[Done]]:
+        """Do one step; return the first tokens (if streaming) and whole answers."""
+
+    def stats(self) -> EngineStats:
+        """Return the current state; any thread may call this."""
+
+    def close(self) -> None:
+        """Release what the engine holds."""

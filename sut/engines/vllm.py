@@ -1,0 +1,261 @@
+"""vLLM behind the engine seam, driven step by step in the replica's main thread.
+
+Only arguments and attributes that vLLM has had from 0.26 to 0.32 are used.
+"""
+
+import difflib
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+import vllm
+from vllm.engine.arg_utils import EngineArgs
+from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.v1.engine.llm_engine import LLMEngine
+from vllm.v1.metrics.loggers import StatLoggerBase
+
+from record.json_types import Json
+from sut.engines.base import EngineConfigError, EngineInfo, EngineStats, RequestError
+from sut.messages import Done, EngineSpec, First, Request
+
+_NEVER = 1_000_000
+"""stream_interval that no answer reaches: one message at the first token, one last."""
+
+_OURS = {
+    "model": "model.path",
+    "dtype": "model.dtype",
+    "max_model_len": "model.max_model_len",
+    "skip_tokenizer_init": None,
+    "stream_interval": None,
+    "disable_log_stats": None,
+    "data_parallel_size": "cluster.replicas",
+}
+_DEFAULTS_GPU: dict[str, Json] = {"max_num_seqs": 1024, "max_num_batched_tokens": 8192}
+_DEFAULTS_CPU: dict[str, Json] = {
+    "max_num_seqs": 64,
+    "max_num_batched_tokens": 2048,
+    "enforce_eager": True,
+}
+_SHOWN = (
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "quantization",
+    "kv_cache_dtype",
+    "enforce_eager",
+    "enable_prefix_caching",
+    "gpu_memory_utilization",
+)
+
+
+def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
+    """Return the arguments of vLLM's `EngineArgs` for `spec`.
+
+    Raises:
+        EngineConfigError: an option that vLLM does not have, or that is fixed here.
+    """
+    known = [field.name for field in fields(EngineArgs)]
+    for name in spec.options:
+        if name in _OURS:
+            instead = f"use {_OURS[name]}" if _OURS[name] else "leave it out"
+            raise EngineConfigError(f"engine.options.{name} is fixed here; {instead}")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise EngineConfigError(
+                f"engine.options.{name}: vLLM {vllm.__version__} has no such"
+                f" argument{hint}"
+            )
+    arguments: dict[str, Any] = {
+        "model": spec.model_path,
+        "dtype": spec.dtype,
+        "max_model_len": spec.max_model_len,
+        "skip_tokenizer_init": True,
+        "stream_interval": _NEVER,
+        "disable_log_stats": False,
+        "enable_prefix_caching": False,
+        "seed": spec.seed,
+        **(_DEFAULTS_GPU if spec.gpus else _DEFAULTS_CPU),
+    }
+    if spec.dummy_weights:
+        arguments["load_format"] = "dummy"
+    pipeline = int(spec.options.get("pipeline_parallel_size", 1))
+    if spec.gpus and "tensor_parallel_size" not in spec.options:
+        arguments["tensor_parallel_size"] = max(1, spec.gpus // pipeline)
+    arguments |= spec.options
+    parallel = int(arguments.get("tensor_parallel_size", 1)) * pipeline
+    if parallel != max(1, spec.gpus):
+        raise EngineConfigError(
+            f"tensor_parallel_size x pipeline_parallel_size is {parallel}, but"
+            f" cluster.gpus_per_replica is {spec.gpus}"
+        )
+    return arguments
+
+
+class _LatestStats(StatLoggerBase):
+    """Keeps the scheduler's last statistics, for heartbeats."""
+
+    def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
+        self.latest: Any = None
+
+    def record(self, scheduler_stats: Any, *_args: Any, **_kwargs: Any) -> None:
+        """Keep what the scheduler counted in this step."""
+        if scheduler_stats is not None:
+            self.latest = scheduler_stats
+
+    def log_engine_initialized(self) -> None:
+        """Have nothing to say."""
+
+
+class VllmEngine:
+    """Implements `sut.engines.base.Engine`."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        """Load the model and compile.
+
+        Raises:
+            EngineConfigError: vLLM refuses the configuration.
+        """
+        arguments = engine_arguments(spec)
+        kind = RequestOutputKind.DELTA if spec.streaming else RequestOutputKind.FINAL_ONLY
+        self._params = SamplingParams(
+            temperature=0.0,
+            max_tokens=spec.max_tokens,
+            min_tokens=spec.min_tokens,
+            ignore_eos=spec.ignore_eos,
+            stop_token_ids=None if spec.ignore_eos else spec.stop_token_ids,
+            detokenize=False,
+            output_kind=kind,
+        )
+        self._first: dict[str, list[int]] = {}
+        self._stats: list[_LatestStats] = []
+        started = time.perf_counter()
+        try:
+            config = EngineArgs(**arguments).create_engine_config()
+        except (ValueError, TypeError, OSError) as error:
+            raise EngineConfigError(_first_line(error)) from error
+        self._engine = LLMEngine.from_vllm_config(
+            config, stat_loggers=[self._make_stats], disable_log_stats=False
+        )
+        self._config = config
+        self._arguments = arguments
+        self._build_s = time.perf_counter() - started
+
+    def _make_stats(self, vllm_config: Any, engine_index: int = 0) -> _LatestStats:
+        self._stats.append(_LatestStats(vllm_config, engine_index))
+        return self._stats[-1]
+
+    @property
+    def info(self) -> EngineInfo:
+        """What was built."""
+        shape = self._config.model_config.hf_config
+        cache = self._config.cache_config
+        compile_s = getattr(self._config.compilation_config, "compilation_time", None)
+        blocks = cache.num_gpu_blocks
+        return EngineInfo(
+            versions={"vllm": vllm.__version__, "torch": torch.__version__},
+            model={
+                "architecture": (shape.architectures or ["?"])[0],
+                "layers": shape.num_hidden_layers,
+                "hidden_size": shape.hidden_size,
+                "intermediate_size": shape.intermediate_size,
+                "attention_heads": shape.num_attention_heads,
+                "kv_heads": shape.num_key_value_heads,
+                "vocab_size": shape.vocab_size,
+                "dtype": str(self._config.model_config.dtype).removeprefix("torch."),
+            },
+            settings={
+                **{k: v for k, v in self._arguments.items() if k in _SHOWN},
+                "kv_cache_tokens": blocks * cache.block_size if blocks else None,
+                "build_s": round(self._build_s, 3),
+            },
+            max_num_seqs=self._config.scheduler_config.max_num_seqs,
+            compile_s=float(compile_s) if compile_s else None,
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Whether `step` has work to do."""
+        return bool(self._engine.has_unfinished_requests())
+
+    def add(self, request: Request) -> None:
+        """Queue a request.
+
+        Raises:
+            RequestError: vLLM refuses this prompt.
+        """
+        ids = np.frombuffer(request.prompt, "<i4").tolist()
+        name = f"{request.seq}.{request.attempt}"
+        try:
+            self._engine.add_request(name, {"prompt_token_ids": ids}, self._params)
+        except (ValueError, TypeError) as error:
+            raise RequestError(_first_line(error)) from error
+
+    def step(self) -> tuple[Sequence[First], Sequence[Done]]:
+        """Run the model once; return what has begun and what has ended."""
+        first, done = [], []
+        for output in self._engine.step():
+            seq, attempt = (int(part) for part in output.request_id.split("."))
+            completion = output.outputs[0]
+            tokens = self._first.pop(output.request_id, []) + list(completion.token_ids)
+            if not output.finished:
+                self._first[output.request_id] = tokens
+                first.append(First(seq, attempt, _int32(tokens[:1])))
+                continue
+            if self._params.output_kind is RequestOutputKind.DELTA and len(tokens) == len(
+                completion.token_ids
+            ):
+                first.append(First(seq, attempt, _int32(tokens[:1])))
+            done.append(_done(seq, attempt, tokens, output))
+        return first, done
+
+    def stats(self) -> EngineStats:
+        """Return what the scheduler said after its last step."""
+        latest = self._stats[0].latest if self._stats else None
+        if latest is None:
+            return EngineStats(running=0, waiting=0, kv_used=0.0)
+        return EngineStats(
+            running=latest.num_running_reqs,
+            waiting=latest.num_waiting_reqs,
+            kv_used=float(latest.kv_cache_usage),
+        )
+
+    def close(self) -> None:
+        """Shut the engine core down."""
+        self._engine.engine_core.shutdown()
+
+
+def _done(seq: int, attempt: int, tokens: list[int], output: Any) -> Done:
+    times = output.metrics
+    queue = prefill = decode = None
+    if times is not None and times.first_token_ts:
+        queue = _ns(times.scheduled_ts - times.queued_ts)
+        prefill = _ns(times.first_token_ts - times.scheduled_ts)
+        decode = _ns(times.last_token_ts - times.first_token_ts)
+    return Done(
+        seq,
+        attempt,
+        _int32(tokens),
+        output.outputs[0].finish_reason or "unknown",
+        output.num_cached_tokens,
+        queue,
+        prefill,
+        decode,
+    )
+
+
+def _int32(tokens: Sequence[int]) -> bytes:
+    return np.asarray(tokens, "<i4").tobytes()
+
+
+def _ns(seconds: float) -> int:
+    return max(0, round(seconds * 1e9))
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

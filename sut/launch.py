@@ -1,0 +1,151 @@
+"""Builds what a run consists of from its configuration."""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+from conf.errors import UserError
+from conf.schema import Config, EngineConfig, SyntheticConfig, VllmConfig, Weights
+from qsl.dataset import Dataset
+from record.folder import RunFolder
+from record.json_types import Json
+from record.writer import RecordWriter
+from sut.balancers import make_balancer
+from sut.cache import cache_folder
+from sut.clusters.local import LocalCluster
+from sut.clusters.placement import place_local
+from sut.coordinator import Coordinator, CoordinatorParts
+from sut.dispatcher import Dispatcher
+from sut.ledger import Ledger
+from sut.messages import EngineSpec, Setup, WarmupSpec
+from sut.model import Model, find_model
+from sut.telemetry import gpu_count
+
+MAX_TOKENS = 128
+"""Tokens of an answer, at most: MLPerf's rule for this benchmark."""
+_ANY_ID = 2**31 - 1
+
+
+def build_coordinator(
+    config: Config,
+    model: Model,
+    dataset: Dataset,
+    streaming: bool,
+    folder: RunFolder,
+    writer: RecordWriter,
+) -> Coordinator:
+    """Return a coordinator over a local cluster; nothing is started.
+
+    Raises:
+        UserError: this host does not have what the configuration asks for.
+    """
+    placements = place_local(config.cluster, _gpus(), sorted(os.sched_getaffinity(0)))
+    cluster = LocalCluster(
+        placements,
+        folder,
+        cache_folder() / "compile",
+        _environment(config.engine),
+    )
+    lengths: list[int] = dataset.lengths.tolist()
+    spec = _engine_spec(config, model, len(placements[0].gpus), streaming)
+    warmup = WarmupSpec(
+        typical_tokens=int(np.median(dataset.lengths)),
+        longest_tokens=max(lengths),
+        width=config.engine.warmup_requests,
+        vocab_size=model.vocab_size,
+    )
+    return Coordinator(
+        CoordinatorParts(
+            config=config.cluster,
+            cluster=cluster,
+            dispatcher=Dispatcher(
+                make_balancer(config.cluster.balancer), lengths.__getitem__
+            ),
+            ledger=Ledger(writer),
+            setup=Setup(spec, warmup),
+            prompt=lambda index: dataset.prompt(index).tobytes(),
+            stall_timeout_s=config.run.stall_timeout_s,
+        )
+    )
+
+
+def _gpus() -> list[str]:
+    """Return the GPUs that may be used: CUDA_VISIBLE_DEVICES, else all."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
+    return [str(index) for index in range(gpu_count())]
+
+
+def _engine_spec(
+    config: Config, model: Model, gpus: int, streaming: bool
+) -> EngineSpec:
+    dummy = config.model.weights is Weights.dummy
+    name, options = _engine_options(config.engine)
+    if name == "vllm":
+        _check_fits(config, model)
+    return EngineSpec(
+        engine=name,
+        model_path=str(model.path or ""),
+        dummy_weights=dummy,
+        dtype=config.model.dtype,
+        max_model_len=config.model.max_model_len,
+        gpus=gpus,
+        streaming=streaming,
+        # Random weights end answers at random: there every answer has full length.
+        min_tokens=MAX_TOKENS if dummy else 1,
+        max_tokens=MAX_TOKENS,
+        ignore_eos=dummy,
+        stop_token_ids=model.stop_token_ids,
+        seed=0,
+        options=options,
+    )
+
+
+def _check_fits(config: Config, model: Model) -> None:
+    used = config.dataset.vocabulary
+    dummy = config.model.weights is Weights.dummy
+    if used is not None and used != config.model.vocabulary and not dummy:
+        raise UserError(
+            f"dataset={config.dataset.name} is tokenised for {used}, but"
+            f" model={config.model.name} has the vocabulary {config.model.vocabulary};"
+            f" make it anew: python -m qsl.prepare ARTICLES.jsonl {model.path} OUT.json"
+        )
+
+
+def _engine_options(config: EngineConfig) -> tuple[str, dict[str, Json]]:
+    if isinstance(config, VllmConfig):
+        return "vllm", dict(config.options)
+    assert isinstance(config, SyntheticConfig)
+    names = (
+        "step_s",
+        "prefill_s_per_token",
+        "decode_s_per_sequence",
+        "max_num_seqs",
+        "max_num_batched_tokens",
+        "output_tokens",
+        "slowdown",
+    )
+    return "synthetic", {name: getattr(config, name) for name in names}
+
+
+def _environment(config: EngineConfig) -> dict[str, str]:
+    if not isinstance(config, VllmConfig):
+        return {}
+    return {
+        "VLLM_CPU_KVCACHE_SPACE": f"{config.cpu_kv_cache_gib:g}",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0" if config.in_process else "1",
+        **config.env,
+    }
+
+
+def model_for(config: Config, notify: Callable[[str], None]) -> Model:
+    """Return the model on disk; for the synthetic engine one that takes any token id.
+
+    Raises:
+        UserError: the model's files are missing, damaged or do not fit.
+    """
+    if isinstance(config.engine, SyntheticConfig):
+        return Model(path=None, vocab_size=_ANY_ID, stop_token_ids=[_ANY_ID])
+    return find_model(config.model, notify)

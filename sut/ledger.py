@@ -1,0 +1,112 @@
+"""Turns what happens in a run into records of its folder."""
+
+import time
+from typing import Literal
+
+from record.structs import DeviceLine, EngineLine, EventRecord, SampleRecord
+from record.writer import RecordWriter
+from sut.dispatcher import Sample
+from sut.messages import Done, Heartbeat
+from sut.peers import Peer
+
+EventKind = Literal["fence", "retry", "death", "stall", "rejoin", "abort", "protocol"]
+
+
+class Ledger:
+    """Writes samples, events and telemetry behind the run's back."""
+
+    def __init__(self, writer: RecordWriter) -> None:
+        """Write to `writer`."""
+        self._writer = writer
+
+    @property
+    def failure(self) -> OSError | None:
+        """What stopped the writing, if anything."""
+        return self._writer.failure
+
+    def completed(
+        self, sample: Sample, peer: Peer, done: Done, completed_ns: int
+    ) -> None:
+        """Record an answer."""
+        self._writer.sample(
+            SampleRecord(
+                seq=sample.seq,
+                qsl_index=sample.qsl_index,
+                node=peer.node,
+                replica=peer.replica,
+                attempt=sample.attempt,
+                issued_ns=sample.issued_ns,
+                dispatched_ns=sample.dispatched_ns,
+                first_token_ns=sample.first_token_ns,
+                completed_ns=completed_ns,
+                queue_ns=done.queue_ns,
+                prefill_ns=done.prefill_ns,
+                decode_ns=done.decode_ns,
+                prompt_tokens=sample.prompt_tokens,
+                cached_tokens=done.cached_tokens,
+                output_tokens=len(done.tokens) // 4,
+                finish_reason=done.finish_reason,
+                status="completed",
+            )
+        )
+
+    def lost(self, sample: Sample, node: str | None) -> None:
+        """Record a sample that was still open when the run ended."""
+        self._writer.sample(
+            SampleRecord(
+                seq=sample.seq,
+                qsl_index=sample.qsl_index,
+                node=node,
+                replica=sample.replica,
+                attempt=max(1, sample.attempt),
+                issued_ns=sample.issued_ns,
+                dispatched_ns=sample.dispatched_ns,
+                first_token_ns=sample.first_token_ns,
+                completed_ns=None,
+                queue_ns=None,
+                prefill_ns=None,
+                decode_ns=None,
+                prompt_tokens=sample.prompt_tokens,
+                output_tokens=0,
+                finish_reason=None,
+                status="lost",
+            )
+        )
+
+    def event(
+        self,
+        kind: EventKind,
+        cause: str,
+        peer: Peer | None = None,
+        seq: int | None = None,
+    ) -> None:
+        """Record something out of the ordinary."""
+        self._writer.event(
+            EventRecord(
+                t_ns=time.time_ns(),
+                kind=kind,
+                node=peer.node if peer else None,
+                replica=peer.replica if peer else None,
+                seq=seq,
+                cause=cause,
+            )
+        )
+
+    def heartbeat(self, peer: Peer, beat: Heartbeat) -> None:
+        """Record the state of a replica's engine and devices."""
+        now_ns = time.time_ns()
+        self._writer.telemetry(
+            EngineLine(
+                t_ns=now_ns,
+                node=peer.node,
+                replica=peer.replica,
+                running=beat.running,
+                waiting=beat.waiting,
+                kv_used=beat.kv_used,
+            )
+        )
+        for reading in beat.devices:
+            values = {name: getattr(reading, name) for name in reading.__struct_fields__}
+            self._writer.telemetry(
+                DeviceLine(t_ns=now_ns, node=peer.node, replica=peer.replica, **values)
+            )

@@ -1,0 +1,134 @@
+"""What a user sees while a run goes on: a table on a terminal, else plain lines."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from conf.schema import LiveView
+from sut.coordinator import Coordinator
+
+_PLAIN_INTERVAL_S = 10.0
+_RATE_WINDOW_S = 10.0
+
+
+class RunView:
+    """Shows the progress of a coordinator; call `update` a few times a second."""
+
+    def __init__(self, coordinator: Coordinator, kind: LiveView) -> None:
+        """Prepare to show `coordinator`."""
+        self._coordinator = coordinator
+        self._console = Console(stderr=True)
+        terminal = kind is LiveView.rich or (
+            kind is LiveView.auto and self._console.is_terminal
+        )
+        self._live = Live(console=self._console, transient=True) if terminal else None
+        self._began = time.monotonic()
+        self._next_line = 0.0
+        self._history: list[tuple[float, int, dict[int, int]]] = []
+        self._expected: int | None = None
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop showing."""
+        if self._live:
+            self._live.stop()
+
+    def begin_run(self, expected: int | None) -> None:
+        """Note that LoadGen's clock starts; `expected` samples, where it is known."""
+        self._began = time.monotonic()
+        self._expected = expected
+        self._next_line = 0.0
+
+    def update(self) -> None:
+        """Show the present state."""
+        now = time.monotonic()
+        if self._live:
+            self._remember(now)
+            self._live.update(self._table(now))
+        elif now >= self._next_line:
+            self._remember(now)
+            self._next_line = now + _PLAIN_INTERVAL_S
+            print(self._line(now), file=sys.stderr, flush=True)
+
+    def _remember(self, now: float) -> None:
+        dispatcher = self._coordinator.dispatcher
+        tokens = {r: s.output_tokens for r, s in list(dispatcher.replicas.items())}
+        self._history.append((now, dispatcher.completed, tokens))
+        while len(self._history) > 2 and self._history[1][0] < now - _RATE_WINDOW_S:
+            self._history.pop(0)
+
+    def _rates(self) -> tuple[float, dict[int, float]]:
+        (begin, done, tokens), (end, done_now, tokens_now) = (
+            self._history[0],
+            self._history[-1],
+        )
+        seconds = max(end - begin, 1e-9)
+        per_replica = {
+            r: (count - tokens.get(r, 0)) / seconds for r, count in tokens_now.items()
+        }
+        return (done_now - done) / seconds, per_replica
+
+    def _line(self, now: float) -> str:
+        dispatcher = self._coordinator.dispatcher
+        elapsed = f"[{now - self._began:5.0f} s]"
+        if not self._coordinator.ready.is_set():
+            phases = [p.phase for p in list(self._coordinator.peers.values())]
+            counts = ", ".join(f"{phases.count(p)} {p}" for p in dict.fromkeys(phases))
+            return f"{elapsed} replicas: {counts}"
+        samples, tokens = self._rates()
+        parts = [
+            f"{elapsed} {dispatcher.completed}/{self._expected or dispatcher.issued} done",
+            f"{dispatcher.open_samples} in flight",
+            f"{samples:.2f} samples/s",
+            f"{sum(tokens.values()):.0f} tokens/s",
+        ]
+        return ", ".join([*parts, *self._latencies(), *self._eta(samples)])
+
+    def _latencies(self) -> list[str]:
+        recent = self._coordinator.latencies
+        ttft, tpot = recent.ttft_ms(99), recent.tpot_ms(99)
+        shown = []
+        if ttft is not None:
+            shown.append(f"TTFT p50/p99 {recent.ttft_ms(50):.0f}/{ttft:.0f} ms")
+        if tpot is not None:
+            shown.append(f"TPOT p50/p99 {recent.tpot_ms(50):.1f}/{tpot:.1f} ms")
+        return shown
+
+    def _eta(self, rate: float) -> list[str]:
+        if not self._expected or rate <= 0:
+            return []
+        left = (self._expected - self._coordinator.dispatcher.completed) / rate
+        return [f"ETA {left:.0f} s"]
+
+    def _table(self, now: float) -> Group:
+        table = Table(box=None, pad_edge=False)
+        for title in ("replica", "state", "sent", "finished", "in flight", "tokens/s"):
+            left = title in ("replica", "state")
+            table.add_column(title, justify="left" if left else "right")
+        _, rates = self._rates()
+        loads = dict(self._coordinator.dispatcher.replicas)
+        for number, peer in sorted(self._coordinator.peers.items()):
+            load = loads.get(number)
+            counts = (
+                (load.sent, load.finished, load.outstanding_samples) if load else (0, 0, 0)
+            )
+            name = f"{peer.node}/{number}"
+            cells = [name, peer.phase, *(f"{count:,}" for count in counts)]
+            table.add_row(*cells, f"{rates.get(number, 0.0):,.0f}")
+        return Group(Text(self._line(now), style="bold"), table)

@@ -1,0 +1,163 @@
+"""What travels between the coordinator and its replicas.
+
+MessagePack by msgspec; token ids travel as little-endian int32 bytes. A message that
+does not fit these types is a breach of protocol by the sender.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from record.json_types import Json
+from record.structs import ReplicaRecord
+
+PROTOCOL = 1
+
+
+class Hello(Struct, tag="hello", array_like=True):
+    """First word of a replica."""
+
+    protocol: int
+    pid: int
+
+
+class WarmupSpec(Struct):
+    """Shapes to warm up with; the token ids are made up, never those of a sample."""
+
+    typical_tokens: int
+    """Prompt length of the requests timed first and last."""
+    longest_tokens: int
+    width: int
+    """Requests of the batch between them, of lengths up to the longest."""
+    vocab_size: int
+
+
+class EngineSpec(Struct):
+    """Everything a replica needs to build its engine."""
+
+    engine: Literal["vllm", "synthetic"]
+    model_path: str
+    dummy_weights: bool
+    dtype: str
+    max_model_len: int
+    gpus: int
+    streaming: bool
+    min_tokens: int
+    max_tokens: int
+    ignore_eos: bool
+    stop_token_ids: list[int]
+    seed: int
+    options: dict[str, Json]
+    """vLLM engine arguments, or the parameters of the synthetic engine."""
+
+
+class Setup(Struct, tag="setup", array_like=True):
+    """Answer to Hello: build this engine, warm it up, then say Ready."""
+
+    spec: EngineSpec
+    warmup: WarmupSpec
+
+
+class Request(Struct, array_like=True):
+    """One sample to answer."""
+
+    seq: int
+    attempt: int
+    prompt: bytes
+
+
+class Generate(Struct, tag="generate", array_like=True):
+    """Samples to answer, in this order."""
+
+    requests: list[Request]
+
+
+class Stop(Struct, tag="stop", array_like=True):
+    """No more work: leave."""
+
+
+class Phase(Struct, tag="phase", array_like=True):
+    """A replica's start has come to this point."""
+
+    name: str
+
+
+class Ready(Struct, tag="ready", array_like=True):
+    """The engine is warm and waits for samples."""
+
+    record: ReplicaRecord
+    max_num_seqs: int
+
+
+class First(Struct, array_like=True):
+    """The first token of an answer."""
+
+    seq: int
+    attempt: int
+    token: bytes
+
+
+class Done(Struct, array_like=True):
+    """A whole answer."""
+
+    seq: int
+    attempt: int
+    tokens: bytes
+    finish_reason: str
+    cached_tokens: int | None
+    queue_ns: int | None
+    prefill_ns: int | None
+    decode_ns: int | None
+
+
+class Failed(Struct, array_like=True):
+    """An engine's refusal of one sample; the replica goes on."""
+
+    seq: int
+    attempt: int
+    cause: str
+
+
+class Outputs(Struct, tag="outputs", array_like=True):
+    """What one engine step produced."""
+
+    first: list[First]
+    done: list[Done]
+    failed: list[Failed]
+
+
+class DeviceReading(Struct):
+    """One device at one moment; fields as in `record.structs.DeviceLine`."""
+
+    device: str
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    utilization_pct: float | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    throttle_reasons: int | None = None
+    ecc_errors: int | None = None
+
+
+class Heartbeat(Struct, tag="heartbeat", array_like=True):
+    """Sign of life, once a second."""
+
+    stuck_s: float
+    """Seconds since the engine last finished a step while it had work."""
+    running: int
+    waiting: int
+    kv_used: float | None
+    devices: list[DeviceReading]
+
+
+class Fatal(Struct, tag="fatal", array_like=True):
+    """The replica cannot go on and leaves."""
+
+    kind: Literal["config", "crash"]
+    cause: str
+
+
+ToReplica = Setup | Generate | Stop
+ToCoordinator = Hello | Phase | Ready | Outputs | Heartbeat | Fatal

@@ -1,0 +1,43 @@
+"""Replicas as the coordinator knows them, and the judgement of their health."""
+
+import time
+from dataclasses import dataclass, field
+
+from conf.schema import ClusterConfig
+from record.structs import ReplicaRecord
+from sut.messages import Fatal
+
+
+@dataclass(slots=True)
+class Peer:
+    """A replica as the coordinator knows it."""
+
+    replica: int
+    node: str
+    identity: str
+    """Its name on the socket."""
+    phase: str = "starting"
+    record: ReplicaRecord | None = None
+    """None until it is ready."""
+    started: float = field(default_factory=time.monotonic)
+    heard: float = field(default_factory=time.monotonic)
+    stuck_s: float = 0.0
+    fatal: Fatal | None = None
+
+    @property
+    def name(self) -> str:
+        """How messages to the user call it."""
+        return f"replica {self.replica} on {self.node}"
+
+
+def unfit(peer: Peer, config: ClusterConfig, now: float) -> str | None:
+    """Return why `peer` must be fenced at the time `now` (monotonic), or None."""
+    if peer.record is None:
+        if now - peer.started > config.load_timeout_s:
+            return f"not ready after {config.load_timeout_s:g} s ({peer.phase})"
+        return None
+    if now - peer.heard > config.heartbeat_timeout_s:
+        return f"no sign of life for {now - peer.heard:.1f} s"
+    if peer.stuck_s > config.step_timeout_s:
+        return f"its engine has been stuck for {peer.stuck_s:.1f} s"
+    return None

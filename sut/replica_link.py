@@ -1,0 +1,78 @@
+"""A replica's thread for messages: requests in, answers and heartbeats out."""
+
+import queue
+import threading
+import time
+from collections import deque
+
+from sut.engines.base import Engine
+from sut.messages import Heartbeat, Setup, Stop, ToCoordinator, ToReplica
+from sut.telemetry import DeviceMonitor
+from sut.transport import ProtocolError, ReplicaSocket
+
+_HEARTBEAT_S = 1.0
+
+
+class ReplicaLink:
+    """Talks to the coordinator while the main thread is busy with its engine."""
+
+    def __init__(self, address: str, identity: str, monitor: DeviceMonitor) -> None:
+        """Connect and start the thread."""
+        self.inbox: queue.SimpleQueue[ToReplica] = queue.SimpleQueue()
+        """Setup, Generate and Stop messages, for the main thread."""
+        self.engine: Engine | None = None
+        self._busy_since: float | None = None
+        self._outbox: deque[ToCoordinator] = deque()
+        self._monitor = monitor
+        self._socket = ReplicaSocket(address, identity)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+        self._thread.start()
+
+    def send(self, message: ToCoordinator) -> None:
+        """Queue a message; any thread may call this."""
+        self._outbox.append(message)
+        self._socket.wakeup.set()
+
+    def receive_setup(self) -> Setup | None:
+        """Wait for the Setup message; None where the coordinator says Stop instead."""
+        message = self.inbox.get()
+        return message if isinstance(message, Setup) else None
+
+    def stepped(self, busy: bool) -> None:
+        """Note that the engine finished a step, or got its first work."""
+        self._busy_since = time.monotonic() if busy else None
+
+    def close(self) -> None:
+        """Send what is queued, then disconnect."""
+        self._stop.set()
+        self._socket.wakeup.set()
+        self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        next_beat = time.monotonic()
+        while not (self._stop.is_set() and not self._outbox):
+            self._socket.poll(max(0.0, next_beat - time.monotonic()))
+            try:
+                while (message := self._socket.receive()) is not None:
+                    self.inbox.put(message)
+            except ProtocolError:
+                # Nothing sensible can follow; the coordinator sees the process leave.
+                self.inbox.put(Stop())
+            while self._outbox:
+                self._socket.send(self._outbox.popleft())
+            if time.monotonic() >= next_beat:
+                self._socket.send(self._heartbeat())
+                next_beat = time.monotonic() + _HEARTBEAT_S
+
+    def _heartbeat(self) -> Heartbeat:
+        since = self._busy_since
+        stats = self.engine.stats() if self.engine else None
+        return Heartbeat(
+            stuck_s=time.monotonic() - since if since is not None else 0.0,
+            running=stats.running if stats else 0,
+            waiting=stats.waiting if stats else 0,
+            kv_used=stats.kv_used if stats else None,
+            devices=self._monitor.read(),
+        )

@@ -1,0 +1,106 @@
+"""LoadGen's System Under Test: hands queries on, and answers back to LoadGen."""
+
+import array
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import mlperf_loadgen as lg
+
+from qsl.dataset import Dataset
+from qsl.library import query_sample_library
+from record.folder import RunFolder
+
+_TOKEN_BYTES = 4
+
+
+class LoadGenRun:
+    """One LoadGen test in a thread of its own, since it cannot be interrupted."""
+
+    def __init__(
+        self,
+        settings: lg.TestSettings,
+        dataset: Dataset,
+        folder: RunFolder,
+        issue: Callable[[list[tuple[int, int]]], None],
+        trace: bool,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            settings: LoadGen's settings.
+            dataset: samples of the QSL.
+            folder: where LoadGen's logs go.
+            issue: takes (LoadGen id, index) pairs in the order of issue.
+            trace: whether LoadGen writes its trace.
+        """
+        self.error: BaseException | None = None
+        """What came out of StartTest; LoadGen is unusable then."""
+        self._settings = settings
+        self._dataset = dataset
+        self._folder = folder
+        self._issue = issue
+        self._trace = trace
+        self._thread = threading.Thread(target=self._run, name="loadgen", daemon=True)
+
+    def start(self) -> None:
+        """Start the test."""
+        self._thread.start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether the test has ended, after `timeout_s` at most."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @staticmethod
+    def first_token(query_id: int, token: bytes) -> None:
+        """Tell LoadGen that an answer has begun."""
+        buffer = array.array("i", token)
+        address, _ = buffer.buffer_info()
+        lg.FirstTokenComplete([lg.QuerySampleResponse(query_id, address, len(token))])
+
+    @staticmethod
+    def complete(query_id: int, tokens: bytes) -> None:
+        """Tell LoadGen an answer; it copies the tokens before this returns."""
+        buffer = array.array("i", tokens)
+        address, count = buffer.buffer_info()
+        response = lg.QuerySampleResponse(
+            query_id, address, count * _TOKEN_BYTES, count
+        )
+        lg.QuerySamplesComplete([response])
+
+    def _run(self) -> None:
+        try:
+            self._start_test()
+        except BaseException as error:  # noqa: BLE001  (handed to the main thread)
+            self.error = error
+
+    def _start_test(self) -> None:
+        def issue(samples: list[lg.QuerySample]) -> None:
+            self._issue([(sample.id, sample.index) for sample in samples])
+
+        def flush() -> None:
+            return
+
+        output = lg.LogOutputSettings()
+        output.outdir = str(self._folder.path)
+        output.copy_summary_to_stdout = False
+        log = lg.LogSettings()
+        log.log_output = output
+        log.enable_trace = self._trace
+        count = self._settings.performance_sample_count_override
+        with query_sample_library(self._dataset, count) as library:
+            system = lg.ConstructSUT(issue, flush)
+            try:
+                lg.StartTestWithLogSettings(
+                    system, library, self._settings, log, str(self._audit_file())
+                )
+            finally:
+                lg.DestroySUT(system)
+
+    def _audit_file(self) -> Path:
+        """Return the audit file; one that does not exist outside compliance mode.
+
+        Left to itself LoadGen takes a stray audit.config of the working directory.
+        """
+        return self._folder.audit_conf
