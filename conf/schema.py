@@ -248,7 +248,8 @@ class RunConfig:
     ttft_ms: float | None = option("smoke: limit of TTFT in ms", None, above=0)
     tpot_ms: float | None = option("smoke: limit of TPOT in ms", None, above=0)
     latency_percentile: float | None = option(
-        "smoke: percentile at which latency limits are judged",
+        "smoke: percentile at which latency is judged; left out: 0.9 (Server,"
+        " Interactive), 0.5 (SingleStream)",
         None,
         above=0,
         at_most=0.999,

@@ -7,6 +7,9 @@ from conf.schema import ClusterConfig
 from record.structs import ReplicaRecord
 from sut.messages import Fatal
 
+_SILENCE_WHILE_LOADING_S = 120.0
+"""Imports and compilers hold Python's lock for long stretches."""
+
 
 @dataclass(slots=True)
 class Peer:
@@ -32,12 +35,13 @@ class Peer:
 
 def unfit(peer: Peer, config: ClusterConfig, now: float) -> str | None:
     """Return why `peer` must be fenced at the time `now` (monotonic), or None."""
+    limit = config.heartbeat_timeout_s
     if peer.record is None:
         if now - peer.started > config.load_timeout_s:
             return f"not ready after {config.load_timeout_s:g} s ({peer.phase})"
-        return None
-    if now - peer.heard > config.heartbeat_timeout_s:
-        return f"no sign of life for {now - peer.heard:.1f} s"
+        limit = max(limit, _SILENCE_WHILE_LOADING_S)
+    if now - peer.heard > limit:
+        return f"no sign of life for {now - peer.heard:.1f} s ({peer.phase})"
     if peer.stuck_s > config.step_timeout_s:
         return f"its engine has been stuck for {peer.stuck_s:.1f} s"
     return None

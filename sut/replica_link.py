@@ -1,8 +1,11 @@
 """A replica's thread for messages: requests in, answers and heartbeats out."""
 
+import os
 import queue
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 
 from sut.engines.base import Engine
@@ -51,6 +54,14 @@ class ReplicaLink:
         self._socket.close()
 
     def _run(self) -> None:
+        try:
+            self._exchange()
+        except BaseException:  # noqa: BLE001  (mute, the process would seem alive)
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(3)
+
+    def _exchange(self) -> None:
         next_beat = time.monotonic()
         while not (self._stop.is_set() and not self._outbox):
             self._socket.poll(max(0.0, next_beat - time.monotonic()))

@@ -157,7 +157,7 @@ class VllmEngine:
         compile_s = getattr(self._config.compilation_config, "compilation_time", None)
         blocks = cache.num_gpu_blocks
         return EngineInfo(
-            versions={"vllm": vllm.__version__, "torch": torch.__version__},
+            versions={"vllm": vllm.__version__, "torch": str(torch.__version__)},
             model={
                 "architecture": (shape.architectures or ["?"])[0],
                 "layers": shape.num_hidden_layers,
