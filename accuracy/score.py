@@ -70,7 +70,8 @@ def score_run(folder: RunFolder) -> AccuracyResult:
     if (last := max(a.qsl_index for a in answers)) >= len(references):
         raise RecordError(
             folder.accuracy_log,
-            f"index {last}: not a log of {config.dataset.name} ({len(references)} rows)",
+            f"index {last}: not a log of {config.dataset.name},"
+            f" which has {len(references)} rows",
         )
     texts = _decode(answers, Path(settings.tokenizer))
     splitter, split = sentence_splitter()
@@ -100,7 +101,7 @@ def _first_per_index(answers: list[Answer]) -> list[Answer]:
 def _decode(answers: list[Answer], path: Path) -> list[str]:
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # noqa: BLE001  (tokenizers raises bare Exception)
+    except Exception as error:
         raise UserError(f"{path}: {error}") from error
     texts: list[str] = tokenizer.decode_batch(
         [answer.tokens.tolist() for answer in answers], skip_special_tokens=True

@@ -34,7 +34,9 @@ _SCHEMAS: dict[str, type] = {
 }
 
 
-def load_config(overrides: Sequence[str], resolved: Path | None = None) -> schema.Config:
+def load_config(
+    overrides: Sequence[str], resolved: Path | None = None
+) -> schema.Config:
     """Return the typed configuration for the command line `overrides`.
 
     Args:
@@ -105,8 +107,10 @@ def _from_file(path: Path, overrides: Sequence[str]) -> DictConfig:
     try:
         given = OmegaConf.load(path)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; give a run's config.yaml") from error
-    except Exception as error:  # noqa: BLE001  (PyYAML raises several unrelated types)
+        raise UserError(
+            f"{path}: {error.strerror}; give a run's config.yaml"
+        ) from error
+    except Exception as error:
         raise UserError(f"{path}: not YAML: {error}".replace("\n", " ")) from error
     engine = OmegaConf.select(given, "engine.name") if given else None
     if engine not in _ENGINES:
@@ -129,7 +133,7 @@ def _refuse_unknown(node: DictConfig, prefix: str) -> None:
     kind = OmegaConf.get_type(node)
     known = [f.name for f in fields(kind)] if is_dataclass(kind) else None
     for key in node:
-        name = f"{prefix}{key}"
+        name = f"{prefix}{key!s}"
         if known is not None and key not in known:
             raise UserError(_unknown(name, known))
         if not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):

@@ -26,7 +26,7 @@ def prepare(source: Path, tokenizer: Path, target: Path) -> int:
     """
     try:
         encoder = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
-    except Exception as error:  # noqa: BLE001  (tokenizers raises bare Exception)
+    except Exception as error:
         raise UserError(f"{tokenizer / 'tokenizer.json'}: {error}") from error
     rows = [
         {

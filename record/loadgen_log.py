@@ -85,7 +85,9 @@ def read_answers(path: Path) -> list[Answer]:
         except ValueError as error:
             raise RecordError(path, f"damaged tokens: {error}", number) from error
         answers.append(
-            Answer(seq=int(seq), qsl_index=int(index), tokens=tokens, first=first_tokens)
+            Answer(
+                seq=int(seq), qsl_index=int(index), tokens=tokens, first=first_tokens
+            )
         )
     return answers
 

@@ -28,7 +28,8 @@ class RecordWriter:
         """
         self.failure: OSError | None = None
         self._files: list[BinaryIO] = [
-            path.open("wb") for path in (folder.samples, folder.events, folder.telemetry)
+            path.open("wb")
+            for path in (folder.samples, folder.events, folder.telemetry)
         ]
         queues: list[deque[msgspec.Struct]] = [deque() for _ in self._files]
         self._queues = queues

@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
@@ -11,7 +12,7 @@ from report.run import Run, service_ms
 _INK = "#7d8590"
 _COLOURS = ("#3b82c4", "#d97706", "#2f9e6e", "#b4538f", "#8b6fd1", "#b08d2e")
 _DRAWN = 1500
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "run",
     "font.size": 9,

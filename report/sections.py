@@ -114,8 +114,12 @@ def latency(run: Run) -> Section:
         "nodes": table(
             [
                 ("node", "", "host"),
-                ("kind", "", "service: dispatch to completion; TTFT: issue to first"
-                 " token; TPOT: per output token after the first"),
+                (
+                    "kind",
+                    "",
+                    "service: dispatch to completion; TTFT: issue to first"
+                    " token; TPOT: per output token after the first",
+                ),
                 *((name, "ms", definition) for name in ("min", "mean")),
                 *((f"p{p:g}", "ms", definition) for p in _PERCENTILES),
                 *((name, "ms", definition) for name in ("max", "std")),
@@ -161,7 +165,9 @@ def cold_start(run: Run) -> Section:
                     round(r.warmup_s, 3),
                     round(r.first_request_s, 4),
                     round(r.last_request_s, 4),
-                    _rate(100 * (r.first_request_s - r.last_request_s), r.last_request_s),
+                    _rate(
+                        100 * (r.first_request_s - r.last_request_s), r.last_request_s
+                    ),
                 ]
                 for r in run.replicas
             ],

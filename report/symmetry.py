@@ -70,7 +70,11 @@ def replica_table(run: Run) -> Table:
             ("TTFT p50", "ms", "issue to first token, median; empty if not streamed"),
             ("TTFT p99", "ms", "issue to first token, 99th percentile"),
             ("TPOT p50", "ms", "time per output token after the first, median"),
-            ("TPOT p99", "ms", "time per output token after the first, 99th percentile"),
+            (
+                "TPOT p99",
+                "ms",
+                "time per output token after the first, 99th percentile",
+            ),
             ("memory", "GiB", "most device memory in use (CPU: the process)"),
         ],
         rows,

@@ -33,8 +33,8 @@ def judge(folder: RunFolder) -> Verdict:
     """
     settings = read_json(folder.settings, SettingsRecord)
     log = read_detail(folder.detail_log)
-    samples = list(read_lines(folder.samples, SampleRecord))
-    events = list(read_lines(folder.events, EventRecord))
+    samples: list[SampleRecord] = list(read_lines(folder.samples, SampleRecord))
+    events: list[EventRecord] = list(read_lines(folder.events, EventRecord))
     checks = [
         *_common(settings, log, samples),
         *_BY_MODE[settings.mode](folder, settings, log, samples),

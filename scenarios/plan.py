@@ -177,17 +177,19 @@ def _read(path: Path, option: str) -> str:
 def _refuse_broken_rules(config: Config, plan: ScenarioPlan, num_samples: int) -> None:
     for name in _SMOKE_ONLY:
         if getattr(config.run, name) is not None:
-            raise UserError(f"run.{name} relaxes LoadGen's rules; leave it to run=smoke")
+            raise UserError(
+                f"run.{name} relaxes LoadGen's rules; leave it to run=smoke"
+            )
     required = plan.rules["performance_sample_count_override"]
     if num_samples != required:
         raise UserError(
-            f"run=full benchmark={plan.benchmark.value} needs the data set of {required}"
-            f" samples; dataset={config.dataset.name} has {num_samples}"
+            f"run=full benchmark={plan.benchmark.value} needs the data set of"
+            f" {required} samples; dataset={config.dataset.name} has {num_samples}"
         )
     if plan.scenario is ScenarioName.offline and config.scenario.target_qps is None:
         raise UserError(
-            "run=full scenario=offline needs scenario.target_qps, the expected samples/s"
-            " (LoadGen sizes the run by it; a smoke run measures it)"
+            "run=full scenario=offline needs scenario.target_qps, the expected"
+            " samples/s (LoadGen sizes the run by it; a smoke run measures it)"
         )
     if isinstance(config.engine, VllmConfig) and config.engine.options.get(
         "enable_prefix_caching"

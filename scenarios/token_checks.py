@@ -30,4 +30,4 @@ def token_problems(
         if streaming:
             first = [] if answer.first is None else answer.first.tolist()
             if first != tokens[:1]:
-                yield f"{name}: first token reported as {first}, answer has {tokens[:1]}"
+                yield f"{name}: reported {first} first, but has {tokens[:1]}"

@@ -300,7 +300,9 @@ class Coordinator:
         self._ledger.event("fence", cause, peer)
         if peer.record is None:
             self.misconfigured = peer.fatal is not None and peer.fatal.kind == "config"
-            told = cause if self.misconfigured else f"{peer.name} did not start: {cause}"
+            told = (
+                cause if self.misconfigured else f"{peer.name} did not start: {cause}"
+            )
             self._fail(told)
             return
         for sample in self.dispatcher.remove_replica(peer.replica):

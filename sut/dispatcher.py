@@ -62,9 +62,7 @@ class UnexpectedAnswer(Exception):
 class Dispatcher:
     """Hands samples to replicas and takes back answers."""
 
-    def __init__(
-        self, balancer: Balancer, prompt_tokens: Callable[[int], int]
-    ) -> None:
+    def __init__(self, balancer: Balancer, prompt_tokens: Callable[[int], int]) -> None:
         """Start without replicas.
 
         Args:
@@ -123,7 +121,9 @@ class Dispatcher:
         load = self.replicas.get(replica)
         sample = load.outstanding.get(seq) if load else None
         if sample is None or sample.attempt != attempt:
-            raise UnexpectedAnswer(f"sample {seq} attempt {attempt} is not in its hands")
+            raise UnexpectedAnswer(
+                f"sample {seq} attempt {attempt} is not in its hands"
+            )
         return sample
 
     def complete(self, sample: Sample, output_tokens: int) -> None:

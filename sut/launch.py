@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -114,7 +115,9 @@ def _check_fits(config: Config, model: Model) -> None:
         )
 
 
-def _engine_options(config: EngineConfig) -> tuple[str, dict[str, Json]]:
+def _engine_options(
+    config: EngineConfig,
+) -> tuple[Literal["vllm", "synthetic"], dict[str, Json]]:
     if isinstance(config, VllmConfig):
         return "vllm", dict(config.options)
     assert isinstance(config, SyntheticConfig)

@@ -106,7 +106,9 @@ class Ledger:
             )
         )
         for reading in beat.devices:
-            values = {name: getattr(reading, name) for name in reading.__struct_fields__}
+            values = {
+                name: getattr(reading, name) for name in reading.__struct_fields__
+            }
             self._writer.telemetry(
                 DeviceLine(t_ns=now_ns, node=peer.node, replica=peer.replica, **values)
             )

@@ -92,8 +92,9 @@ class RunView:
             counts = ", ".join(f"{phases.count(p)} {p}" for p in dict.fromkeys(phases))
             return f"{elapsed} replicas: {counts}"
         samples, tokens = self._rates()
+        total = self._expected or dispatcher.issued
         parts = [
-            f"{elapsed} {dispatcher.completed}/{self._expected or dispatcher.issued} done",
+            f"{elapsed} {dispatcher.completed}/{total} done",
             f"{dispatcher.open_samples} in flight",
             f"{samples:.2f} samples/s",
             f"{sum(tokens.values()):.0f} tokens/s",
@@ -126,7 +127,9 @@ class RunView:
         for number, peer in sorted(self._coordinator.peers.items()):
             load = loads.get(number)
             counts = (
-                (load.sent, load.finished, load.outstanding_samples) if load else (0, 0, 0)
+                (load.sent, load.finished, load.outstanding_samples)
+                if load
+                else (0, 0, 0)
             )
             name = f"{peer.node}/{number}"
             cells = [name, peer.phase, *(f"{count:,}" for count in counts)]

@@ -66,13 +66,17 @@ def find_model(config: ModelConfig, notify: Callable[[str], None]) -> Model:
             f" {shape.max_position_embeddings} tokens"
         )
     if config.weights is not Weights.dummy and not list(path.glob("*.safetensors")):
-        raise UserError(f"{path}: no *.safetensors file; give a whole checkpoint folder")
+        raise UserError(
+            f"{path}: no *.safetensors file; give a whole checkpoint folder"
+        )
     stops = shape.eos_token_id
     generation = path / "generation_config.json"
     if generation.exists():
         stops = _read(generation, _GenerationConfig).eos_token_id or stops
     if stops is None:
-        raise UserError(f"{path / 'config.json'}: no eos_token_id, so no answer could end")
+        raise UserError(
+            f"{path / 'config.json'}: no eos_token_id, so no answer could end"
+        )
     return Model(
         path=path,
         vocab_size=shape.vocab_size,

@@ -76,9 +76,7 @@ def _read_gpu(name: str, handle: Any) -> DeviceReading:
         memory_clock_mhz=_ask(
             pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM
         ),
-        throttle_reasons=_ask(
-            pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle
-        ),
+        throttle_reasons=_ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle),
         ecc_errors=_ask(
             pynvml.nvmlDeviceGetTotalEccErrors,
             handle,

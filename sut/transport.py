@@ -72,7 +72,7 @@ class CoordinatorSocket:
 
     def poll(self, timeout_s: float) -> None:
         """Wait for a message, a wakeup or the timeout."""
-        self._poller.poll(timeout_s * 1000)
+        self._poller.poll(round(timeout_s * 1000))
         self.wakeup.clear()
 
     def receive(self) -> tuple[str, ToCoordinator | ProtocolError] | None:
@@ -128,7 +128,7 @@ class ReplicaSocket:
 
     def poll(self, timeout_s: float) -> None:
         """Wait for a message, a wakeup or the timeout."""
-        self._poller.poll(timeout_s * 1000)
+        self._poller.poll(round(timeout_s * 1000))
         self.wakeup.clear()
 
     def receive(self) -> ToReplica | None:

@@ -39,7 +39,9 @@ def write_checkpoint(source: Path, target: Path) -> None:
         # The saved weights are no longer quantised; vLLM would look for GGUF kernels.
         model.config.__dict__.pop("quantization_config", None)
         model.save_pretrained(draft)
-        AutoTokenizer.from_pretrained(source, gguf_file=GGUF_FILE).save_pretrained(draft)
+        AutoTokenizer.from_pretrained(source, gguf_file=GGUF_FILE).save_pretrained(
+            draft
+        )
         try:
             draft.rename(target)
         except OSError:
@@ -56,8 +58,8 @@ def main() -> int:
     parser.add_argument("target", type=Path, help="checkpoint folder to make")
     options = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     write_checkpoint(options.source, options.target)
     return 0
 

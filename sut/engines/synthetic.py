@@ -100,7 +100,8 @@ class SyntheticEngine:
             raise RequestError("the prompt is not a list of int32 token ids")
         if length + self._tokens > self._max_model_len:
             raise RequestError(
-                f"{length} prompt tokens exceed the model's length {self._max_model_len}"
+                f"{length} prompt tokens and the answer exceed the model's length"
+                f" of {self._max_model_len}"
             )
         self._waiting.append(_Sequence(request, length, time.perf_counter()))
 
@@ -121,9 +122,7 @@ class SyntheticEngine:
             self._ids += 1
             self._running[self._ids] = sequence
         duration = (
-            self._step_s
-            + self._prefill_s * taken
-            + self._decode_s * len(self._running)
+            self._step_s + self._prefill_s * taken + self._decode_s * len(self._running)
         )
         self._sleep_until(begin + duration)
         return self._advance(time.perf_counter())

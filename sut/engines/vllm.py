@@ -96,10 +96,10 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
     return arguments
 
 
-class _LatestStats(StatLoggerBase):
+class _LatestStats(StatLoggerBase):  # type: ignore[misc]
     """Keeps the scheduler's last statistics, for heartbeats."""
 
-    def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
+    def __init__(self) -> None:
         self.latest: Any = None
 
     def record(self, scheduler_stats: Any, *_args: Any, **_kwargs: Any) -> None:
@@ -121,7 +121,9 @@ class VllmEngine:
             EngineConfigError: vLLM refuses the configuration.
         """
         arguments = engine_arguments(spec)
-        kind = RequestOutputKind.DELTA if spec.streaming else RequestOutputKind.FINAL_ONLY
+        kind = (
+            RequestOutputKind.DELTA if spec.streaming else RequestOutputKind.FINAL_ONLY
+        )
         self._params = SamplingParams(
             temperature=0.0,
             max_tokens=spec.max_tokens,
@@ -145,8 +147,8 @@ class VllmEngine:
         self._arguments = arguments
         self._build_s = time.perf_counter() - started
 
-    def _make_stats(self, vllm_config: Any, engine_index: int = 0) -> _LatestStats:
-        self._stats.append(_LatestStats(vllm_config, engine_index))
+    def _make_stats(self, *_arguments: Any) -> _LatestStats:
+        self._stats.append(_LatestStats())
         return self._stats[-1]
 
     @property
@@ -206,9 +208,9 @@ class VllmEngine:
                 self._first[output.request_id] = tokens
                 first.append(First(seq, attempt, _int32(tokens[:1])))
                 continue
-            if self._params.output_kind is RequestOutputKind.DELTA and len(tokens) == len(
-                completion.token_ids
-            ):
+            if self._params.output_kind is RequestOutputKind.DELTA and len(
+                tokens
+            ) == len(completion.token_ids):
                 first.append(First(seq, attempt, _int32(tokens[:1])))
             done.append(_done(seq, attempt, tokens, output))
         return first, done

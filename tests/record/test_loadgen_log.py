@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+
+from record.errors import RecordError
+from record.loadgen_log import read_answers, read_detail
+from tests.run_folder import FolderSpec, good_spec, write_folder
+
+
+def test_detail_log(tmp_path: Path) -> None:
+    spec = good_spec(4)
+    spec.errors = ["Attempted to complete a sample twice."]
+    spec.warnings = ["Found Audit Config file"]
+    log = read_detail(write_folder(tmp_path / "run", spec).detail_log)
+    assert log.values["result_validity"] == "VALID"
+    assert log.errors == spec.errors
+    assert log.warnings == spec.warnings
+
+
+def test_damaged_detail_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mlperf_log_detail.txt"
+    path.write_text("hello\n:::MLLOG {nonsense\n")
+    with pytest.raises(RecordError, match=r"detail\.txt:2: not a LoadGen line"):
+        read_detail(path)
+
+
+def test_answers(tmp_path: Path) -> None:
+    spec = FolderSpec(answers=[(7, [1, 2, 300], [1]), (3, [5], None)])
+    answers = read_answers(write_folder(tmp_path / "run", spec).accuracy_log)
+    assert [a.qsl_index for a in answers] == [7, 3]
+    assert answers[0].tokens.tolist() == [1, 2, 300]
+    assert answers[0].first is not None
+    assert answers[0].first.tolist() == [1]
+    assert answers[1].first is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[\n{ "seq_id" : 0, "qsl_idx" : 1, "data" : "0102" }\n]', "damaged tokens"),
+        ('[\n{ "seq_id" : 0, "qsl_idx" : 1, "data" : "01020304', "not a record"),
+        ("[\nhello\n]", "not a record"),
+    ],
+)
+def test_damaged_answers_are_named(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "mlperf_log_accuracy.json"
+    path.write_text(text)
+    with pytest.raises(RecordError, match=rf"accuracy\.json:2: {told}"):
+        read_answers(path)
+
+
+def test_log_that_was_cut_off_gives_its_records(tmp_path: Path) -> None:
+    path = tmp_path / "mlperf_log_accuracy.json"
+    path.write_text('[\n{ "seq_id" : 0, "qsl_idx" : 1, "data" : "01000000" },\n')
+    assert len(read_answers(path)) == 1

@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import pytest
+
+from conf.errors import UserError
+from conf.load import load_config
+from scenarios.plan import ScenarioPlan, plan_scenario
+
+
+def _plan(*overrides: str, samples: int = 64) -> ScenarioPlan:
+    return plan_scenario(load_config(list(overrides)), samples)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "model", "scenario", "streaming"),
+    [
+        (["scenario=offline"], "llama3_1-8b", "Offline", False),
+        (["scenario=server"], "llama3_1-8b", "Server", True),
+        (["scenario=interactive"], "llama3_1-8b-interactive", "Server", True),
+        (["scenario=singlestream"], "llama3_1-8b-edge", "SingleStream", True),
+        (["benchmark=edge"], "llama3_1-8b-edge", "Offline", False),
+    ],
+)
+def test_names_that_loadgen_knows(
+    overrides: list[str], model: str, scenario: str, streaming: bool
+) -> None:
+    plan = _plan(*overrides)
+    assert (plan.loadgen_model, plan.loadgen_scenario) == (model, scenario)
+    assert plan.streaming is streaming
+
+
+def test_smoke_is_short_and_says_so() -> None:
+    plan = _plan("scenario=server", samples=64)
+    assert plan.relaxations["min_query_count"] == 64
+    assert plan.relaxations["server_target_latency_percentile"] == 0.9
+    assert plan.relaxations["sample_concatenate_permutation"] is False
+    assert "max_query_count" not in plan.relaxations
+    assert plan.expected_samples(64) == 64
+
+
+def test_target_qps_goes_into_user_conf() -> None:
+    assert (
+        "llama3_1-8b.Server.target_qps = 7.5"
+        in _plan("scenario=server", "scenario.target_qps=7.5").user_conf
+    )
+    assert (
+        "llama3_1-8b-edge.SingleStream.target_latency = 250"
+        in _plan("scenario=singlestream", "scenario.expected_latency_ms=250").user_conf
+    )
+
+
+def test_full_relaxes_nothing() -> None:
+    plan = _plan("run=full", "scenario.target_qps=20", samples=13_368)
+    assert plan.relaxations == {}
+    assert plan.expected_samples(13_368) is None
+
+
+def test_only_compliance_has_an_audit_file() -> None:
+    assert _plan().audit_conf is None
+    audit = _plan("mode=compliance").audit_conf
+    assert audit is not None
+    assert "accuracy_log_sampling_target = 100" in audit
+
+
+@pytest.mark.parametrize(
+    ("overrides", "samples", "told"),
+    [
+        (["scenario=server", "benchmark=edge"], 64, "benchmark=edge has offline"),
+        (["scenario=singlestream", "benchmark=datacenter"], 64, "datacenter has"),
+        (
+            ["scenario=server", "scenario.target_qps=null"],
+            64,
+            "needs scenario.target_qps",
+        ),
+        (["run=full", "scenario.target_qps=1"], 64, "needs the data set of 13368"),
+        (["run=full"], 13_368, "needs scenario.target_qps"),
+        (["run=full", "run.ttft_ms=5"], 13_368, "run.ttft_ms relaxes"),
+        (
+            [
+                "run=full",
+                "scenario.target_qps=1",
+                "engine.options.enable_prefix_caching=true",
+            ],
+            13_368,
+            "no caching across queries",
+        ),
+        (
+            ["run.user_conf=/none/user.conf"],
+            64,
+            "run.user_conf=/none/user.conf: No such",
+        ),
+        (["mode=compliance", "run.audit_conf=/none"], 64, "run.audit_conf=/none"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    overrides: list[str], samples: int, told: str
+) -> None:
+    with pytest.raises(UserError, match=told):
+        _plan(*overrides, samples=samples)
+
+
+def test_binary_user_conf_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "user.conf"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not a text file"):
+        _plan(f"run.user_conf={path}")

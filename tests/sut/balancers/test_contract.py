@@ -1,0 +1,51 @@
+"""What every balancer must do."""
+
+from collections import Counter
+
+import pytest
+
+from conf.schema import BalancerName
+from sut.balancers import make_balancer
+from sut.dispatcher import ReplicaLoad
+
+
+def _loads(*tokens: int) -> list[ReplicaLoad]:
+    return [
+        ReplicaLoad(number, "n", None, outstanding_tokens=count)
+        for number, count in enumerate(tokens)
+    ]
+
+
+@pytest.mark.parametrize("name", list(BalancerName))
+class TestBalancer:
+    def test_chooses_one_of_the_candidates(self, name: BalancerName) -> None:
+        balancer, loads = make_balancer(name), _loads(5, 0, 9)
+        for _ in range(20):
+            assert balancer.choose(loads) in loads
+            assert balancer.choose(loads[1:2]) is loads[1]
+
+    def test_does_not_change_them(self, name: BalancerName) -> None:
+        loads = _loads(5, 0, 9)
+        make_balancer(name).choose(loads)
+        assert loads == _loads(5, 0, 9)
+
+    def test_equal_replicas_get_equal_shares(self, name: BalancerName) -> None:
+        balancer, loads = make_balancer(name), _loads(0, 0, 0, 0)
+        given: Counter[int] = Counter()
+        for _ in range(400):
+            chosen = balancer.choose(loads).replica
+            loads[chosen].outstanding_tokens += 100
+            given[chosen] += 1
+        assert set(given.values()) == {100}
+
+
+def test_least_outstanding_tokens_spares_the_busy() -> None:
+    balancer = make_balancer(BalancerName.least_outstanding_tokens)
+    assert balancer.choose(_loads(500, 499, 900)).replica == 1
+
+
+def test_round_robin_goes_on_where_a_replica_is_gone() -> None:
+    balancer, loads = make_balancer(BalancerName.round_robin), _loads(0, 0, 0)
+    order = [balancer.choose(loads).replica for _ in range(4)]
+    assert order == [0, 1, 2, 0]
+    assert balancer.choose([loads[0], loads[2]]).replica == 2

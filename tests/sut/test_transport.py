@@ -1,0 +1,81 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from sut.messages import Generate, Hello, Outputs, Request, Stop, ToCoordinator
+from sut.transport import CoordinatorSocket, ProtocolError, ReplicaSocket
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[CoordinatorSocket, ReplicaSocket]]:
+    coordinator = CoordinatorSocket()
+    replica = ReplicaSocket(coordinator.address, "replica-0")
+    yield coordinator, replica
+    replica.close()
+    coordinator.close()
+
+
+def _receive(
+    coordinator: CoordinatorSocket,
+) -> tuple[str, ToCoordinator | ProtocolError]:
+    for _ in range(50):
+        coordinator.poll(0.1)
+        if (received := coordinator.receive()) is not None:
+            return received
+    raise AssertionError("nothing came")
+
+
+def test_messages_arrive_as_they_were(
+    pair: tuple[CoordinatorSocket, ReplicaSocket],
+) -> None:
+    coordinator, replica = pair
+    replica.send(Hello(1, 42))
+    assert _receive(coordinator) == ("replica-0", Hello(1, 42))
+    message = Generate([Request(5, 1, b"\x01\x00\x00\x00")])
+    assert coordinator.send("replica-0", message)
+    replica.poll(2)
+    assert replica.receive() == message
+    assert replica.receive() is None
+
+
+def test_sending_to_nobody_is_noticed(
+    pair: tuple[CoordinatorSocket, ReplicaSocket],
+) -> None:
+    assert not pair[0].send("replica-9", Stop())
+
+
+def test_wakeup_ends_a_poll(pair: tuple[CoordinatorSocket, ReplicaSocket]) -> None:
+    pair[0].wakeup.set()
+    pair[0].poll(60)
+    assert pair[0].receive() is None
+
+
+@pytest.mark.parametrize("junk", [b"", b"\x00", b"junk", b"\x93\xa7outputs\x01\x02"])
+def test_malformed_bytes_are_told_from_messages(junk: bytes) -> None:
+    coordinator = CoordinatorSocket()
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.IDENTITY, b"replica-0")
+    socket.connect(coordinator.address)
+    socket.send(junk)
+    identity, message = _receive(coordinator)
+    assert identity == "replica-0"
+    assert isinstance(message, ProtocolError)
+    context.destroy(linger=0)
+    coordinator.close()
+
+
+def test_empty_outputs_survive(pair: tuple[CoordinatorSocket, ReplicaSocket]) -> None:
+    coordinator, replica = pair
+    replica.send(Outputs([], [], []))
+    assert _receive(coordinator)[1] == Outputs([], [], [])
+
+
+def test_nothing_is_left_on_disk() -> None:
+    coordinator = CoordinatorSocket()
+    path = Path(coordinator.address.removeprefix("ipc://"))
+    assert path.parent.stat().st_mode & 0o077 == 0
+    coordinator.close()
+    assert not path.parent.exists()
