@@ -138,7 +138,7 @@ class VllmEngine:
         started = time.perf_counter()
         try:
             config = EngineArgs(**arguments).create_engine_config()
-        except (ValueError, TypeError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  (vLLM's refusals share no base)
             raise EngineConfigError(_first_line(error)) from error
         self._engine = LLMEngine.from_vllm_config(
             config, stat_loggers=[self._make_stats], disable_log_stats=False
@@ -194,7 +194,7 @@ class VllmEngine:
         name = f"{request.seq}.{request.attempt}"
         try:
             self._engine.add_request(name, {"prompt_token_ids": ids}, self._params)
-        except (ValueError, TypeError) as error:
+        except Exception as error:  # noqa: BLE001  (vLLM's refusals share no base)
             raise RequestError(_first_line(error)) from error
 
     def step(self) -> tuple[Sequence[First], Sequence[Done]]:

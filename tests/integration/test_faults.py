@@ -11,12 +11,12 @@ from tests.integration.command import SYNTHETIC, Command, alive, kill_group
 pytestmark = pytest.mark.integration
 SLOW = [
     *SYNTHETIC,
-    "dataset.count=1500",
+    "dataset.count=600",
     "engine.step_s=0.02",
     "engine.output_tokens=32",
     "engine.max_num_seqs=64",
 ]
-SERVER = ["scenario=server", "scenario.target_qps=150", "run.min_queries=1500"]
+SERVER = ["scenario=server", "scenario.target_qps=120", "run.min_queries=600"]
 
 
 @pytest.mark.parametrize("scenario", [["scenario=offline"], SERVER], ids=["off", "srv"])
@@ -27,8 +27,8 @@ def test_a_killed_replica_loses_nothing(tmp_path: Path, scenario: list[str]) -> 
     kill_group(pids[0])
     done = command.finish()
     assert done.code == 0, done.err
-    assert len(done.samples) == 1500
-    assert {s.seq for s in done.samples} == set(range(1500))
+    assert len(done.samples) == 600
+    assert {s.seq for s in done.samples} == set(range(600))
     assert {s.status for s in done.samples} == {"completed"}
     assert max(s.attempt for s in done.samples) == 2
     assert done.verdict.degraded
@@ -45,7 +45,7 @@ def test_a_stopped_replica_is_fenced(tmp_path: Path) -> None:
     os.kill(pids[1], signal.SIGSTOP)
     done = command.finish()
     assert done.code == 0, done.err
-    assert len(done.samples) == 1500
+    assert len(done.samples) == 600
     assert any("no sign of life" in event.cause for event in done.events)
     assert alive(pids) == []
 
@@ -61,7 +61,7 @@ def test_without_a_replica_the_run_aborts_soon(tmp_path: Path) -> None:
     assert "no replica is left" in done.err
     assert "Traceback" not in done.err
     assert done.verdict.outcome == "aborted"
-    assert len(done.samples) == 1500
+    assert len(done.samples) == 600
     assert {s.status for s in done.samples} == {"completed", "lost"}
 
 
