@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from report.run import Run, service_ms
@@ -50,8 +51,7 @@ def timeline(run: Run) -> str:
             )
         axes.set_xlabel("seconds since the first issue")
         axes.set_ylabel("sample (seq)")
-        if len(run.replicas) <= len(_COLOURS):
-            axes.legend(loc="lower right")
+        _legend(axes)
         return _svg(canvas, "Each sample from dispatch to completion, by replica")
 
 
@@ -70,9 +70,14 @@ def service_ecdf(run: Run) -> str:
                 )
         axes.set_xlabel("service latency (dispatch to completion), seconds")
         axes.set_ylabel("share of samples")
-        if len(run.replicas) <= len(_COLOURS):
-            axes.legend(loc="lower right")
+        _legend(axes)
         return _svg(canvas, "Cumulative distribution of service latency, by replica")
+
+
+def _legend(axes: Axes) -> None:
+    handles, _ = axes.get_legend_handles_labels()
+    if 0 < len(handles) <= len(_COLOURS):
+        axes.legend(loc="lower right")
 
 
 def _svg(canvas: Canvas, label: str) -> str:
@@ -87,4 +92,5 @@ def _svg(canvas: Canvas, label: str) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -93,7 +93,10 @@ def throughput_symmetry(run: Run) -> dict[str, Figure]:
     )
     return {
         "throughput_spread": figure(
-            round(spread, 3), "%", "(max - min) / min of output tokens per replica"
+            round(spread, 3),
+            "%",
+            "(max - min) / min of output tokens per replica, in the time in which all"
+            " replicas worked",
         ),
         "throughput_p": figure(p_value, "probability", method),
         "throughput_status": figure(

@@ -23,11 +23,16 @@ class RunView:
     def __init__(self, coordinator: Coordinator, kind: LiveView) -> None:
         """Prepare to show `coordinator`."""
         self._coordinator = coordinator
-        self._console = Console(stderr=True)
+        forced = True if kind is LiveView.rich else None
+        self._console = Console(stderr=True, force_terminal=forced)
         terminal = kind is LiveView.rich or (
             kind is LiveView.auto and self._console.is_terminal
         )
-        self._live = Live(console=self._console, transient=True) if terminal else None
+        self._live = (
+            Live(console=self._console, transient=True, auto_refresh=False)
+            if terminal
+            else None
+        )
         self._began = time.monotonic()
         self._next_line = 0.0
         self._history: list[tuple[float, int, dict[int, int]]] = []
@@ -60,7 +65,7 @@ class RunView:
         now = time.monotonic()
         if self._live:
             self._remember(now)
-            self._live.update(self._table(now))
+            self._live.update(self._table(now), refresh=True)
         elif now >= self._next_line:
             self._remember(now)
             self._next_line = now + _PLAIN_INTERVAL_S

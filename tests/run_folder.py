@@ -167,7 +167,9 @@ def replica_record(number: int) -> ReplicaRecord:
 
 
 def _write_log(folder: RunFolder, spec: FolderSpec) -> None:
-    entries = [(key, value, {}) for key, value in spec.log.items()]
+    entries: list[tuple[str, object, dict[str, bool]]] = [
+        (key, value, {}) for key, value in spec.log.items()
+    ]
     entries += [("error_runtime", text, {"is_error": True}) for text in spec.errors]
     entries += [("warning", text, {"is_warning": True}) for text in spec.warnings]
     folder.detail_log.write_text(

@@ -138,7 +138,7 @@ class VllmEngine:
         started = time.perf_counter()
         try:
             config = EngineArgs(**arguments).create_engine_config()
-        except Exception as error:  # noqa: BLE001  (vLLM's refusals share no base)
+        except Exception as error:
             raise EngineConfigError(_first_line(error)) from error
         self._engine = LLMEngine.from_vllm_config(
             config, stat_loggers=[self._make_stats], disable_log_stats=False
@@ -194,7 +194,7 @@ class VllmEngine:
         name = f"{request.seq}.{request.attempt}"
         try:
             self._engine.add_request(name, {"prompt_token_ids": ids}, self._params)
-        except Exception as error:  # noqa: BLE001  (vLLM's refusals share no base)
+        except Exception as error:
             raise RequestError(_first_line(error)) from error
 
     def step(self) -> tuple[Sequence[First], Sequence[Done]]:

@@ -15,9 +15,8 @@ def test_everything_is_written_before_close_returns(tmp_path: Path) -> None:
         for seq in range(1000):
             writer.sample(sample(seq))
         writer.event(EventRecord(t_ns=1, kind="retry", cause="test"))
-    assert [s.seq for s in read_lines(folder.samples, SampleRecord)] == list(
-        range(1000)
-    )
+    written: list[SampleRecord] = list(read_lines(folder.samples, SampleRecord))
+    assert [s.seq for s in written] == list(range(1000))
     assert len(list(read_lines(folder.events, EventRecord))) == 1
     assert writer.failure is None
 
