@@ -82,6 +82,9 @@ def _cell(value: Json) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int):
+        # Seeds are names rather than amounts.
+        return f"{value:,}" if abs(value) < 10**12 else str(value)
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, dict):

@@ -77,7 +77,7 @@ def service_ecdf(run: Run) -> str:
 def _legend(axes: Axes) -> None:
     handles, _ = axes.get_legend_handles_labels()
     if 0 < len(handles) <= len(_COLOURS):
-        axes.legend(loc="lower right")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles))
 
 
 def _svg(canvas: Canvas, label: str) -> str:

@@ -10,6 +10,7 @@ from report.figures import Figure, Table, figure, table
 from report.run import FloatArray, Run, service_ms, tpot_ms, ttft_ms
 
 _BLOCKS = 8
+_FEWEST_IN_BLOCK = 5
 _SIGNIFICANCE = 0.01
 _WORDS = ((1.0, "perfect"), (7.5, "good"), (20.0, "moderate"))
 
@@ -83,22 +84,22 @@ def replica_table(run: Run) -> Table:
 
 def throughput_symmetry(run: Run) -> dict[str, Figure]:
     """Return the spread of tokens/s among replicas and whether it exceeds noise."""
-    blocks = _token_blocks(run)
-    rates = blocks.sum(axis=1).tolist()
+    rates = [_busy_rate(run, record.replica) for record in run.replicas]
     spread = spread_pct(rates)
-    p_value = _difference_p(blocks)
+    p_value = _difference_p(_token_blocks(run))
     method = (
         f"Friedman test over {_BLOCKS} time blocks in which all replicas worked"
-        " (a sign test for two replicas); noise unless p < 0.01"
+        " (a sign test for two replicas); noise unless p < 0.01; empty where a block"
+        f" has fewer than {_FEWEST_IN_BLOCK} answers of a replica"
     )
     return {
         "throughput_spread": figure(
             round(spread, 3),
             "%",
-            "(max - min) / min of output tokens per replica, in the time in which all"
-            " replicas worked",
+            "(max - min) / min of each replica's output tokens / seconds from its"
+            " first dispatch to its last completion",
         ),
-        "throughput_p": figure(p_value, "probability", method),
+        "throughput_p": figure(p_value, "", f"probability by a {method}"),
         "throughput_status": figure(
             status(spread, p_value is not None and p_value < _SIGNIFICANCE),
             "",
@@ -108,30 +109,45 @@ def throughput_symmetry(run: Run) -> dict[str, Figure]:
     }
 
 
-def _token_blocks(run: Run) -> FloatArray:
-    """Return output tokens by (replica, block of time)."""
-    ends = {
-        record.replica: np.array(
-            [s.completed_ns or 0 for s in run.completed if s.replica == record.replica]
-        )
+def _busy_rate(run: Run, replica: int) -> float:
+    """Return output tokens/s of a replica while it had work; 0 if it did nothing."""
+    own = [s for s in run.completed if s.replica == replica]
+    if not own:
+        return 0.0
+    begin = min(s.dispatched_ns or s.issued_ns for s in own)
+    end = max(s.completed_ns or 0 for s in own)
+    return sum(s.output_tokens for s in own) / max((end - begin) / 1e9, 1e-9)
+
+
+def _token_blocks(run: Run) -> FloatArray | None:
+    """Return output tokens by (replica, block of time); None for too few answers."""
+    by_replica = [
+        [s for s in run.completed if s.replica == record.replica]
         for record in run.replicas
-    }
-    if not ends or any(len(values) == 0 for values in ends.values()):
-        return np.zeros((len(run.replicas), _BLOCKS))
-    begin = min(s.issued_ns for s in run.samples)
-    edges = np.linspace(begin, min(v.max() for v in ends.values()) + 1, _BLOCKS + 1)
-    rows = []
-    for record in run.replicas:
-        own = [s for s in run.completed if s.replica == record.replica]
-        times = np.array([s.completed_ns for s in own], float)
-        weights = np.array([s.output_tokens for s in own], float)
-        rows.append(np.histogram(times, edges, weights=weights)[0])
-    return np.array(rows)
+    ]
+    if len(by_replica) < 2 or not all(by_replica):
+        return None
+    ends = [np.array([s.completed_ns for s in own], float) for own in by_replica]
+    begin = max(float(times.min()) for times in ends)
+    end = min(float(times.max()) for times in ends)
+    if end <= begin:
+        return None
+    edges = np.linspace(begin, end, _BLOCKS + 1)
+    counts = np.array([np.histogram(times, edges)[0] for times in ends])
+    if counts.min() < _FEWEST_IN_BLOCK:
+        return None
+    weights = [np.array([s.output_tokens for s in own], float) for own in by_replica]
+    return np.array(
+        [
+            np.histogram(times, edges, weights=tokens)[0]
+            for times, tokens in zip(ends, weights, strict=True)
+        ]
+    )
 
 
-def _difference_p(blocks: FloatArray) -> float | None:
+def _difference_p(blocks: FloatArray | None) -> float | None:
     """Return the probability of such a difference among equal replicas, or None."""
-    if len(blocks) < 2 or not blocks.any():
+    if blocks is None:
         return None
     if len(blocks) == 2:
         wins = int((blocks[0] > blocks[1]).sum())

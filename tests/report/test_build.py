@@ -67,7 +67,18 @@ def test_a_slow_replica_shows_and_noise_does_not(tmp_path: Path) -> None:
         record.replica = 1 if record.seq % 4 == 0 else 0
     slow = _report(tmp_path / "slow", uneven)["symmetry"]
     assert slow["throughput_spread"]["value"] == pytest.approx(200, rel=0.05)
+    assert slow["throughput_p"]["value"] < 0.01
     assert slow["throughput_status"]["value"] == "critical"
+
+
+def test_too_few_answers_prove_nothing(tmp_path: Path) -> None:
+    spec = good_spec(20)
+    for record in spec.samples:
+        record.replica = 1 if record.seq % 4 == 0 else 0
+    symmetry = _report(tmp_path, spec)["symmetry"]
+    assert symmetry["throughput_spread"]["value"] > 100
+    assert symmetry["throughput_p"]["value"] is None
+    assert symmetry["throughput_status"]["value"] == "good"
 
 
 def test_status_words() -> None:
