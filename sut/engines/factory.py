@@ -1,5 +1,8 @@
 """Builds the engine that a spec names; heavy imports happen here, in the replica."""
 
+import importlib.util
+import os
+
 from sut.engines.base import Engine
 from sut.messages import EngineSpec
 
@@ -15,6 +18,9 @@ def make_engine(spec: EngineSpec, replica: int) -> Engine:
 
         factors = spec.options.get("slowdown") or {}
         return SyntheticEngine(spec, float(factors.get(str(replica), 1.0)))
+    if importlib.util.find_spec("flashinfer") is None:
+        # vLLM fails at its start where it prefers a sampler that is not installed.
+        os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
     from sut.engines.vllm import VllmEngine
 
     return VllmEngine(spec)
