@@ -33,3 +33,8 @@ integration: .dev
 
 clean:
 	rm -rf .venv runs build *.egg-info
+
+.PHONY: docs
+docs: .dev
+	@{ echo "# Options"; echo "What \`python -m sut.main --help\` prints."; echo '```'; \
+	  $(VENV)/python -m sut.main --help; echo '```'; } > docs/options.md
