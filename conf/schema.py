@@ -55,6 +55,8 @@ class BalancerName(Enum):
 
     round_robin = "round_robin"
     least_outstanding_tokens = "least_outstanding_tokens"
+    prefill_aware = "prefill_aware"
+    capacity_weighted = "capacity_weighted"
 
 
 class LiveView(Enum):
@@ -194,9 +196,10 @@ class ClusterConfig:
         None,
         at_least=0,
     )
-    balancer: BalancerName = option(
-        "policy that chooses the replica for a sample",
-        BalancerName.least_outstanding_tokens,
+    balancer: BalancerName | None = option(
+        "policy that chooses the replica for a sample; left out: prefill_aware where"
+        " answers are streamed, else least_outstanding_tokens",
+        None,
     )
     max_attempts: int = option(
         "times a sample is tried before the run is given up", 3, at_least=1

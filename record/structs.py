@@ -106,6 +106,8 @@ class ReplicaRecord(Struct, kw_only=True):
     """Latency of the first warm-up request."""
     last_request_s: float
     """Latency of the last warm-up request, of the same shape as the first."""
+    capacity_tokens_per_s: float | None = None
+    """Prompt and answer tokens per second of having work; known after the run."""
 
 
 class Relaxed(Struct, kw_only=True):

@@ -4,6 +4,7 @@ It alone touches the socket, the dispatcher and the cluster once it has started;
 threads hand work in through `issue` and read plain attributes.
 """
 
+import math
 import threading
 import time
 from collections import deque
@@ -38,8 +39,9 @@ from sut.peers import Peer, unfit
 from sut.transport import CoordinatorSocket, ProtocolError
 
 _TICK_S = 0.2
-_ROOM_MARGIN = 0.25
-"""Share of its running batch that a replica holds beyond it, so that it never waits."""
+_QUEUED_STEPS = 4
+"""Engine steps whose prompts a replica has waiting, so that it never runs dry."""
+_FEWEST_QUEUED = 8
 _LEAVE_S = 10.0
 """Seconds that replicas have to leave by themselves after a good run."""
 
@@ -92,6 +94,7 @@ class Coordinator:
         self._issued: deque[tuple[int, list[tuple[int, int]]]] = deque()
         self._socket = CoordinatorSocket()
         self._by_identity: dict[str, Peer] = {}
+        self._records: dict[int, ReplicaRecord] = {}
         self._stop = threading.Event()
         self._progress = time.monotonic()
         self._thread = threading.Thread(
@@ -121,9 +124,10 @@ class Coordinator:
         self._socket.wakeup.set()
 
     def replica_records(self) -> list[ReplicaRecord]:
-        """Return the records of the replicas that are ready, by number."""
-        records = [peer.record for peer in list(self.peers.values()) if peer.record]
-        return sorted(records, key=lambda record: record.replica)
+        """Return the records of all replicas that were ready once, by number."""
+        for replica, load in list(self.dispatcher.replicas.items()):
+            self._records[replica].capacity_tokens_per_s = load.tokens_per_s
+        return [record for _, record in sorted(self._records.items())]
 
     def close(self) -> None:
         """Stop the replicas and the thread; what is still open is written as lost."""
@@ -210,16 +214,29 @@ class Coordinator:
 
     def _admit(self, peer: Peer, message: Ready) -> None:
         peer.phase, peer.record = "ready", message.record
-        # Streaming scenarios are timed from issue: a sample never waits for room here.
+        self._records[peer.replica] = message.record
+        target = max(
+            _FEWEST_QUEUED,
+            math.ceil(
+                _QUEUED_STEPS
+                * message.max_num_batched_tokens
+                / self._parts.setup.warmup.typical_tokens
+            ),
+        )
+        # Where answers are streamed they are timed from issue: nothing waits here.
         streaming = self._parts.setup.spec.streaming
-        window = int(message.max_num_seqs * (1 + _ROOM_MARGIN)) + 1
-        room = None if streaming else window
-        self.dispatcher.add_replica(peer.replica, peer.node, room)
+        self.dispatcher.add_replica(
+            peer.replica, peer.node, None if streaming else target
+        )
         if all(p.record is not None for p in self.peers.values()):
             self.ready.set()
 
     def _take_outputs(self, peer: Peer, outputs: Outputs) -> None:
+        if peer.record is None:
+            self._fence(peer, "sent answers before it was ready")
+            return
         self._progress = time.monotonic()
+        self.dispatcher.note_queue(peer.replica, outputs.waiting, outputs.received)
         try:
             for first in outputs.first:
                 self._first_token(peer, first)
@@ -234,6 +251,7 @@ class Coordinator:
         sample = self.dispatcher.held(peer.replica, first.seq, first.attempt)
         if len(first.token) != 4:
             raise UnexpectedAnswer(f"sample {first.seq}: no int32 first token")
+        self.dispatcher.begin(sample)
         if sample.first_token is not None:
             # An earlier attempt told LoadGen already; a second time would be an error.
             return
@@ -253,7 +271,7 @@ class Coordinator:
         self._sinks.complete(sample.query_id, done.tokens)
         self._ledger.completed(sample, peer, done, completed_ns)
         self.latencies.add(sample, completed_ns, len(done.tokens) // 4)
-        self.dispatcher.complete(sample, len(done.tokens) // 4)
+        self.dispatcher.complete(sample, len(done.tokens) // 4, completed_ns)
 
     def _check_first_token(self, sample: Sample, peer: Peer, done: Done) -> None:
         if sample.first_token is None:

@@ -26,6 +26,8 @@ class Sample:
     attempt: int = 0
     replica: int | None = None
     dispatched_ns: int | None = None
+    begun: bool = False
+    """Whether the present attempt has its first token."""
     first_token: bytes | None = None
     first_token_ns: int | None = None
 
@@ -36,13 +38,24 @@ class ReplicaLoad:
 
     replica: int
     node: str
-    max_in_flight: int | None
-    """Samples that it may hold at once; None: any number."""
+    queue_target: int | None
+    """Samples that its engine should have waiting; None: hand out all at once."""
     outstanding: dict[int, Sample] = field(default_factory=dict)
     outstanding_tokens: int = 0
+    outstanding_prefills: int = 0
     sent: int = 0
     finished: int = 0
     output_tokens: int = 0
+    waiting: int = 0
+    """Samples waiting in its engine when it last said so."""
+    received: int = 0
+    """Samples it had taken in by then."""
+    finished_tokens: int = 0
+    busy_ns: int = 0
+    """Time with work in hand, up to `busy_from_ns` if it has some now."""
+    busy_from_ns: int = 0
+    tokens_per_s: float | None = None
+    """Prompt and answer tokens finished per second of having work."""
 
     @property
     def outstanding_samples(self) -> int:
@@ -52,7 +65,9 @@ class ReplicaLoad:
     @property
     def has_room(self) -> bool:
         """Whether it may be handed one more sample."""
-        return self.max_in_flight is None or len(self.outstanding) < self.max_in_flight
+        if self.queue_target is None:
+            return True
+        return self.waiting + self.sent - self.received < self.queue_target
 
 
 class UnexpectedAnswer(Exception):
@@ -62,13 +77,21 @@ class UnexpectedAnswer(Exception):
 class Dispatcher:
     """Hands samples to replicas and takes back answers."""
 
-    def __init__(self, balancer: Balancer, prompt_tokens: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        balancer: Balancer,
+        prompt_tokens: Callable[[int], int],
+        block: int | None = None,
+    ) -> None:
         """Start without replicas.
 
         Args:
             balancer: policy that chooses among the replicas with room.
             prompt_tokens: prompt length by index of the data set.
+            block: size of the data set where the longest prompts may go first: MLPerf
+                lets Offline sort inside one pass over the data set. None: in order.
         """
+        self._block = block
         self.replicas: dict[int, ReplicaLoad] = {}
         self.issued = 0
         self.completed = 0
@@ -81,17 +104,26 @@ class Dispatcher:
         """Samples that are issued and not completed."""
         return self.issued - self.completed
 
-    def add_replica(self, replica: int, node: str, max_in_flight: int | None) -> None:
+    def add_replica(self, replica: int, node: str, queue_target: int | None) -> None:
         """Let `replica` take part."""
-        self.replicas[replica] = ReplicaLoad(replica, node, max_in_flight)
+        self.replicas[replica] = ReplicaLoad(replica, node, queue_target)
+
+    def note_queue(self, replica: int, waiting: int, received: int) -> None:
+        """Note what a replica says of its queue: `waiting` of `received` samples."""
+        load = self.replicas[replica]
+        load.waiting, load.received = waiting, received
 
     def issue(self, queries: Iterable[tuple[int, int]], now_ns: int) -> None:
         """Take in (LoadGen id, index) pairs in the order that LoadGen issued them."""
-        for query_id, index in queries:
-            tokens = self._prompt_tokens(index)
-            sample = Sample(self.issued, query_id, index, tokens, now_ns)
-            self.issued += 1
-            self._waiting.append(sample)
+        lengths = self._prompt_tokens
+        samples = [
+            Sample(seq, query_id, index, lengths(index), now_ns)
+            for seq, (query_id, index) in enumerate(queries, self.issued)
+        ]
+        self.issued += len(samples)
+        if (block := self._block) is not None:
+            samples.sort(key=lambda s: (s.seq // block, -s.prompt_tokens))
+        self._waiting.extend(samples)
 
     def assign(self, now_ns: int) -> dict[int, list[Sample]]:
         """Hand out as many waiting samples as there is room for, oldest first."""
@@ -106,8 +138,11 @@ class Dispatcher:
             sample.attempt += 1
             sample.replica = replica
             sample.dispatched_ns = now_ns
+            if not load.outstanding:
+                load.busy_from_ns = now_ns
             load.outstanding[sample.seq] = sample
             load.outstanding_tokens += sample.prompt_tokens + _ANSWER_TOKENS
+            load.outstanding_prefills += 1
             load.sent += 1
             batches.setdefault(replica, []).append(sample)
         return batches
@@ -126,11 +161,22 @@ class Dispatcher:
             )
         return sample
 
-    def complete(self, sample: Sample, output_tokens: int) -> None:
+    def begin(self, sample: Sample) -> None:
+        """Note that the answer to `sample` has begun."""
+        assert sample.replica is not None
+        sample.begun = True
+        self.replicas[sample.replica].outstanding_prefills -= 1
+
+    def complete(self, sample: Sample, output_tokens: int, now_ns: int) -> None:
         """Take `sample` out of its replica's hands for good."""
         load = self._release(sample)
         load.finished += 1
         load.output_tokens += output_tokens
+        load.finished_tokens += sample.prompt_tokens + output_tokens
+        busy_ns = load.busy_ns + now_ns - load.busy_from_ns
+        if not load.outstanding:
+            load.busy_ns = busy_ns
+        load.tokens_per_s = load.finished_tokens / max(busy_ns / 1e9, 1e-9)
         self.completed += 1
 
     def requeue(self, sample: Sample) -> None:
@@ -157,4 +203,7 @@ class Dispatcher:
         load = self.replicas[sample.replica]
         del load.outstanding[sample.seq]
         load.outstanding_tokens -= sample.prompt_tokens + _ANSWER_TOKENS
+        if not sample.begun:
+            load.outstanding_prefills -= 1
+        sample.begun = False
         return load

@@ -61,7 +61,9 @@ def build_coordinator(
             config=config.cluster,
             cluster=cluster,
             dispatcher=Dispatcher(
-                make_balancer(config.cluster.balancer), lengths.__getitem__
+                make_balancer(config.cluster.balancer, streaming),
+                lengths.__getitem__,
+                block=None if streaming else len(dataset),
             ),
             ledger=Ledger(writer),
             setup=Setup(spec, warmup),

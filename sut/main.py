@@ -109,6 +109,7 @@ def _measure(
             coordinator.abort(str(error))
             raise
         coordinator.close()
+        write_json(folder.replicas, coordinator.replica_records())
 
 
 def _start_replicas(coordinator: Coordinator, view: RunView) -> None:

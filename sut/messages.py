@@ -86,7 +86,8 @@ class Ready(Struct, tag="ready", array_like=True):
     """The engine is warm and waits for samples."""
 
     record: ReplicaRecord
-    max_num_seqs: int
+    max_num_batched_tokens: int
+    """Prompt tokens that one engine step may take in."""
 
 
 class First(Struct, array_like=True):
@@ -119,11 +120,15 @@ class Failed(Struct, array_like=True):
 
 
 class Outputs(Struct, tag="outputs", array_like=True):
-    """What one engine step produced."""
+    """What one engine step produced, and the engine's queue after it."""
 
     first: list[First]
     done: list[Done]
     failed: list[Failed]
+    waiting: int
+    """Samples that wait in the engine, of those `received`."""
+    received: int
+    """Samples taken in since the replica was ready."""
 
 
 class DeviceReading(Struct):

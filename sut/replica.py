@@ -57,7 +57,7 @@ def main() -> int:
         setup = link.receive_setup()
         if setup is not None:
             engine = _start(setup, arguments, link, monitor)
-            _serve(engine, link)
+            _serve(engine, link, asks=not setup.spec.streaming)
             engine.close()
     except EngineConfigError as error:
         link.send(Fatal("config", str(error)))
@@ -98,33 +98,48 @@ def _start(
         first_request_s=warm.first_request_s,
         last_request_s=warm.last_request_s,
     )
-    link.send(Ready(record, info.max_num_seqs))
+    link.send(Ready(record, info.max_num_batched_tokens))
     return engine
 
 
-def _serve(engine: Engine, link: ReplicaLink) -> None:
-    """Answer samples until told to stop."""
+def _serve(engine: Engine, link: ReplicaLink, asks: bool) -> None:
+    """Answer samples until told to stop.
+
+    Args:
+        engine: warm and idle.
+        link: brings samples and takes answers.
+        asks: whether the coordinator hands samples out by the state of the queue.
+    """
+    received, waiting = 0, 0
     while True:
         failed: list[Failed] = []
-        if not _take_in(engine, link, failed):
+        taken = _take_in(engine, link, failed)
+        if taken is None:
             return
+        received += taken
         first, done = engine.step() if engine.busy else ((), ())
         link.stepped(engine.busy)
-        if first or done or failed:
-            link.send(Outputs(list(first), list(done), failed))
+        before, waiting = waiting, engine.stats().waiting
+        if first or done or failed or (asks and (taken or waiting != before)):
+            link.send(Outputs(list(first), list(done), failed, waiting, received))
 
 
-def _take_in(engine: Engine, link: ReplicaLink, failed: list[Failed]) -> bool:
-    """Hand waiting requests to the engine; block only while it has no work."""
+def _take_in(engine: Engine, link: ReplicaLink, failed: list[Failed]) -> int | None:
+    """Hand waiting requests to the engine; return how many, or None for Stop.
+
+    Blocks only while the engine has no work.
+    """
+    taken = 0
     while True:
         try:
             message = link.inbox.get(block=not engine.busy and not failed)
         except queue.Empty:
-            return True
+            return taken
         if isinstance(message, Stop):
-            return False
+            return None
         assert isinstance(message, Generate)
         link.stepped(busy=True)
+        taken += len(message.requests)
         for request in message.requests:
             try:
                 engine.add(request)

@@ -19,6 +19,14 @@ class Load(Protocol):
     def outstanding_tokens(self) -> int:
         """Prompt tokens, and answer tokens at their limit, of those samples."""
 
+    @property
+    def outstanding_prefills(self) -> int:
+        """Those of them that have no first token yet (0 where nothing is streamed)."""
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Speed it has shown, in tokens as counted above; None before its first."""
+
 
 class Balancer(Protocol):
     """Chooses a replica; may keep state of its own, does no I/O."""

@@ -23,8 +23,8 @@ class EngineInfo:
     versions: dict[str, str]
     model: dict[str, Json]
     settings: dict[str, Json]
-    max_num_seqs: int
-    """Sequences that it runs at once."""
+    max_num_batched_tokens: int
+    """Prompt tokens that one step may take in."""
     compile_s: float | None
 
 

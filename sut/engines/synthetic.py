@@ -80,7 +80,7 @@ class SyntheticEngine:
                 "max_num_seqs": self._max_seqs,
                 "max_num_batched_tokens": self._budget,
             },
-            max_num_seqs=self._max_seqs,
+            max_num_batched_tokens=self._budget,
             compile_s=None,
         )
 

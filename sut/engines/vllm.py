@@ -175,7 +175,9 @@ class VllmEngine:
                 "kv_cache_tokens": blocks * cache.block_size if blocks else None,
                 "build_s": round(self._build_s, 3),
             },
-            max_num_seqs=self._config.scheduler_config.max_num_seqs,
+            max_num_batched_tokens=(
+                self._config.scheduler_config.max_num_batched_tokens
+            ),
             compile_s=float(compile_s) if compile_s else None,
         )
 

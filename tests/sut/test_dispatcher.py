@@ -29,14 +29,49 @@ def test_samples_go_out_in_order_of_issue() -> None:
     assert (sample.issued_ns, sample.dispatched_ns) == (5, 7)
 
 
-def test_a_full_replica_gets_no_more_until_it_has_room() -> None:
+def test_a_replica_with_a_queue_gets_no_more_until_it_asks() -> None:
     dispatcher = _dispatcher(replicas=1, room=2)
     _issue(dispatcher, 5)
-    first = dispatcher.assign(0)[0]
-    assert [s.seq for s in first] == [0, 1]
+    assert [s.seq for s in dispatcher.assign(0)[0]] == [0, 1]
     assert dispatcher.assign(0) == {}
-    dispatcher.complete(first[0], 128)
+    dispatcher.note_queue(0, waiting=1, received=2)
     assert [s.seq for s in dispatcher.assign(0)[0]] == [2]
+    dispatcher.note_queue(0, waiting=2, received=3)
+    assert dispatcher.assign(0) == {}
+    dispatcher.note_queue(0, waiting=0, received=3)
+    assert [s.seq for s in dispatcher.assign(0)[0]] == [3, 4]
+
+
+def test_the_longest_go_first_inside_one_pass_over_the_data() -> None:
+    lengths = [5, 9, 7]
+    dispatcher = Dispatcher(RoundRobin(), lengths.__getitem__, block=3)
+    dispatcher.add_replica(0, "n", None)
+    dispatcher.issue([(i, i % 3) for i in range(6)], now_ns=0)
+    assert [s.seq for s in dispatcher.assign(0)[0]] == [1, 2, 0, 4, 5, 3]
+
+
+def test_speed_counts_only_time_with_work() -> None:
+    dispatcher = _dispatcher(replicas=1)
+    second = 10**9
+    for start in (0, 100 * second):
+        _issue(dispatcher, 1)
+        (sample,) = dispatcher.assign(start)[0]
+        dispatcher.complete(sample, 28, start + 2 * second)
+    # Twice a prompt of 100 and an answer of 28 tokens, in twice 2 s.
+    assert dispatcher.replicas[0].tokens_per_s == 64
+
+
+def test_prefills_are_those_without_a_first_token() -> None:
+    dispatcher = _dispatcher(replicas=1)
+    _issue(dispatcher, 3)
+    samples = dispatcher.assign(0)[0]
+    load = dispatcher.replicas[0]
+    assert load.outstanding_prefills == 3
+    dispatcher.begin(samples[0])
+    assert load.outstanding_prefills == 2
+    dispatcher.complete(samples[0], 128, 1)
+    dispatcher.complete(samples[1], 128, 1)
+    assert load.outstanding_prefills == 1
 
 
 def test_a_removed_replicas_samples_go_first_and_in_order() -> None:
@@ -46,7 +81,8 @@ def test_a_removed_replicas_samples_go_first_and_in_order() -> None:
     held = dispatcher.remove_replica(0)
     assert [s.seq for s in held] == [0, 2, 4]
     for sample in list(dispatcher.replicas[1].outstanding.values()):
-        dispatcher.complete(sample, 128)
+        dispatcher.complete(sample, 128, 0)
+    dispatcher.note_queue(1, waiting=0, received=3)
     again = dispatcher.assign(0)[1]
     assert [s.seq for s in again] == [0, 2, 4]
     assert [s.attempt for s in again] == [2, 2, 2]
@@ -67,7 +103,7 @@ def test_a_second_answer_is_refused() -> None:
     dispatcher = _dispatcher(replicas=1)
     _issue(dispatcher, 1)
     dispatcher.assign(0)
-    dispatcher.complete(dispatcher.held(0, 0, 1), 128)
+    dispatcher.complete(dispatcher.held(0, 0, 1), 128, 0)
     with pytest.raises(UnexpectedAnswer):
         dispatcher.held(0, 0, 1)
 
@@ -104,8 +140,21 @@ class DispatcherMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def complete(self, data: st.DataObject) -> None:
         sample = data.draw(st.sampled_from(self._held()))
-        self.dispatcher.complete(sample, 128)
+        self.dispatcher.complete(sample, 128, 0)
         self.completed.append(sample.seq)
+
+    @precondition(lambda self: any(not s.begun for s in self._held()))
+    @rule(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        waiting = [s for s in self._held() if not s.begun]
+        self.dispatcher.begin(data.draw(st.sampled_from(waiting)))
+
+    @precondition(lambda self: self.dispatcher.replicas)
+    @rule(data=st.data())
+    def ask(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(sorted(self.dispatcher.replicas)))
+        sent = self.dispatcher.replicas[chosen].sent
+        self.dispatcher.note_queue(chosen, waiting=0, received=sent)
 
     @precondition(lambda self: self._held())
     @rule(data=st.data())
@@ -130,8 +179,10 @@ class DispatcherMachine(RuleBasedStateMachine):
         for load in self.dispatcher.replicas.values():
             tokens = sum(s.prompt_tokens + 128 for s in load.outstanding.values())
             assert load.outstanding_tokens == tokens
-            assert load.max_in_flight is not None
-            assert len(load.outstanding) <= load.max_in_flight
+            prefills = sum(not s.begun for s in load.outstanding.values())
+            assert load.outstanding_prefills == prefills
+            assert load.queue_target is not None
+            assert load.waiting + load.sent - load.received <= load.queue_target
 
 
 TestDispatcher = DispatcherMachine.TestCase
@@ -145,8 +196,10 @@ def test_every_sample_is_completed_exactly_once(count: int, replicas: int) -> No
     _issue(dispatcher, count)
     answered = []
     while dispatcher.open_samples:
+        for replica, load in dispatcher.replicas.items():
+            dispatcher.note_queue(replica, waiting=0, received=load.sent)
         for batch in dispatcher.assign(0).values():
             for sample in batch:
                 answered.append(sample.seq)
-                dispatcher.complete(sample, 1)
+                dispatcher.complete(sample, 1, 0)
     assert sorted(answered) == list(range(count))

@@ -37,7 +37,7 @@ def test_progress_is_shown(kind: LiveView, capsys: pytest.CaptureFixture[str]) -
             sample = batch[0]
             sample.first_token_ns = 5_000_000
             coordinator.latencies.add(sample, 132_000_000, 128)
-            dispatcher.complete(sample, 128)
+            dispatcher.complete(sample, 128, 132_000_000)
         view.begin_run(10)
         view.update()
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)

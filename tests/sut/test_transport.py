@@ -69,8 +69,8 @@ def test_malformed_bytes_are_told_from_messages(junk: bytes) -> None:
 
 def test_empty_outputs_survive(pair: tuple[CoordinatorSocket, ReplicaSocket]) -> None:
     coordinator, replica = pair
-    replica.send(Outputs([], [], []))
-    assert _receive(coordinator)[1] == Outputs([], [], [])
+    replica.send(Outputs([], [], [], 0, 0))
+    assert _receive(coordinator)[1] == Outputs([], [], [], 0, 0)
 
 
 def test_nothing_is_left_on_disk() -> None:
