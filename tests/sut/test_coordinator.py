@@ -1,0 +1,341 @@
+"""A coordinator over replicas that misbehave: threads that speak its protocol."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+import zmq
+
+from conf.schema import ClusterConfig
+from record.folder import RunFolder
+from record.lines import read_lines
+from record.structs import EventRecord, SampleRecord
+from record.writer import RecordWriter
+from sut.balancers import make_balancer
+from sut.clusters.base import Placement
+from sut.coordinator import Coordinator, CoordinatorParts, Sinks
+from sut.dispatcher import Dispatcher
+from sut.ledger import Ledger
+from sut.messages import (
+    PROTOCOL,
+    Done,
+    Failed,
+    Fatal,
+    First,
+    Generate,
+    Hello,
+    Outputs,
+    Ready,
+    Request,
+    Setup,
+    Stop,
+    ToReplica,
+    WarmupSpec,
+)
+from tests.run_folder import replica_record
+from tests.sut.engines.contract import spec
+
+Behaviour = Callable[["FakeReplica", list[Request]], None]
+TOKENS = b"\x05\x00\x00\x00\x06\x00\x00\x00"
+
+
+class FakeReplica(threading.Thread):
+    """Says hello and ready, then does as its behaviour says."""
+
+    def __init__(
+        self, number: int, address: str, identity: str, behaviour: Behaviour
+    ) -> None:
+        super().__init__(daemon=True)
+        self.number = number
+        self.killed = threading.Event()
+        self.exited: str | None = None
+        self._behaviour = behaviour
+        self._address, self._identity = address, identity
+
+    def run(self) -> None:
+        context = zmq.Context()
+        self._socket = context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.IDENTITY, self._identity.encode())
+        self._socket.connect(self._address)
+        decoder: msgspec.msgpack.Decoder[ToReplica] = msgspec.msgpack.Decoder(ToReplica)
+        self.send(Hello(PROTOCOL, 0))
+        while not self.killed.is_set():
+            if not self._socket.poll(20):
+                continue
+            match decoder.decode(self._socket.recv()):
+                case Setup():
+                    self.send(Ready(replica_record(self.number), 8192))
+                case Generate() as message:
+                    self._behaviour(self, message.requests)
+                case Stop():
+                    break
+        context.destroy(linger=100)
+
+    def send(self, message: object) -> None:
+        self.send_raw(msgspec.msgpack.encode(message))
+
+    def send_raw(self, data: bytes) -> None:
+        self._socket.send(data)
+
+    def answer(self, request: Request, tokens: bytes = TOKENS) -> None:
+        """Answer as a good replica does."""
+        seq, attempt = request.seq, request.attempt
+        first = [First(seq, attempt, tokens[:4])]
+        self.send(Outputs(first, [done(request, tokens)], [], 0, 0))
+
+
+def done(request: Request, tokens: bytes = TOKENS) -> Done:
+    """Return a whole answer."""
+    return Done(request.seq, request.attempt, tokens, "length", 0, 0, 0, 0)
+
+
+def good(replica: FakeReplica, requests: list[Request]) -> None:
+    for request in requests:
+        replica.answer(request)
+
+
+class FakeCluster:
+    """Implements `Cluster` over threads."""
+
+    def __init__(self, behaviours: list[Behaviour]) -> None:
+        self._behaviours = behaviours
+        self.replicas: dict[int, FakeReplica] = {}
+
+    @property
+    def placements(self) -> list[Placement]:
+        return [Placement(replica=i, node="n1") for i in range(len(self._behaviours))]
+
+    def start(self, replica: int, address: str, identity: str) -> None:
+        behaviour = self._behaviours[replica]
+        self.replicas[replica] = FakeReplica(replica, address, identity, behaviour)
+        self.replicas[replica].start()
+
+    def exited(self) -> dict[int, str]:
+        return {n: r.exited for n, r in self.replicas.items() if r.exited}
+
+    def kill(self, replica: int) -> None:
+        if (fake := self.replicas.pop(replica, None)) is not None:
+            fake.killed.set()
+
+    def close(self, grace_s: float) -> None:
+        for replica in list(self.replicas):
+            self.kill(replica)
+
+
+class Run:
+    """A coordinator, and what LoadGen would be told."""
+
+    def __init__(self, folder: RunFolder, coordinator: Coordinator) -> None:
+        self.folder = folder
+        self.coordinator = coordinator
+        self.first: list[tuple[int, bytes]] = []
+        self.complete: list[tuple[int, bytes]] = []
+
+    def issue(self, count: int) -> None:
+        assert self.coordinator.ready.wait(10)
+        sinks = Sinks(
+            first_token=lambda i, t: self.first.append((i, t)),
+            complete=lambda i, t: self.complete.append((i, t)),
+        )
+        self.coordinator.connect(sinks)
+        self.coordinator.issue([(1000 + i, i) for i in range(count)])
+
+    def wait(self, count: int) -> None:
+        deadline = time.monotonic() + 10
+        while len(self.complete) < count and self.coordinator.failure is None:
+            assert time.monotonic() < deadline, f"{len(self.complete)} of {count}"
+            time.sleep(0.01)
+
+    def wait_failure(self) -> str:
+        deadline = time.monotonic() + 10
+        while self.coordinator.failure is None:
+            assert time.monotonic() < deadline, "no failure"
+            time.sleep(0.01)
+        return self.coordinator.failure
+
+    def events(self) -> list[EventRecord]:
+        return list(read_lines(self.folder.events, EventRecord))
+
+    def samples(self) -> list[SampleRecord]:
+        return list(read_lines(self.folder.samples, SampleRecord))
+
+
+@contextmanager
+def running(
+    tmp_path: Path, *behaviours: Behaviour, stall_s: float = 60
+) -> Iterator[Run]:
+    folder = RunFolder(tmp_path)
+    config = ClusterConfig(name="local", heartbeat_timeout_s=60, max_attempts=3)
+    with RecordWriter(folder) as writer:
+        coordinator = Coordinator(
+            CoordinatorParts(
+                config=config,
+                cluster=FakeCluster(list(behaviours)),
+                dispatcher=Dispatcher(make_balancer(None, True), lambda _index: 10),
+                ledger=Ledger(writer),
+                setup=Setup(spec(streaming=True), WarmupSpec(10, 10, 1, 100)),
+                prompt=lambda index: index.to_bytes(4, "little"),
+                stall_timeout_s=stall_s,
+            )
+        )
+        coordinator.start()
+        try:
+            yield Run(folder, coordinator)
+        finally:
+            coordinator.close()
+
+
+def test_good_replicas(tmp_path: Path) -> None:
+    with running(tmp_path, good, good) as run:
+        run.issue(50)
+        run.wait(50)
+    assert sorted(i for i, _ in run.complete) == list(range(1000, 1050))
+    assert len(run.first) == 50
+    assert run.coordinator.failure is None
+    assert run.events() == []
+    assert {s.seq for s in run.samples()} == set(range(50))
+
+
+def answers_twice(replica: FakeReplica, requests: list[Request]) -> None:
+    for request in requests:
+        replica.answer(request)
+        replica.answer(request)
+
+
+def answers_anothers(replica: FakeReplica, requests: list[Request]) -> None:
+    replica.answer(Request(999, 1, b""))
+
+
+def malformed(replica: FakeReplica, _requests: list[Request]) -> None:
+    replica.send_raw(b"\xc1junk")
+
+
+def half_a_token(replica: FakeReplica, requests: list[Request]) -> None:
+    replica.answer(requests[0], TOKENS[:5])
+
+
+def ends_before_it_begins(replica: FakeReplica, requests: list[Request]) -> None:
+    replica.send(Outputs([], [done(requests[0])], [], 0, 0))
+
+
+def no_tokens(replica: FakeReplica, requests: list[Request]) -> None:
+    replica.send(Outputs([], [done(requests[0], b"")], [], 0, 0))
+
+
+def wrong_attempt(replica: FakeReplica, requests: list[Request]) -> None:
+    replica.answer(Request(requests[0].seq, 7, b""))
+
+
+def crashes(replica: FakeReplica, _requests: list[Request]) -> None:
+    replica.send(Fatal("crash", "CUDA error: out of memory"))
+
+
+def leaves(replica: FakeReplica, _requests: list[Request]) -> None:
+    replica.exited = "killed by SIGKILL"
+
+
+def begins_only(replica: FakeReplica, requests: list[Request]) -> None:
+    begun = [First(r.seq, r.attempt, TOKENS[:4]) for r in requests]
+    replica.send(Outputs(begun, [], [], 0, 0))
+    replica.send(Fatal("crash", "killed half-way"))
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "cause"),
+    [
+        (answers_twice, "answered out of turn"),
+        (answers_anothers, "answered out of turn: sample 999"),
+        (malformed, "malformed message"),
+        (half_a_token, "no int32 tokens"),
+        (ends_before_it_begins, "ended before it began"),
+        (no_tokens, "no int32 tokens"),
+        (wrong_attempt, "attempt 7 is not in its hands"),
+        (crashes, "out of memory"),
+        (leaves, "its process killed by SIGKILL"),
+        (begins_only, "killed half-way"),
+    ],
+)
+def test_a_replica_that_misbehaves_is_fenced_and_costs_nothing(
+    tmp_path: Path, behaviour: Behaviour, cause: str
+) -> None:
+    with running(tmp_path, behaviour, good) as run:
+        run.issue(40)
+        run.wait(40)
+    told = [i for i, _ in run.complete]
+    assert sorted(told) == list(range(1000, 1040)), "each once"
+    assert len({i for i, _ in run.first}) == len(run.first) == 40
+    (fence,) = [e for e in run.events() if e.kind == "fence"]
+    assert fence.replica == 0
+    assert cause in fence.cause
+    assert {s.status for s in run.samples()} == {"completed"}
+    assert not any(e.kind == "protocol" for e in run.events())
+
+
+def test_a_recomputed_answer_that_begins_differently_is_recorded(
+    tmp_path: Path,
+) -> None:
+    def other(replica: FakeReplica, requests: list[Request]) -> None:
+        for request in requests:
+            replica.answer(request, b"\x09\x00\x00\x00" * 3)
+
+    with running(tmp_path, begins_only, other) as run:
+        run.issue(10)
+        run.wait(10)
+    protocol = [e for e in run.events() if e.kind == "protocol"]
+    retried = {s.seq for s in run.samples() if s.attempt == 2}
+    assert {e.seq for e in protocol} == retried
+    assert retried
+
+
+def test_a_failed_request_is_tried_again(tmp_path: Path) -> None:
+    def fails_first(replica: FakeReplica, requests: list[Request]) -> None:
+        for request in requests:
+            if request.attempt == 1 and request.seq % 2:
+                failure = Failed(request.seq, 1, "no room")
+                replica.send(Outputs([], [], [failure], 0, 0))
+            else:
+                replica.answer(request)
+
+    with running(tmp_path, fails_first) as run:
+        run.issue(10)
+        run.wait(10)
+    assert run.coordinator.failure is None
+    assert {s.seq: s.attempt for s in run.samples()} == {
+        seq: 2 if seq % 2 else 1 for seq in range(10)
+    }
+    assert [e.kind for e in run.events()] == ["retry"] * 5
+
+
+def test_a_sample_that_always_fails_ends_the_run(tmp_path: Path) -> None:
+    def fails(replica: FakeReplica, requests: list[Request]) -> None:
+        for request in requests:
+            failure = Failed(request.seq, request.attempt, "no room")
+            replica.send(Outputs([], [], [failure], 0, 0))
+
+    with running(tmp_path, fails) as run:
+        run.issue(1)
+        reason = run.wait_failure()
+    assert "sample 0 (index 0) failed 3 times, last: no room" in reason
+    assert [s.status for s in run.samples()] == ["lost"]
+
+
+def test_a_run_without_progress_ends(tmp_path: Path) -> None:
+    with running(tmp_path, lambda _replica, _requests: None, stall_s=0.5) as run:
+        run.issue(3)
+        reason = run.wait_failure()
+    assert "no progress for 0." in reason
+    assert [s.status for s in run.samples()] == ["lost"] * 3
+    assert [e.kind for e in run.events()] == ["stall", "abort"]
+
+
+def test_without_a_replica_the_run_ends(tmp_path: Path) -> None:
+    with running(tmp_path, leaves, leaves) as run:
+        run.issue(6)
+        reason = run.wait_failure()
+    assert "no replica is left" in reason
+    assert {s.status for s in run.samples()} == {"lost"}
+    assert len(run.samples()) == 6
