@@ -17,7 +17,7 @@ def main() -> int:
     folder = RunFolder(parser.parse_args().run)
     try:
         result = score_run(folder)
-    except (UserError, RecordError) as error:
+    except (UserError, RecordError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for name, value in result.scores.items():

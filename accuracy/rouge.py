@@ -26,15 +26,17 @@ def sentence_splitter() -> tuple[str, Callable[[str], list[str]]]:
     return "nltk punkt_tab", nltk.sent_tokenize
 
 
-def rouge(
-    predictions: Sequence[str],
-    references: Sequence[str],
-    split: Callable[[str], list[str]],
-) -> dict[str, float]:
+def one_sentence_a_line(text: str, split: Callable[[str], list[str]]) -> str:
+    """Return `text` as the benchmark scores and counts it."""
+    return "\n".join(split(text.strip()))
+
+
+def rouge(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """Return ROUGE-1, -2, -L and -Lsum, F-measure in percent, 4 decimals.
 
-    Stemmed; averaged over pairs. Source: Lin, "ROUGE: A Package for Automatic
-    Evaluation of Summaries" (2004), as implemented by rouge-score.
+    Texts have one sentence a line. Stemmed; averaged over pairs. Source: Lin, "ROUGE:
+    A Package for Automatic Evaluation of Summaries" (2004), as implemented by
+    rouge-score.
     """
     scorer = RougeScorer(METRICS, use_stemmer=True)
     scores = np.empty((len(predictions), len(METRICS)))
@@ -43,11 +45,7 @@ def rouge(
     for row, (prediction, reference) in enumerate(
         track(pairs, "ROUGE", disable=quiet, transient=True)
     ):
-        result = scorer.score(_lines(reference, split), _lines(prediction, split))
+        result = scorer.score(reference, prediction)
         scores[row] = [result[name].fmeasure for name in METRICS]
     means = (scores.mean(axis=0) * 100).round(4).tolist()
     return dict(zip(METRICS, means, strict=True))
-
-
-def _lines(text: str, split: Callable[[str], list[str]]) -> str:
-    return "\n".join(split(text.strip()))

@@ -89,9 +89,11 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
 
 def _normalised(text: str) -> str:
     """Return the override, with free keys (`engine.options.x`) marked as additions."""
-    key, separator, _ = text.lstrip("+").partition("=")
-    if not separator or text.startswith("~"):
+    key, separator, value = text.lstrip("+").partition("=")
+    if not separator or not re.fullmatch(r"[A-Za-z][\w.\-]*", key):
         raise UserError(f"{text!r}: options are written KEY=VALUE (see --help)")
+    if not value.strip() and key not in GROUPS and "." in key:
+        raise UserError(f"{key} is empty; write {key}=null to leave it out")
     if key.startswith("hydra"):
         raise UserError(f"{key}: Hydra's own settings are not used here")
     if key in ("scenario.name", "engine.name", "cluster.name"):
@@ -112,7 +114,8 @@ def _from_file(path: Path, overrides: Sequence[str]) -> DictConfig:
         ) from error
     except Exception as error:
         raise UserError(f"{path}: not YAML: {error}".replace("\n", " ")) from error
-    engine = OmegaConf.select(given, "engine.name") if given else None
+    mapping = isinstance(given, DictConfig)
+    engine = OmegaConf.select(given, "engine.name") if mapping else None
     if engine not in _ENGINES:
         raise UserError(f"{path}: not the config.yaml of a run (no engine.name)")
     base = OmegaConf.structured(schema.Config)

@@ -3,6 +3,9 @@
 from dataclasses import MISSING, Field, field
 from typing import Any
 
+_LARGEST = 1e12
+"""No option means anything beyond it, and LoadGen's integers would overflow."""
+
 
 def option(
     help_text: str,
@@ -36,11 +39,16 @@ def range_error(spec: Field[Any], value: object) -> str | None:
     """Return what is wrong with `value` for the field `spec`, or None."""
     if isinstance(value, str) and not value.strip():
         return "is empty"
+    if isinstance(value, dict):
+        problems = (range_error(spec, item) for item in value.values())
+        return next((problem for problem in problems if problem), None)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     above, low, high = (spec.metadata.get(k) for k in ("above", "at_least", "at_most"))
     if value != value or value in (float("inf"), float("-inf")):
         return "is not a finite number"
+    if abs(value) > _LARGEST:
+        return f"is {value}, must be at most {_LARGEST:g}"
     if above is not None and value <= above:
         return f"is {value}, must be above {above:g}"
     if low is not None and value < low:

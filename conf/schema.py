@@ -73,10 +73,12 @@ class ScenarioConfig:
 
     name: ScenarioName = option("LoadGen scenario", ScenarioName.offline)
     target_qps: float | None = option(
-        "Server, Interactive: arrival rate in queries/s; Offline: expected samples/s,"
-        " which sizes a full run (1.1 x 600 s x target_qps)",
+        "Server, Interactive: arrival rate in queries/s (left out: 1, in a smoke run);"
+        " Offline: expected samples/s, which sizes a full run"
+        " (1.1 x 600 s x target_qps)",
         None,
-        above=0,
+        at_least=1e-4,
+        at_most=1e7,
     )
     expected_latency_ms: float | None = option(
         "SingleStream: expected latency in ms, which sizes the run;"
@@ -101,7 +103,7 @@ class ModelConfig:
     )
     dtype: str = option("computation type, as vLLM names it", "bfloat16")
     max_model_len: int = option(
-        "longest prompt plus answer in tokens", 2668, at_least=2
+        "longest prompt plus answer in tokens", 2668, at_least=256
     )
 
 
@@ -178,6 +180,8 @@ class SyntheticConfig(EngineConfig):
         "factor on every duration of one replica, by replica number,"
         " e.g. engine.slowdown.2=1.3",
         {},
+        above=0,
+        at_most=1e6,
     )
 
 
@@ -190,6 +194,7 @@ class ClusterConfig:
         "number of replicas; left out: one per group of GPUs, or one on a CPU",
         None,
         at_least=1,
+        at_most=4096,
     )
     gpus_per_replica: int | None = option(
         "GPUs of one replica (0: CPU); left out: 1 where a GPU is found, else 0",
@@ -202,13 +207,18 @@ class ClusterConfig:
         None,
     )
     max_attempts: int = option(
-        "times a sample is tried before the run is given up", 3, at_least=1
+        "times that engines may refuse a sample before the run is given up",
+        3,
+        at_least=1,
     )
     load_timeout_s: float = option(
         "seconds a replica may take to be ready", 1800.0, above=0
     )
     heartbeat_timeout_s: float = option(
-        "seconds without a sign of life until a replica is fenced", 15.0, above=0
+        "seconds without a sign of life (one comes each second) until a replica is"
+        " fenced",
+        15.0,
+        at_least=3,
     )
     step_timeout_s: float = option(
         "seconds a replica may hold samples without finishing an engine step"

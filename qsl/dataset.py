@@ -53,41 +53,58 @@ class Dataset:
         return self.tokens[self.offsets[index] : self.offsets[index + 1]]
 
 
-def load_dataset(config: DatasetConfig, vocab_size: int, prompt_limit: int) -> Dataset:
+def load_dataset(config: DatasetConfig) -> Dataset:
     """Return the samples that `config` names.
 
+    Raises:
+        UserError: no such file, damaged, or not in cnn_eval.json form.
+    """
+    if config.name == "synthetic":
+        if config.path is not None:
+            raise UserError("dataset.path: dataset=synthetic is made up, not read")
+        return _make_up(config.count or 13_368)
+    dataset = _read(config)
+    if not len(dataset):
+        raise UserError(f"{_where(config)}: holds no samples")
+    empty = np.flatnonzero(dataset.lengths == 0)
+    if len(empty):
+        raise UserError(f"{_where(config)}: row {empty[0]}: tok_input is empty")
+    return dataset
+
+
+def check_prompts(
+    dataset: Dataset, config: DatasetConfig, vocab_size: int, prompt_limit: int
+) -> None:
+    """Check that a model can take every prompt; prompts are never cut.
+
     Args:
-        config: which data set, and where it is.
+        dataset: the samples.
+        config: where they came from.
         vocab_size: token ids must be below this.
         prompt_limit: longest prompt in tokens that leaves room for the answer.
 
     Raises:
-        UserError: no such file, not in cnn_eval.json form, an id outside the
-            vocabulary, or a prompt over the limit (prompts are never cut).
+        UserError: a prompt is over the limit, or an id outside the vocabulary.
     """
-    if config.name == "synthetic":
-        dataset = _make_up(config.count or 13_368)
-    else:
-        dataset = _read(config)
-    where = config.path or f"dataset={config.name}"
-    if not len(dataset):
-        raise UserError(f"{where}: holds no samples")
-    for index, length in enumerate(dataset.lengths):
-        if length == 0:
-            raise UserError(f"{where}: row {index}: tok_input is empty")
-        if length > prompt_limit:
-            raise UserError(
-                f"{where}: row {index}: the prompt has {length} tokens, but"
-                f" model.max_model_len leaves room for {prompt_limit}; raise it"
-            )
+    longest = int(np.argmax(dataset.lengths))
+    if dataset.lengths[longest] > prompt_limit:
+        raise UserError(
+            f"{_where(config)}: row {longest}: the prompt has"
+            f" {dataset.lengths[longest]} tokens, but model.max_model_len leaves room"
+            f" for {prompt_limit}; raise it"
+        )
     outside = np.flatnonzero((dataset.tokens < 0) | (dataset.tokens >= vocab_size))
     if len(outside):
         row = int(np.searchsorted(dataset.offsets, outside[0], side="right")) - 1
         raise UserError(
-            f"{where}: row {row}: token id {dataset.tokens[outside[0]]} is outside the"
-            f" model's vocabulary of {vocab_size}; {_PREPARE} and the model's tokenizer"
+            f"{_where(config)}: row {row}: token id {dataset.tokens[outside[0]]} is"
+            f" outside the model's vocabulary of {vocab_size}; {_PREPARE} and the"
+            " model's tokenizer"
         )
-    return dataset
+
+
+def _where(config: DatasetConfig) -> str:
+    return config.path or f"dataset={config.name}"
 
 
 def _read(config: DatasetConfig) -> Dataset:
@@ -101,12 +118,12 @@ def _read(config: DatasetConfig) -> Dataset:
         raw = path.read_bytes()
         text = gzip.decompress(raw) if path.suffix == ".gz" else raw
         rows = msgspec.json.decode(text, type=list[_Row])
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: damaged gzip file: {error}") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{path}: {reason}; {_PREPARE}") from error
-    except (EOFError, zlib.error) as error:
-        raise UserError(f"{path}: damaged gzip file: {error}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not in cnn_eval.json form: {error}") from error
     rows = rows[: config.count]
     offsets = np.zeros(len(rows) + 1, np.int64)

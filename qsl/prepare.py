@@ -53,7 +53,7 @@ def _articles(source: Path) -> list[_Article]:
             for number, line in enumerate(file, 1):
                 try:
                     articles.append(decoder.decode(line))
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise UserError(f"{source}:{number}: {error}") from error
     except OSError as error:
         raise UserError(f"{source}: {error.strerror}") from error

@@ -27,7 +27,7 @@ def read_lines(path: Path, kind: type[T] | Any) -> Iterator[T]:
                     return
                 try:
                     yield decoder.decode(line)
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise RecordError(path, str(error), number) from error
     except OSError as error:
         raise RecordError(path, error.strerror or str(error)) from error

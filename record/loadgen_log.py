@@ -12,6 +12,7 @@ from record.errors import RecordError
 from record.json_types import Json
 
 _PREFIX = ":::MLLOG "
+_NO_NUMBER = re.compile(r'("value": )-?(?:nan|inf)\b')
 _ACCURACY_LINE = re.compile(
     r'"seq_id" : (\d+), "qsl_idx" : (\d+), "data" : "([0-9A-F]*)"'
     r'(?:, "token_data" : "([0-9A-F]*)")?(?:, "token_count" : (\d+))?'
@@ -49,9 +50,11 @@ def read_detail(path: Path) -> DetailLog:
         if not line.startswith(_PREFIX):
             continue
         try:
-            entry = json.loads(line[len(_PREFIX) :])
-            key, value, metadata = entry["key"], entry["value"], entry["metadata"]
-        except (ValueError, KeyError) as error:
+            # LoadGen writes a mean over nothing as -nan, which is no JSON.
+            entry = json.loads(_NO_NUMBER.sub(r"\1null", line[len(_PREFIX) :]))
+            key, value = str(entry["key"]), entry["value"]
+            metadata = dict(entry["metadata"])
+        except (ValueError, KeyError, TypeError) as error:
             raise RecordError(path, f"not a LoadGen line: {error}", number) from error
         if metadata.get("is_error"):
             log.errors.append(str(value))

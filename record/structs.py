@@ -158,6 +158,13 @@ class Verdict(Struct, kw_only=True):
     checks: list[Check] = field(default_factory=list)
     reason: str = ""
 
+    def add(self, check: Check) -> None:
+        """Take in one more check; one that failed makes the run fail."""
+        self.checks.append(check)
+        if check.outcome == "failed":
+            self.outcome, self.submission_candidate = "failed", False
+            self.reason = self.reason or f"{check.name}: {check.note}"
+
     @property
     def failures(self) -> list[Check]:
         """Checks that did not hold."""

@@ -26,7 +26,7 @@ class RecordWriter:
         Raises:
             OSError: a file cannot be opened.
         """
-        self.failure: OSError | None = None
+        self.failure: Exception | None = None
         self._files: list[BinaryIO] = [
             path.open("wb")
             for path in (folder.samples, folder.events, folder.telemetry)
@@ -64,7 +64,7 @@ class RecordWriter:
             while not self._stop.wait(_FLUSH_S):
                 self._drain(encoder)
             self._drain(encoder)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  (whatever it was, the run must hear)
             self.failure = error
         finally:
             for file in self._files:

@@ -21,7 +21,14 @@ class Finding(Struct, kw_only=True):
 
 def findings(run: Run) -> list[Finding]:
     """Return the findings of a run, gravest first."""
-    found = [*_lost(run), *_fenced(run), *_gate(run), *_retried(run), *_single(run)]
+    found = [
+        *_lost(run),
+        *_fenced(run),
+        *_gate(run),
+        *_retried(run),
+        *_idle(run),
+        *_single(run),
+    ]
     if run.verdict.relaxed:
         found.append(
             Finding(
@@ -85,6 +92,24 @@ def _retried(run: Run) -> list[Finding]:
             title=f"{len(retried)} samples were handed out more than once",
             evidence=f"seq {_some(retried)}",
             cause="; ".join(sorted(causes)),
+        )
+    ]
+
+
+def _idle(run: Run) -> list[Finding]:
+    worked = {s.replica for s in run.completed}
+    idle = [r.replica for r in run.replicas if r.replica not in worked]
+    if not idle or not run.completed:
+        return []
+    single = run.settings.scenario == "singlestream"
+    return [
+        Finding(
+            severity="note" if single else "warning",
+            title=f"{len(idle)} of {len(run.replicas)} replicas completed nothing",
+            evidence=f"replica {_some(idle)}",
+            cause="SingleStream has one query at a time, and the first replica is free"
+            if single
+            else "not shown by the record",
         )
     ]
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from record.errors import RecordError
 from record.folder import RunFolder, read_json
-from record.json_types import Json
 from record.lines import read_lines
 from record.loadgen_log import DetailLog, read_detail
 from record.structs import (
@@ -25,12 +25,32 @@ from record.structs import (
 FloatArray = NDArray[np.float64]
 
 
+class Named(msgspec.Struct):
+    """A part of the configuration that has a name."""
+
+    name: str
+
+
+class ClusterPart(msgspec.Struct):
+    """The part of the configuration about the cluster."""
+
+    balancer: str | None
+
+
+class RunConfig(msgspec.Struct):
+    """What the report tells of the configuration."""
+
+    model: Named
+    dataset: Named
+    cluster: ClusterPart
+
+
 @dataclass(slots=True, kw_only=True)
 class Run:
     """One run, as its folder tells it."""
 
     folder: RunFolder
-    config: dict[str, Json]
+    config: RunConfig
     settings: SettingsRecord
     verdict: Verdict
     replicas: list[ReplicaRecord]
@@ -55,13 +75,13 @@ class Run:
         return (max(s.completed_ns or 0 for s in done) - begin) / 1e9
 
     def peak_memory(self, replica: int) -> int | None:
-        """Return the most device memory seen in use by a replica, in bytes."""
-        readings = [
-            line.memory_used_bytes
-            for line in self.telemetry
-            if isinstance(line, DeviceLine) and line.replica == replica
-        ]
-        return max((r for r in readings if r is not None), default=None)
+        """Return the most memory seen in use on a replica's devices, in bytes."""
+        peaks: dict[str, int] = {}
+        for line in self.telemetry:
+            if isinstance(line, DeviceLine) and line.replica == replica:
+                used = line.memory_used_bytes or 0
+                peaks[line.device] = max(used, peaks.get(line.device, 0))
+        return sum(peaks.values()) or None
 
 
 def read_run(path: Path) -> Run:
@@ -115,13 +135,10 @@ def tpot_ms(samples: list[SampleRecord]) -> FloatArray:
     )
 
 
-def _read_config(path: Path) -> dict[str, Json]:
+def _read_config(path: Path) -> RunConfig:
     try:
-        config = yaml.safe_load(path.read_text())
+        return msgspec.yaml.decode(path.read_bytes(), type=RunConfig)
     except OSError as error:
         raise RecordError(path, error.strerror or str(error)) from error
-    except yaml.YAMLError as error:
-        raise RecordError(path, str(error).replace("\n", " ")) from error
-    if not isinstance(config, dict):
-        raise RecordError(path, "not the configuration of a run")
-    return config
+    except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecordError(path, " ".join(str(error).split())) from error

@@ -22,8 +22,8 @@ def configuration(run: Run) -> Section:
         for name, rule in sorted(settings.rules.items())
     ]
     return {
-        "model": figure(config["model"]["name"], "", "model that the replicas served"),
-        "dataset": figure(config["dataset"]["name"], "", "samples behind the QSL"),
+        "model": figure(config.model.name, "", "model that the replicas served"),
+        "dataset": figure(config.dataset.name, "", "samples behind the QSL"),
         "scenario": figure(
             f"{settings.benchmark} {settings.scenario}, {settings.mode},"
             f" run={settings.kind}",
@@ -33,7 +33,11 @@ def configuration(run: Run) -> Section:
         "nodes": figure(len({r.node for r in run.replicas}), "nodes", "hosts"),
         "replicas": figure(len(run.replicas), "replicas", "engines, one process each"),
         "devices": figure(", ".join(devices), "", "devices of the replicas"),
-        "balancer": figure(config["cluster"]["balancer"], "", "choice of the replica"),
+        "balancer": figure(
+            config.cluster.balancer or "the default of the scenario",
+            "",
+            "choice of the replica",
+        ),
         "versions": figure(
             ", ".join(f"{k} {v}" for k, v in versions.items()), "", "of replica 0"
         ),

@@ -23,10 +23,10 @@ def status(spread_pct: float, beyond_noise: bool) -> str:
     return word
 
 
-def spread_pct(values: Sequence[float]) -> float:
-    """Return (max - min) / min in percent; 0 for fewer than two values."""
-    if len(values) < 2 or min(values) <= 0:
-        return 0.0
+def spread_pct(values: Sequence[float]) -> float | None:
+    """Return (max - min) / min in percent; 0 for one value, None if one is 0."""
+    if not values or min(values) <= 0:
+        return None
     return (max(values) - min(values)) / min(values) * 100
 
 
@@ -86,6 +86,7 @@ def throughput_symmetry(run: Run) -> dict[str, Figure]:
     """Return the spread of tokens/s among replicas and whether it exceeds noise."""
     rates = [_busy_rate(run, record.replica) for record in run.replicas]
     spread = spread_pct(rates)
+    lost = sum(s.status == "lost" for s in run.samples)
     p_value = _difference_p(_token_blocks(run))
     method = (
         f"Friedman test over {_BLOCKS} time blocks in which all replicas worked"
@@ -93,15 +94,26 @@ def throughput_symmetry(run: Run) -> dict[str, Figure]:
         f" has fewer than {_FEWEST_IN_BLOCK} answers of a replica"
     )
     return {
-        "throughput_spread": figure(
-            round(spread, 3),
+        "success_rate": figure(
+            _ratio(100.0 * len(run.completed), len(run.samples)),
             "%",
-            "(max - min) / min of each replica's output tokens / seconds from its"
+            "completed samples of those that were issued",
+        ),
+        "success_status": figure(
+            "critical" if lost else "perfect", "", "critical as soon as one is lost"
+        ),
+        "throughput_spread": figure(
+            None if spread is None else round(spread, 3),
+            "%",
+            "empty where a replica did nothing; (max - min) / min of each"
+            " replica's output tokens / seconds from its"
             " first dispatch to its last completion",
         ),
         "throughput_p": figure(p_value, "", f"probability by a {method}"),
         "throughput_status": figure(
-            status(spread, p_value is not None and p_value < _SIGNIFICANCE),
+            "not comparable: a replica did nothing"
+            if spread is None
+            else status(spread, p_value is not None and p_value < _SIGNIFICANCE),
             "",
             "perfect < 1%, good < 7.5%, moderate < 20%, critical; worse than good"
             " only where the difference exceeds noise",

@@ -65,30 +65,43 @@ def _common(
     lost = [s.seq for s in samples if s.status == "lost"]
     yield _check("samples_lost", 0, len(lost), not lost, lost)
     yield _check("samples_completed_twice", 0, len(repeated), not repeated, repeated)
+    issued = _issued(settings, log)
+    yield _check("samples_completed", issued, len(seqs), issued == len(seqs) > 0)
     tokens = [s.output_tokens for s in samples if s.status == "completed"]
     longest = max(tokens, default=0)
     yield _check("tokens_per_sample_max", MAX_TOKENS, longest, longest <= MAX_TOKENS)
-    cached = sum(s.cached_tokens or 0 for s in samples)
-    yield _check("prefix_cache_hit_tokens", 0, cached, not cached)
+    yield _prefix_cache(samples)
     audited = any(_AUDIT_WARNING in warning for warning in log.warnings)
     wanted = settings.mode == "compliance"
     yield _check("audit_file_read", wanted, audited, audited == wanted)
+
+
+def _issued(settings: SettingsRecord, log: DetailLog) -> int:
+    """Return how many samples LoadGen says it issued."""
+    if settings.mode == "accuracy":
+        return int(log.values.get("effective_accuracy_sample_count", 0))
+    per_query = int(log.values.get("generated_samples_per_query", 1))
+    return int(log.values.get("result_query_count", 0)) * per_query
+
+
+def _prefix_cache(samples: list[SampleRecord]) -> Check:
+    hits = [s.cached_tokens for s in samples if s.status == "completed"]
+    cached = sum(hit or 0 for hit in hits)
+    check = _check("prefix_cache_hit_tokens", 0, cached, not cached)
+    if not cached and None in hits:
+        check.outcome, check.note = "skipped", "the engine does not tell"
+    return check
 
 
 def _performance(
     _folder: RunFolder,
     settings: SettingsRecord,
     log: DetailLog,
-    samples: list[SampleRecord],
+    _samples: list[SampleRecord],
 ) -> Iterator[Check]:
     validity = log.values.get("result_validity")
     reason = log.values.get("result_invalid_reason", "")
     yield _check("loadgen_validity", "VALID", validity, validity == "VALID", reason)
-    issued = int(log.values.get("result_query_count", 0)) * int(
-        log.values.get("generated_samples_per_query", 1)
-    )
-    completed = sum(s.status == "completed" for s in samples)
-    yield _check("samples_completed", issued, completed, issued == completed > 0)
     latencies = log.values.get("requested_use_token_latencies")
     yield _check("token_latencies", True, latencies, latencies is True)
     rule = settings.rules["sample_concatenate_permutation"]

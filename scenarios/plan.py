@@ -1,5 +1,6 @@
 """Turns a configuration into what LoadGen is to be told; refuses what cannot be."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,7 @@ _SCENARIOS_OF = {
     ),
     Benchmark.edge: (ScenarioName.offline, ScenarioName.singlestream),
 }
+_SMOKE_QPS = 1.0
 _SMOKE_QUERIES = {
     ScenarioName.server: 64,
     ScenarioName.interactive: 64,
@@ -72,6 +74,11 @@ class ScenarioPlan:
     def streaming(self) -> bool:
         """Whether LoadGen is told of each sample's first token."""
         return self.loadgen_scenario != "Offline"
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether user.conf, the user's own included, sets target_qps."""
+        return re.search(r"^[^#\n]*target_qps\s*=", self.user_conf, re.M) is not None
 
     def expected_samples(self, num_samples: int) -> int | None:
         """Return how many samples LoadGen will issue; None where it decides later.
@@ -119,18 +126,14 @@ def plan_scenario(config: Config, num_samples: int) -> ScenarioPlan:
         kind=config.run.kind,
         loadgen_model=loadgen_model,
         loadgen_scenario=loadgen_scenario,
-        is_benchmark=config.model.is_benchmark
+        is_benchmark=isinstance(config.engine, VllmConfig)
+        and config.model.is_benchmark
         and config.dataset.is_benchmark
         and config.model.weights is not Weights.dummy,
         rules=rules(loadgen_model, loadgen_scenario),
         user_conf=_user_conf(config, loadgen_model, loadgen_scenario),
         audit_conf=_audit_conf(config),
     )
-    if loadgen_scenario == "Server" and config.scenario.target_qps is None:
-        raise UserError(
-            f"scenario={scenario.value} needs scenario.target_qps, the arrival rate"
-            " in queries/s"
-        )
     if config.run.kind is RunKind.full:
         _refuse_broken_rules(config, plan, num_samples)
     else:
@@ -186,10 +189,11 @@ def _refuse_broken_rules(config: Config, plan: ScenarioPlan, num_samples: int) -
             f"run=full benchmark={plan.benchmark.value} needs the data set of"
             f" {required} samples; dataset={config.dataset.name} has {num_samples}"
         )
-    if plan.scenario is ScenarioName.offline and config.scenario.target_qps is None:
+    if plan.loadgen_scenario != "SingleStream" and not plan.has_rate:
         raise UserError(
-            "run=full scenario=offline needs scenario.target_qps, the expected"
-            " samples/s (LoadGen sizes the run by it; a smoke run measures it)"
+            f"run=full scenario={plan.scenario.value} needs scenario.target_qps: the"
+            " arrival rate (Server, Interactive), or the expected samples/s that size"
+            " the run (Offline; a smoke run measures them)"
         )
     if isinstance(config.engine, VllmConfig) and config.engine.options.get(
         "enable_prefix_caching"
@@ -200,12 +204,18 @@ def _refuse_broken_rules(config: Config, plan: ScenarioPlan, num_samples: int) -
         )
 
 
+def _smoke_rate(plan: ScenarioPlan) -> dict[str, Json]:
+    given = plan.has_rate or plan.loadgen_scenario != "Server"
+    return {} if given else {"server_target_qps": _SMOKE_QPS}
+
+
 def _relaxations(
     config: Config, plan: ScenarioPlan, num_samples: int
 ) -> dict[str, Json]:
     run = config.run
     queries = run.min_queries or _SMOKE_QUERIES.get(plan.scenario, num_samples)
     relaxed: dict[str, Json] = {
+        **_smoke_rate(plan),
         "performance_sample_count_override": num_samples,
         "sample_concatenate_permutation": False,
         "min_query_count": queries,

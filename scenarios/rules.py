@@ -6,6 +6,12 @@ from record.json_types import Json
 
 ROOT = Path(__file__).resolve().parent.parent
 _NS_PER_MS = 1_000_000
+_SWITCHES = (
+    "use_token_latencies",
+    "sample_concatenate_permutation",
+    "performance_issue_same",
+    "performance_issue_unique",
+)
 
 
 def rules(loadgen_model: str, loadgen_scenario: str) -> dict[str, Json]:
@@ -27,8 +33,10 @@ def rules(loadgen_model: str, loadgen_scenario: str) -> dict[str, Json]:
 
 
 def _attribute(scenario: str, key: str, value: str) -> tuple[str, Json]:
-    if key in ("use_token_latencies", "sample_concatenate_permutation"):
+    if key in _SWITCHES:
         return key, value == "1"
+    if key == "coalesce_queries":
+        return f"server_{key}", value == "1"
     if key in ("min_duration", "max_duration"):
         return f"{key}_ms", int(value)
     if key in ("ttft_latency", "tpot_latency"):

@@ -1,5 +1,7 @@
 """What a run says to its user before and after it."""
 
+import contextlib
+import io
 import sys
 
 from rich.console import Console
@@ -24,29 +26,37 @@ _FIGURES = (
 
 def say(message: str) -> None:
     """Print a line about what goes on, apart from the run's output."""
-    print(message, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
 
 
-def summarise(
-    folder: RunFolder, verdict: Verdict, accuracy: dict[str, float] | None
-) -> None:
+def summarise(folder: RunFolder, verdict: Verdict, accuracy: dict[str, float]) -> None:
     """Print the verdict, LoadGen's main figures, and what to open next."""
-    console = Console(highlight=False, soft_wrap=True)
+    text = io.StringIO()
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    console = Console(
+        file=text, force_terminal=terminal, highlight=False, soft_wrap=True
+    )
     colour = "green" if verdict.outcome == "passed" else "red"
     console.print(f"[bold {colour}]{verdict.outcome}[/] {_marks(verdict)}")
     for check in verdict.failures:
         note = f" ({check.note})" if check.note else ""
-        console.print(f"  {check.name}: {check.value}, limit {check.limit}{note}")
+        line = f"  {check.name}: {check.value}, limit {check.limit}{note}"
+        console.print(line, markup=False)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(justify="right")
     table.add_column()
-    for name, value in [*_loadgen_figures(folder), *(accuracy or {}).items()]:
+    for name, value in [*_loadgen_figures(folder), *accuracy.items()]:
         table.add_row(f"{value:,.3f}", name)
     if table.row_count:
         console.print(table)
     if verdict.relaxed:
-        console.print(f"relaxed, so no MLPerf result: {'; '.join(verdict.relaxed)}")
-    console.print(f"open next: {folder / 'report.html'}")
+        relaxed = "; ".join(verdict.relaxed)
+        console.print(f"relaxed, so no MLPerf result: {relaxed}", markup=False)
+    console.print(f"open next: {folder / 'report.html'}", markup=False)
+    # A reader who has gone away must not spoil a run that is done.
+    with contextlib.suppress(OSError):
+        print(text.getvalue(), end="", flush=True)
 
 
 def _marks(verdict: Verdict) -> str:

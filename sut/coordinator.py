@@ -42,6 +42,8 @@ _TICK_S = 0.2
 _QUEUED_STEPS = 4
 """Engine steps whose prompts a replica has waiting, so that it never runs dry."""
 _FEWEST_QUEUED = 8
+_WHOLE = ("stop", "length")
+"""Reasons for which an answer may end."""
 _LEAVE_S = 10.0
 """Seconds that replicas have to leave by themselves after a good run."""
 
@@ -121,7 +123,8 @@ class Coordinator:
     def issue(self, queries: list[tuple[int, int]]) -> None:
         """Take in (LoadGen id, index) pairs; any thread may call this."""
         self._issued.append((time.time_ns(), queries))
-        self._socket.wakeup.set()
+        if not self._stop.is_set():
+            self._socket.wakeup.set()
 
     def replica_records(self) -> list[ReplicaRecord]:
         """Return the records of all replicas that were ready once, by number."""
@@ -213,6 +216,9 @@ class Coordinator:
                 assert_never(message)
 
     def _admit(self, peer: Peer, message: Ready) -> None:
+        if peer.record is not None:
+            self._fence(peer, "said twice that it was ready")
+            return
         peer.phase, peer.record = "ready", message.record
         self._records[peer.replica] = message.record
         target = max(
@@ -262,6 +268,10 @@ class Coordinator:
 
     def _complete(self, peer: Peer, done: Done) -> None:
         sample = self.dispatcher.held(peer.replica, done.seq, done.attempt)
+        if done.finish_reason not in _WHOLE:
+            cause = f"the engine ended its answer: {done.finish_reason}"
+            self._retry(peer, Failed(done.seq, done.attempt, cause))
+            return
         if not done.tokens or len(done.tokens) % 4:
             raise UnexpectedAnswer(f"sample {done.seq}: no int32 tokens")
         if self._parts.setup.spec.streaming:
@@ -283,14 +293,12 @@ class Coordinator:
     def _retry(self, peer: Peer, failed: Failed) -> None:
         sample = self.dispatcher.held(peer.replica, failed.seq, failed.attempt)
         self.dispatcher.requeue(sample)
-        self._tried_again(sample, peer, failed.cause)
-
-    def _tried_again(self, sample: Sample, peer: Peer, cause: str) -> None:
-        self._ledger.event("retry", cause, peer, sample.seq)
-        if sample.attempt >= self._config.max_attempts:
+        self._ledger.event("retry", failed.cause, peer, sample.seq)
+        sample.refusals += 1
+        if sample.refusals >= self._config.max_attempts:
             self._fail(
                 f"sample {sample.seq} (index {sample.qsl_index}) failed"
-                f" {sample.attempt} times, last: {cause}"
+                f" {sample.refusals} times, last: {failed.cause}"
             )
 
     def _check_health(self) -> None:
@@ -324,7 +332,7 @@ class Coordinator:
             self._fail(told)
             return
         for sample in self.dispatcher.remove_replica(peer.replica):
-            self._tried_again(sample, peer, cause)
+            self._ledger.event("retry", cause, peer, sample.seq)
         if not self.peers:
             self._fail(f"no replica is left; {peer.name} was the last: {cause}")
 

@@ -28,6 +28,8 @@ class Sample:
     dispatched_ns: int | None = None
     begun: bool = False
     """Whether the present attempt has its first token."""
+    refusals: int = 0
+    """Attempts that ended because an engine refused this sample."""
     first_token: bytes | None = None
     first_token_ns: int | None = None
 

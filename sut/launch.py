@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Literal
 
 import numpy as np
@@ -74,11 +75,19 @@ def build_coordinator(
 
 
 def _gpus() -> list[str]:
-    """Return the GPUs that may be used: CUDA_VISIBLE_DEVICES, else all."""
+    """Return the GPUs that may be used: CUDA_VISIBLE_DEVICES as CUDA reads it."""
+    found = gpu_count()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
-    return [str(index) for index in range(gpu_count())]
+    if visible is None:
+        return [str(index) for index in range(found)]
+
+    def known(name: str) -> bool:
+        return name.startswith(("GPU-", "MIG-")) or (
+            name.isdigit() and int(name) < found
+        )
+
+    # The first name that is none ends the list: CUDA ignores what follows.
+    return list(takewhile(known, (name.strip() for name in visible.split(","))))
 
 
 def _engine_spec(

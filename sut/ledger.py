@@ -20,7 +20,7 @@ class Ledger:
         self._writer = writer
 
     @property
-    def failure(self) -> OSError | None:
+    def failure(self) -> Exception | None:
         """What stopped the writing, if anything."""
         return self._writer.failure
 

@@ -1,6 +1,5 @@
 """What a user sees while a run goes on: a table on a terminal, else plain lines."""
 
-import sys
 import time
 from types import TracebackType
 from typing import Self
@@ -11,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from conf.schema import LiveView
+from sut.console import say
 from sut.coordinator import Coordinator
 
 _PLAIN_INTERVAL_S = 10.0
@@ -69,7 +69,7 @@ class RunView:
         elif now >= self._next_line:
             self._remember(now)
             self._next_line = now + _PLAIN_INTERVAL_S
-            print(self._line(now), file=sys.stderr, flush=True)
+            say(self._line(now))
 
     def _remember(self, now: float) -> None:
         dispatcher = self._coordinator.dispatcher

@@ -4,12 +4,17 @@ This is the composition root: everything is built here and handed on, and only t
 module knows what follows a run.
 """
 
+from sut.interrupts import abort_on_interrupt, ignore_interrupts, leave_on_interrupt
+
+# The imports below take a second or more, in which Ctrl-C must work too.
+leave_on_interrupt()
+
+import contextlib
 import os
-import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 import mlperf_loadgen as lg
 
@@ -17,7 +22,7 @@ from conf.errors import UserError
 from conf.help import help_text
 from conf.load import load_config, to_yaml
 from conf.schema import Config, ScenarioName
-from qsl.dataset import Dataset, load_dataset
+from qsl.dataset import Dataset, check_prompts, load_dataset
 from record.errors import RecordError
 from record.folder import RunFolder, write_json, write_text
 from record.writer import RecordWriter
@@ -35,22 +40,24 @@ from sut.system import LoadGenRun
 
 GOOD, NOT_GOOD, BAD_INPUT, ABORTED = 0, 1, 2, 3
 _UPDATE_S = 0.25
+_SWITCH_INTERVAL_S = 0.0005
+"""Longest that a thread holds Python's lock while LoadGen's thread waits for it."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    abort_on_interrupt()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         if "--help" in arguments or "-h" in arguments:
             print(help_text(), end="")
             return GOOD
         resolved, overrides = _split(arguments)
         return run(load_config(overrides, resolved))
-    except (UserError, OSError) as error:
+    except UserError as error:
         say(f"error: {error}")
         return BAD_INPUT
-    except (Aborted, RecordError) as error:
+    except Aborted as error:
         say(f"aborted: {error}")
         return ABORTED
 
@@ -62,20 +69,35 @@ def run(config: Config) -> int:
         UserError: bad input or configuration.
         Aborted: the run ended before its time.
     """
+    dataset = load_dataset(config.dataset)
+    plan = plan_scenario(config, len(dataset))
     model = model_for(config, say)
     limit = config.model.max_model_len - MAX_TOKENS
-    dataset = load_dataset(config.dataset, model.vocab_size, limit)
-    plan = plan_scenario(config, len(dataset))
+    check_prompts(dataset, config.dataset, model.vocab_size, limit)
     label = f"{config.scenario.name.value}-{config.mode.value}"
-    folder = RunFolder.create(Path(config.run.dir), label)
-    write_text(folder.config, to_yaml(config))
+    try:
+        folder = RunFolder.create(Path(config.run.dir), label)
+        write_text(folder.config, to_yaml(config))
+    except OSError as error:
+        raise UserError(f"run.dir={config.run.dir}: {error.strerror}") from error
     say(f"run folder: {folder.path}")
     try:
         _measure(config, model, dataset, plan, folder)
+        return _conclude(folder)
     except (Aborted, UserError) as error:
-        write_json(folder.verdict, gate.aborted(folder, str(error)))
+        with contextlib.suppress(OSError):
+            write_json(folder.verdict, gate.aborted(folder, str(error)))
         raise
-    return _conclude(folder)
+    except (OSError, RecordError) as error:
+        with contextlib.suppress(OSError):
+            write_json(folder.verdict, gate.aborted(folder, str(error)))
+        raise Aborted(f"{folder.path}: {error}") from error
+    except Exception as error:
+        trace = folder / "traceback.txt"
+        with contextlib.suppress(OSError):
+            write_text(trace, traceback.format_exc())
+            write_json(folder.verdict, gate.aborted(folder, str(error)))
+        raise Aborted(f"{type(error).__name__}: {error}; see {trace}") from error
 
 
 def _measure(
@@ -93,7 +115,7 @@ def _measure(
         )
         try:
             with RunView(coordinator, config.run.live) as view:
-                _start_replicas(coordinator, view)
+                _start_replicas(coordinator, view, folder)
                 write_json(folder.replicas, coordinator.replica_records())
                 if _needs_probe(config):
                     latency_ns = _slowest_warm_request_ns(coordinator)
@@ -103,22 +125,25 @@ def _measure(
                     )
                 view.begin_run(plan.expected_samples(len(dataset)))
                 _run_loadgen(config, settings, dataset, coordinator, view, folder)
+                ignore_interrupts()
         except BaseException as error:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
+            ignore_interrupts()
             coordinator.abort(str(error))
             raise
         coordinator.close()
         write_json(folder.replicas, coordinator.replica_records())
+    if writer.failure is not None:
+        raise Aborted(f"the run folder cannot be written: {writer.failure}")
 
 
-def _start_replicas(coordinator: Coordinator, view: RunView) -> None:
+def _start_replicas(coordinator: Coordinator, view: RunView, folder: RunFolder) -> None:
     coordinator.start()
     while not coordinator.ready.wait(_UPDATE_S):
         view.update()
+    if coordinator.misconfigured:
+        raise UserError(coordinator.failure)
     if coordinator.failure:
-        kind = UserError if coordinator.misconfigured else Aborted
-        raise kind(coordinator.failure)
+        raise Aborted(f"{coordinator.failure}; see {folder / 'replicas'}")
 
 
 def _needs_probe(config: Config) -> bool:
@@ -154,12 +179,11 @@ def _run_loadgen(
 
 def _conclude(folder: RunFolder) -> int:
     verdict = gate.judge(folder)
+    accuracy = score(folder, verdict)
     write_json(folder.verdict, verdict)
-    accuracy = score(folder)
     report_on(folder)
-    summarise(folder, verdict, accuracy.scores if accuracy else None)
-    good = verdict.outcome == "passed" and (accuracy is None or accuracy.good)
-    return GOOD if good else NOT_GOOD
+    summarise(folder, verdict, accuracy)
+    return GOOD if verdict.outcome == "passed" else NOT_GOOD
 
 
 def _split(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -175,14 +199,11 @@ def _split(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     return path, rest
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    raise Aborted(f"interrupted by {signal.Signals(number).name}")
-
-
 def _leave(code: int) -> None:
     """End the process at once: LoadGen crashes Python's own shutdown after an abort."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, AttributeError):
+            stream.flush()
     os._exit(code)
 
 

@@ -50,10 +50,10 @@ def main() -> int:
     """Serve one engine; return the exit code."""
     arguments = _parse()
     _die_with(arguments.parent)
-    monitor = DeviceMonitor(arguments.gpus)
-    link = ReplicaLink(arguments.connect, arguments.identity, monitor)
+    link = ReplicaLink(arguments.connect, arguments.identity)
     link.send(Hello(PROTOCOL, os.getpid()))
     try:
+        link.monitor = monitor = DeviceMonitor(arguments.gpus)
         setup = link.receive_setup()
         if setup is not None:
             engine = _start(setup, arguments, link, monitor)

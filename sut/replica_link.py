@@ -19,14 +19,14 @@ _HEARTBEAT_S = 1.0
 class ReplicaLink:
     """Talks to the coordinator while the main thread is busy with its engine."""
 
-    def __init__(self, address: str, identity: str, monitor: DeviceMonitor) -> None:
+    def __init__(self, address: str, identity: str) -> None:
         """Connect and start the thread."""
         self.inbox: queue.SimpleQueue[ToReplica] = queue.SimpleQueue()
         """Setup, Generate and Stop messages, for the main thread."""
         self.engine: Engine | None = None
+        self.monitor: DeviceMonitor | None = None
         self._busy_since: float | None = None
         self._outbox: deque[ToCoordinator] = deque()
-        self._monitor = monitor
         self._socket = ReplicaSocket(address, identity)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
@@ -85,5 +85,5 @@ class ReplicaLink:
             running=stats.running if stats else 0,
             waiting=stats.waiting if stats else 0,
             kv_used=stats.kv_used if stats else None,
-            devices=self._monitor.read(),
+            devices=self.monitor.read() if self.monitor else [],
         )

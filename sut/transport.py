@@ -5,14 +5,17 @@ work through a `Wakeup`, which the socket's own thread polls beside the socket.
 """
 
 import os
+import shutil
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 from typing import Any
 
 import msgspec
 import zmq
 
 from sut.messages import ToCoordinator, ToReplica
+
+_PREFIX = "mlperf-sut-"
 
 
 class ProtocolError(Exception):
@@ -42,6 +45,14 @@ class Wakeup:
         os.close(self.fd)
 
 
+def _sweep() -> None:
+    """Remove the sockets of coordinators that were killed."""
+    for folder in Path(gettempdir()).glob(f"{_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class CoordinatorSocket:
     """The coordinator's end: one ROUTER socket, replicas by identity.
 
@@ -49,8 +60,13 @@ class CoordinatorSocket:
     """
 
     def __init__(self) -> None:
-        """Bind."""
-        self._folder = Path(mkdtemp(prefix="mlperf-sut-"))
+        """Bind.
+
+        Raises:
+            OSError: the temporary folder cannot hold a socket.
+        """
+        _sweep()
+        self._folder = Path(mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self._path = self._folder / "socket"
         self.address = f"ipc://{self._path}"
         self.wakeup = Wakeup()
@@ -61,7 +77,12 @@ class CoordinatorSocket:
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.bind(self.address)
+        try:
+            self._socket.bind(self.address)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            self._folder.rmdir()
+            raise OSError(f"{self._path}: {error}; set TMPDIR elsewhere") from error
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self.wakeup.fd, zmq.POLLIN)
@@ -87,7 +108,7 @@ class CoordinatorSocket:
         name = identity.decode(errors="replace")
         try:
             return name, self._decoder.decode(b"".join(frames))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return name, ProtocolError(str(error))
 
     def send(self, identity: str, message: ToReplica) -> bool:
@@ -143,7 +164,7 @@ class ReplicaSocket:
             return None
         try:
             message: ToReplica = self._decoder.decode(frame)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ProtocolError(str(error)) from error
         return message
 

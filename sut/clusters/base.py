@@ -34,7 +34,7 @@ class Cluster(Protocol):
         """Return how each replica ended that is no longer running, by number."""
 
     def kill(self, replica: int) -> None:
-        """Kill the replica and every process it made; return when it is gone."""
+        """Have the replica and every process it made killed; does not wait."""
 
     def close(self, grace_s: float) -> None:
         """Wait `grace_s` seconds for replicas to leave, then kill what still runs."""

@@ -37,6 +37,7 @@ class LocalCluster:
         self._cache = cache
         self._environment = environment
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._dying: list[subprocess.Popen[bytes]] = []
 
     @property
     def placements(self) -> list[Placement]:
@@ -76,27 +77,25 @@ class LocalCluster:
 
     def exited(self) -> dict[int, str]:
         """Return how each replica ended that is no longer running, by number."""
+        self._dying = [process for process in self._dying if process.poll() is None]
         codes = {number: p.poll() for number, p in self._processes.items()}
         return {n: _ending(code) for n, code in codes.items() if code is not None}
 
     def kill(self, replica: int) -> None:
-        """Kill the replica's process group; return when its leader is gone."""
+        """Kill the replica's process group; a GPU process may take seconds to go."""
         process = self._processes.pop(replica, None)
         if process is None:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_KILL_WAIT_S)
+        self._dying.append(process)
 
     def close(self, grace_s: float) -> None:
         """Wait `grace_s` seconds for replicas to leave, then kill what still runs."""
-        deadline = time.monotonic() + grace_s
-        for process in self._processes.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline - time.monotonic()))
+        _wait(list(self._processes.values()), grace_s)
         for replica in list(self._processes):
             self.kill(replica)
+        _wait(self._dying, _KILL_WAIT_S)
 
     def _replica_environment(self, place: Placement) -> dict[str, str]:
         caches = self._cache / f"replica-{place.replica}"
@@ -114,6 +113,13 @@ class LocalCluster:
             **({"VLLM_CPU_OMP_THREADS_BIND": cores} if not place.gpus else {}),
             **self._environment,
         }
+
+
+def _wait(processes: list[subprocess.Popen[bytes]], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
 
 
 def _ending(code: int) -> str:

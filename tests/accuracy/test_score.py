@@ -6,7 +6,7 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from accuracy.rouge import rouge, sentence_splitter
+from accuracy.rouge import one_sentence_a_line, rouge, sentence_splitter
 from accuracy.score import score_run
 from conf.errors import UserError
 from conf.load import load_config, to_yaml
@@ -73,21 +73,35 @@ def test_accuracy_txt_has_plain_numbers(scored: RunFolder) -> None:
     assert written["sentence_splitter"]
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "gen_len"), [("datacenter", 8_167_644), ("edge", 3_051_113)]
+)
 def test_the_benchmarks_targets_are_applied_to_the_benchmark(
-    scored: RunFolder,
+    scored: RunFolder, benchmark: str, gen_len: int
 ) -> None:
     settings = read_json(scored.settings, SettingsRecord)
-    settings.is_benchmark = True
+    settings.is_benchmark, settings.benchmark = True, benchmark
+    write_json(scored.settings, settings)
+    assert not score_run(scored).target_applies, "two samples are not the data set"
+    settings.rules["performance_sample_count_override"] = 2
     write_json(scored.settings, settings)
     result = score_run(scored)
     assert not result.good
-    assert any("gen_len is 38, needs 8167644" in text for text in result.missed)
+    assert any(f"needs {gen_len} within 10%" in text for text in result.missed)
+
+
+def test_ids_outside_the_vocabulary_are_told(scored: RunFolder) -> None:
+    text = scored.accuracy_log.read_text().replace('"data" : "0100', '"data" : "FFFF')
+    scored.accuracy_log.write_text(text)
+    with pytest.raises(RecordError, match="index 1: ids outside"):
+        score_run(scored)
 
 
 def test_rouge_is_what_rouge_score_says() -> None:
     _, split = sentence_splitter()
     prediction = "The cat sat. It ran far."
-    ours = rouge([prediction], ["The cat ran far. It sat."], split)
+    reference = one_sentence_a_line("The cat ran far. It sat.", split)
+    ours = rouge([one_sentence_a_line(prediction, split)], [reference])
     lines = "The cat sat.\nIt ran far."
     scorer = RougeScorer(["rougeLsum"], use_stemmer=True)
     theirs = scorer.score("The cat ran far.\nIt sat.", lines)["rougeLsum"].fmeasure

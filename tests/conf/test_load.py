@@ -83,7 +83,12 @@ def test_slowdown_of_one_synthetic_replica() -> None:
         ("cluster=", "no such cluster"),
         ("cluster.replicas=0", "cluster.replicas is 0, must be at least 1"),
         ("cluster.replicas=two", "cluster.replicas: Value 'two'"),
-        ("scenario.target_qps=-1", "must be above 0"),
+        ("scenario.target_qps=-1", "must be at least 0.0001"),
+        ("scenario.target_qps=1e300", "must be at most"),
+        ("run.min_queries=1000000000000000000000", "must be at most"),
+        ("--replicas=2", "written KEY=VALUE"),
+        ("+=", "written KEY=VALUE"),
+        ("engine.options.x=", "engine.options.x is empty"),
         ("scenario.target_qps=nan", "not a finite number"),
         ("scenario.target_qps=inf", "not a finite number"),
         ("run.latency_percentile=1", "must be at most 0.999"),
@@ -108,6 +113,8 @@ def test_resolved_config_takes_changes_of_single_values(tmp_path: Path) -> None:
     resolved.write_text(to_yaml(load_config(["scenario=server"])))
     config = load_config(["scenario.target_qps=9"], resolved)
     assert config.scenario.target_qps == 9
+    with pytest.raises(UserError, match=r"scenario\.target_qps is empty"):
+        load_config(["scenario.target_qps="], resolved)
     with pytest.raises(UserError, match="only single values"):
         load_config(["scenario=offline"], resolved)
     with pytest.raises(UserError, match="no such option"):
@@ -122,6 +129,8 @@ def test_resolved_config_takes_changes_of_single_values(tmp_path: Path) -> None:
         ("mode: performance", "not the config.yaml of a run"),
         ("engine: {name: vllm}\nfoo: 1", "foo"),
         ("engine: {name: vllm}", "no value is given"),
+        ("- a", "not the config.yaml of a run"),
+        ("5", "config.yaml"),
     ],
 )
 def test_damaged_resolved_config_is_refused(

@@ -66,6 +66,10 @@ class Command:
     def folder(self) -> RunFolder:
         return RunFolder(self._runs / "latest")
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def signal(self, number: int) -> None:
         """Send a signal to the coordinator."""
         self._process.send_signal(number)

@@ -1,10 +1,15 @@
 """Mistakes of the user: exit 2 and one line."""
 
+import resource
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.integration.command import SYNTHETIC, run
+from tests.integration.command import ROOT, SYNTHETIC, Command, run
 
 pytestmark = pytest.mark.integration
 
@@ -21,7 +26,8 @@ pytestmark = pytest.mark.integration
         (["cluster.gpus_per_replica=1"], "GPUs, this host has 0"),
         (["run.user_conf=/none"], "run.user_conf=/none: No such file"),
         (["run=full", *SYNTHETIC, "scenario.target_qps=5"], "needs the data set of"),
-        (["run.dir=/proc/nowhere"], "No such file or directory"),
+        (["run.dir=/proc/nowhere"], "run.dir=/proc/nowhere: No such file"),
+        (["cluster.replicas=99999"], "must be at most 4096"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -51,10 +57,50 @@ def test_full_refuses_a_user_conf_that_breaks_the_rules(tmp_path: Path) -> None:
         "experiment=harness",
         "run=full",
         "scenario=server",
+        "scenario.target_qps=50",
         f"run.user_conf={path}",
     )
     assert done.code == 2
     assert "sets min_duration_ms to 120000, but the rules have 600000" in done.err
+
+
+def test_a_full_disk_aborts(tmp_path: Path) -> None:
+    """A run folder on a file system that fills up while the run goes on."""
+    command = Command(tmp_path, *SYNTHETIC, "dataset.count=3000")
+    command.wait_for(lambda: (command.folder / "replicas").exists(), "a replica")
+    resource.prlimit(command.pid, resource.RLIMIT_FSIZE, (20_000, 20_000))
+    done = command.finish(60)
+    assert done.code == 3, done.err
+    assert "Traceback" not in done.err
+    last = done.err.splitlines()[-1]
+    assert last.startswith("aborted: ")
+    assert "File too large" in last
+
+
+def test_a_reader_who_leaves_does_not_spoil_a_run(tmp_path: Path) -> None:
+    line = f"{sys.executable} -m sut.main run.dir={tmp_path} {' '.join(SYNTHETIC)}"
+    for tail in (">/dev/full", ">&-", "2>&-", "2>/dev/full"):
+        done = subprocess.run(
+            ["bash", "-c", f"{line} {tail}"], cwd=ROOT, capture_output=True, check=False
+        )
+        assert done.returncode == 0, (tail, done.stderr)
+
+
+def test_an_interrupt_during_imports_is_quiet() -> None:
+    for wait_s in (0.15, 0.4, 0.8):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sut.main", "--help"],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(wait_s)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+        if wait_s > 0.15 and process.returncode != 0:
+            assert process.returncode == 3, err
+            assert err == "aborted: interrupted by SIGINT\n"
 
 
 def test_help(tmp_path: Path) -> None:

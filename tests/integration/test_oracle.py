@@ -29,7 +29,7 @@ def test_each_index_has_its_own_tokens(tmp_path: Path, scenario: list[str]) -> N
     )
     assert done.code == 0, done.err
     config = DatasetConfig(name="synthetic", count=SAMPLES)
-    dataset = load_dataset(config, 32_000, 2540)
+    dataset = load_dataset(config)
     answers = {a.qsl_index: a.tokens for a in read_answers(done.folder.accuracy_log)}
     assert sorted(answers) == list(range(SAMPLES))
     for index, tokens in answers.items():

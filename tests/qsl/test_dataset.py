@@ -7,14 +7,16 @@ import pytest
 
 from conf.errors import UserError
 from conf.schema import DatasetConfig
-from qsl.dataset import EMBEDDED, load_dataset
+from qsl.dataset import EMBEDDED, check_prompts, load_dataset
 
 VOCABULARY, LIMIT = 49_152, 2540
 
 
 def _load(path: Path, vocab_size: int = VOCABULARY, limit: int = LIMIT) -> int:
     config = DatasetConfig(name="cnn_dailymail", path=str(path))
-    return len(load_dataset(config, vocab_size, limit))
+    dataset = load_dataset(config)
+    check_prompts(dataset, config, vocab_size, limit)
+    return len(dataset)
 
 
 def test_embedded_sample_is_what_it_says() -> None:
@@ -29,7 +31,7 @@ def test_embedded_sample_is_what_it_says() -> None:
 
 
 def test_prompts_and_references_by_index() -> None:
-    dataset = load_dataset(DatasetConfig(name="sample"), VOCABULARY, LIMIT)
+    dataset = load_dataset(DatasetConfig(name="sample"))
     rows = json.loads(EMBEDDED.read_text())
     for index in (0, 31, len(rows) - 1):
         assert dataset.prompt(index).tolist() == rows[index]["tok_input"]
@@ -40,7 +42,7 @@ def test_prompts_and_references_by_index() -> None:
 
 def test_count_takes_the_first_samples() -> None:
     config = DatasetConfig(name="sample", count=5)
-    assert len(load_dataset(config, VOCABULARY, LIMIT)) == 5
+    assert len(load_dataset(config)) == 5
 
 
 def test_gzip_is_read(tmp_path: Path) -> None:
@@ -51,11 +53,11 @@ def test_gzip_is_read(tmp_path: Path) -> None:
 
 def test_made_up_prompts_have_real_lengths() -> None:
     config = DatasetConfig(name="synthetic", count=13_368)
-    dataset = load_dataset(config, 32_000, LIMIT)
+    dataset = load_dataset(config)
     assert len(dataset) == 13_368
     assert 740 < np.median(dataset.lengths) < 790
     assert 800 < dataset.lengths.mean() < 860
-    again = load_dataset(config, 32_000, LIMIT)
+    again = load_dataset(config)
     assert again.sha256 == dataset.sha256
 
 
@@ -87,6 +89,13 @@ def test_bad_files_are_refused(tmp_path: Path, content: str, told: str) -> None:
         _load(path)
 
 
+def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    path.write_bytes(b'[{"tok_input": [5], "output": "\xe9"}]')
+    with pytest.raises(UserError, match=r"not in cnn_eval\.json form"):
+        _load(path)
+
+
 def test_damaged_gzip_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.json.gz"
     path.write_bytes(gzip.compress(EMBEDDED.read_bytes())[:1000])
@@ -94,8 +103,17 @@ def test_damaged_gzip_is_refused(tmp_path: Path) -> None:
         _load(path)
 
 
+def test_what_is_no_gzip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.json.gz"
+    path.write_bytes(b"[]")
+    with pytest.raises(UserError, match="damaged gzip"):
+        _load(path)
+    with pytest.raises(UserError, match="made up, not read"):
+        load_dataset(DatasetConfig(name="synthetic", path=str(path)))
+
+
 def test_missing_data_tells_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"python -m qsl\.prepare"):
-        load_dataset(DatasetConfig(name="cnn_dailymail"), VOCABULARY, LIMIT)
+        load_dataset(DatasetConfig(name="cnn_dailymail"))
     with pytest.raises(UserError, match="No such file"):
         _load(tmp_path / "none.json")

@@ -17,9 +17,16 @@ def test_detail_log(tmp_path: Path) -> None:
     assert log.warnings == spec.warnings
 
 
-def test_damaged_detail_line_is_named(tmp_path: Path) -> None:
+def test_a_mean_over_nothing_is_no_number(tmp_path: Path) -> None:
     path = tmp_path / "mlperf_log_detail.txt"
-    path.write_text("hello\n:::MLLOG {nonsense\n")
+    path.write_text(':::MLLOG {"key": "k", "value": -nan, "metadata": {}}\n')
+    assert read_detail(path).values == {"k": None}
+
+
+@pytest.mark.parametrize("line", ["{nonsense", "5", '{"key": "k"}'])
+def test_damaged_detail_line_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "mlperf_log_detail.txt"
+    path.write_text(f"hello\n:::MLLOG {line}\n")
     with pytest.raises(RecordError, match=r"detail\.txt:2: not a LoadGen line"):
         read_detail(path)
 

@@ -91,6 +91,17 @@ def test_status_words() -> None:
     assert [status(s, False) for s in (0.5, 10, 30)] == ["perfect", "good", "good"]
     assert spread_pct([100, 109]) == pytest.approx(9)
     assert spread_pct([5]) == 0
+    assert spread_pct([5, 0]) is None
+
+
+def test_a_replica_that_did_nothing_is_told(tmp_path: Path) -> None:
+    spec = good_spec(20)
+    for record in spec.samples:
+        record.replica = 0
+    report = _report(tmp_path, spec)
+    assert "did nothing" in report["symmetry"]["throughput_status"]["value"]
+    findings: Any = report["findings"]
+    assert any("1 of 2 replicas completed nothing" in f["title"] for f in findings)
 
 
 def test_lost_samples_come_before_any_speed(tmp_path: Path) -> None:
@@ -131,6 +142,12 @@ def test_a_damaged_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no such run folder"):
         write_report(RunFolder(tmp_path / "none"))
     folder = write_folder(tmp_path / "run", good_spec())
+    whole = folder.config.read_bytes()
+    for config in (b"a: 1", b"\xe9", whole[: len(whole) // 3], b"{"):
+        folder.config.write_bytes(config)
+        with pytest.raises(RecordError, match=r"config\.yaml"):
+            write_report(folder)
+    folder.config.write_bytes(whole)
     folder.replicas.write_text("[{}]")
     with pytest.raises(RecordError, match=r"replicas\.json"):
         write_report(folder)

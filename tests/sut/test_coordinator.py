@@ -230,6 +230,10 @@ def wrong_attempt(replica: FakeReplica, requests: list[Request]) -> None:
     replica.answer(Request(requests[0].seq, 7, b""))
 
 
+def ready_twice(replica: FakeReplica, _requests: list[Request]) -> None:
+    replica.send(Ready(replica_record(0), 8192))
+
+
 def crashes(replica: FakeReplica, _requests: list[Request]) -> None:
     replica.send(Fatal("crash", "CUDA error: out of memory"))
 
@@ -254,6 +258,7 @@ def begins_only(replica: FakeReplica, requests: list[Request]) -> None:
         (ends_before_it_begins, "ended before it began"),
         (no_tokens, "no int32 tokens"),
         (wrong_attempt, "attempt 7 is not in its hands"),
+        (ready_twice, "said twice"),
         (crashes, "out of memory"),
         (leaves, "its process killed by SIGKILL"),
         (begins_only, "killed half-way"),
@@ -308,6 +313,25 @@ def test_a_failed_request_is_tried_again(tmp_path: Path) -> None:
         seq: 2 if seq % 2 else 1 for seq in range(10)
     }
     assert [e.kind for e in run.events()] == ["retry"] * 5
+
+
+def test_an_answer_that_was_cut_short_is_tried_again(tmp_path: Path) -> None:
+    def aborts_first(replica: FakeReplica, requests: list[Request]) -> None:
+        for request in requests:
+            if request.attempt == 1:
+                cut = done(request)
+                cut.finish_reason = "abort"
+                first = First(request.seq, 1, TOKENS[:4])
+                replica.send(Outputs([first], [cut], [], 0, 0))
+            else:
+                replica.answer(request)
+
+    with running(tmp_path, aborts_first) as run:
+        run.issue(4)
+        run.wait(4)
+    assert len(run.first) == 4
+    assert {s.attempt for s in run.samples()} == {2}
+    assert all("abort" in e.cause for e in run.events())
 
 
 def test_a_sample_that_always_fails_ends_the_run(tmp_path: Path) -> None:
