@@ -34,7 +34,8 @@ pytestmark = pytest.mark.integration
 def test_exit_2_and_one_line(tmp_path: Path, overrides: list[str], told: str) -> None:
     done = run(tmp_path, *overrides)
     assert done.code == 2
-    lines = [x for x in done.err.splitlines() if not x.startswith("run folder")]
+    progress = ("run folder: ", "writing SmolLM2's weights")
+    lines = [x for x in done.err.splitlines() if not x.startswith(progress)]
     assert len(lines) == 1, done.err
     assert lines[0].startswith("error: ")
     assert told in lines[0]
