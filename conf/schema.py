@@ -206,6 +206,10 @@ class ClusterConfig:
         " answers are streamed, else least_outstanding_tokens",
         None,
     )
+    longest_first: bool = option(
+        "Offline: hand out the longest prompts first inside one pass over the data set",
+        False,
+    )
     max_attempts: int = option(
         "times that engines may refuse a sample before the run is given up",
         3,

@@ -64,7 +64,7 @@ def build_coordinator(
             dispatcher=Dispatcher(
                 make_balancer(config.cluster.balancer, streaming),
                 lengths.__getitem__,
-                block=None if streaming else len(dataset),
+                block=_block(config, dataset, streaming),
             ),
             ledger=Ledger(writer),
             setup=Setup(spec, warmup),
@@ -72,6 +72,12 @@ def build_coordinator(
             stall_timeout_s=config.run.stall_timeout_s,
         )
     )
+
+
+def _block(config: Config, dataset: Dataset, streaming: bool) -> int | None:
+    if streaming or not config.cluster.longest_first:
+        return None
+    return len(dataset)
 
 
 def _gpus() -> list[str]:
