@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -88,7 +89,7 @@ def write_folder(path: Path, spec: FolderSpec) -> RunFolder:
     """Write the folder, verdict included."""
     path.mkdir(parents=True)
     folder = RunFolder(path)
-    write_text(folder.config, to_yaml(load_config(["engine=synthetic"])))
+    write_text(folder.config, _config())
     scenario = {"offline": "Offline", "singlestream": "SingleStream"}
     loadgen_scenario = scenario.get(spec.scenario, "Server")
     official = rules("llama3_1-8b", loadgen_scenario)
@@ -140,6 +141,11 @@ def write_folder(path: Path, spec: FolderSpec) -> RunFolder:
     _write_log(folder, spec)
     write_json(folder.verdict, judge(folder))
     return folder
+
+
+@cache
+def _config() -> str:
+    return to_yaml(load_config(["engine=synthetic"]))
 
 
 def _write_lines(path: Path, lines: Sequence[msgspec.Struct]) -> None:
