@@ -78,7 +78,18 @@ class ScenarioPlan:
     @property
     def has_rate(self) -> bool:
         """Whether user.conf, the user's own included, sets target_qps."""
-        return re.search(r"^[^#\n]*target_qps\s*=", self.user_conf, re.M) is not None
+        return self._sets("target_qps")
+
+    @property
+    def needs_latency(self) -> bool:
+        """Whether LoadGen must still be told how long a SingleStream query takes."""
+        return self.loadgen_scenario == "SingleStream" and not self._sets(
+            "target_latency"
+        )
+
+    def _sets(self, key: str) -> bool:
+        pattern = rf"^[^#\n]*{key}\s*="
+        return re.search(pattern, self.user_conf, re.M) is not None
 
     def expected_samples(self, num_samples: int) -> int | None:
         """Return how many samples LoadGen will issue; None where it decides later.

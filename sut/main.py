@@ -21,7 +21,7 @@ import mlperf_loadgen as lg
 from conf.errors import UserError
 from conf.help import help_text
 from conf.load import load_config, to_yaml
-from conf.schema import Config, ScenarioName
+from conf.schema import Config
 from qsl.dataset import Dataset, check_prompts, load_dataset
 from record.errors import RecordError
 from record.folder import RunFolder, write_json, write_text
@@ -117,7 +117,7 @@ def _measure(
             with RunView(coordinator, config.run.live) as view:
                 _start_replicas(coordinator, view, folder)
                 write_json(folder.replicas, coordinator.replica_records())
-                if _needs_probe(config):
+                if plan.needs_latency:
                     latency_ns = _slowest_warm_request_ns(coordinator)
                     set_expected_latency(settings, plan, folder, latency_ns)
                     record_settings(
@@ -144,11 +144,6 @@ def _start_replicas(coordinator: Coordinator, view: RunView, folder: RunFolder) 
         raise UserError(coordinator.failure)
     if coordinator.failure:
         raise Aborted(f"{coordinator.failure}; see {folder / 'replicas'}")
-
-
-def _needs_probe(config: Config) -> bool:
-    singlestream = config.scenario.name is ScenarioName.singlestream
-    return singlestream and config.scenario.expected_latency_ms is None
 
 
 def _slowest_warm_request_ns(coordinator: Coordinator) -> int:

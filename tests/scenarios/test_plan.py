@@ -59,6 +59,13 @@ def test_a_rate_may_come_from_the_users_own_user_conf(tmp_path: Path) -> None:
     assert "server_target_qps" not in plan.relaxations
 
 
+def test_singlestream_is_measured_unless_told() -> None:
+    assert _plan("scenario=singlestream").needs_latency
+    told = _plan("scenario=singlestream", "scenario.expected_latency_ms=250")
+    assert not told.needs_latency
+    assert not _plan("scenario=offline").needs_latency
+
+
 def test_full_relaxes_nothing() -> None:
     plan = _plan("run=full", "scenario.target_qps=20", samples=13_368)
     assert plan.relaxations == {}
