@@ -19,7 +19,8 @@ from record.structs import (
     SettingsRecord,
     Verdict,
 )
-from scenarios.token_checks import MAX_TOKENS, token_problems
+from scenarios.rules import MAX_TOKENS
+from scenarios.token_checks import token_problems
 
 COMPLIANCE_SAMPLES = 100
 _AUDIT_WARNING = "Found Audit Config file"

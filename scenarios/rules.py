@@ -5,6 +5,8 @@ from pathlib import Path
 from record.json_types import Json
 
 ROOT = Path(__file__).resolve().parent.parent
+MAX_TOKENS = 128
+"""Tokens of an answer, at most."""
 _NS_PER_MS = 1_000_000
 _SWITCHES = (
     "use_token_latencies",

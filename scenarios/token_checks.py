@@ -7,8 +7,7 @@ string with numbers), hence one of our own.
 from collections.abc import Iterator, Sequence
 
 from record.loadgen_log import Answer
-
-MAX_TOKENS = 128
+from scenarios.rules import MAX_TOKENS
 
 
 def token_problems(

@@ -9,9 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from scenarios.rules import MAX_TOKENS
 from sut.balancers import Balancer
-
-_ANSWER_TOKENS = 128
 
 
 @dataclass(slots=True)
@@ -143,7 +142,7 @@ class Dispatcher:
             if not load.outstanding:
                 load.busy_from_ns = now_ns
             load.outstanding[sample.seq] = sample
-            load.outstanding_tokens += sample.prompt_tokens + _ANSWER_TOKENS
+            load.outstanding_tokens += sample.prompt_tokens + MAX_TOKENS
             load.outstanding_prefills += 1
             load.sent += 1
             batches.setdefault(replica, []).append(sample)
@@ -204,7 +203,7 @@ class Dispatcher:
         assert sample.replica is not None
         load = self.replicas[sample.replica]
         del load.outstanding[sample.seq]
-        load.outstanding_tokens -= sample.prompt_tokens + _ANSWER_TOKENS
+        load.outstanding_tokens -= sample.prompt_tokens + MAX_TOKENS
         if not sample.begun:
             load.outstanding_prefills -= 1
         sample.begun = False

@@ -13,6 +13,7 @@ from qsl.dataset import Dataset
 from record.folder import RunFolder
 from record.json_types import Json
 from record.writer import RecordWriter
+from scenarios.rules import MAX_TOKENS
 from sut.balancers import make_balancer
 from sut.cache import cache_folder
 from sut.clusters.local import LocalCluster
@@ -24,8 +25,6 @@ from sut.messages import EngineSpec, Setup, WarmupSpec
 from sut.model import Model, find_model
 from sut.telemetry import gpu_count
 
-MAX_TOKENS = 128
-"""Tokens of an answer, at most: MLPerf's rule for this benchmark."""
 _ANY_ID = 2**31 - 1
 
 

@@ -28,12 +28,13 @@ from record.folder import RunFolder, write_json, write_text
 from record.writer import RecordWriter
 from scenarios import gate
 from scenarios.plan import ScenarioPlan, plan_scenario
+from scenarios.rules import MAX_TOKENS
 from scenarios.settings import build_settings, record_settings, set_expected_latency
 from sut.aftermath import report_on, score
 from sut.console import say, summarise
 from sut.coordinator import Coordinator, Sinks
 from sut.errors import Aborted
-from sut.launch import MAX_TOKENS, build_coordinator, model_for
+from sut.launch import build_coordinator, model_for
 from sut.live import RunView
 from sut.model import Model
 from sut.system import LoadGenRun

@@ -112,9 +112,7 @@ def test_report_and_accuracy_work_again_on_the_folder(tmp_path: Path) -> None:
     assert report.read_text() == before
 
 
-def test_a_stray_audit_file_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stray_audit_file_changes_nothing(tmp_path: Path) -> None:
     stray = ROOT / "audit.config"
     stray.write_text("*.*.mode = 2\n*.*.accuracy_log_sampling_target = 100\n")
     try:
