@@ -59,7 +59,9 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     if config.name == "synthetic":
         if config.path is not None:
             raise UserError("dataset.path: dataset=synthetic is made up, not read")
-        return _make_up(config.count or 13_368)
+        return _make_up(config.count or 13_368, config.prompt_tokens)
+    if config.prompt_tokens is not None:
+        raise UserError("dataset.prompt_tokens is for dataset=synthetic alone")
     dataset = _read(config)
     if not len(dataset):
         raise UserError(f"{_where(config)}: holds no samples")
@@ -137,14 +139,16 @@ def _read(config: DatasetConfig) -> Dataset:
     )
 
 
-def _make_up(count: int) -> Dataset:
-    """Return random prompts whose lengths follow CNN/DailyMail's.
+def _make_up(count: int, length: int | None) -> Dataset:
+    """Return random prompts of `length`, or of lengths that follow CNN/DailyMail's.
 
     The log-normal was fitted to 1,000 tokenised validation prompts: median 765,
     mean 833, 90th percentile 1,435, from 141 to 2,267 tokens.
     """
     rng = np.random.default_rng(20_250_101)
     lengths = rng.lognormal(np.log(765.0), 0.47, count).clip(141, 2267).astype(int)
+    if length is not None:
+        lengths = np.full(count, length)
     offsets = np.zeros(count + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     tokens = rng.integers(*_MADE_UP_VOCABULARY, size=int(offsets[-1]), dtype=np.int32)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from itertools import takewhile
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -35,6 +36,7 @@ def build_coordinator(
     streaming: bool,
     folder: RunFolder,
     writer: RecordWriter,
+    scratch: Path,
 ) -> Coordinator:
     """Return a coordinator over a local cluster; nothing is started.
 
@@ -45,6 +47,7 @@ def build_coordinator(
     cluster = LocalCluster(
         placements,
         folder,
+        scratch,
         cache_folder() / "compile",
         _environment(config.engine),
     )
@@ -62,12 +65,13 @@ def build_coordinator(
             cluster=cluster,
             dispatcher=Dispatcher(
                 make_balancer(config.cluster.balancer, streaming),
-                lengths.__getitem__,
+                lengths,
                 block=_block(config, dataset, streaming),
             ),
             ledger=Ledger(writer),
             setup=Setup(spec, warmup),
-            prompt=lambda index: dataset.prompt(index).tobytes(),
+            prompts=[dataset.prompt(index).tobytes() for index in range(len(dataset))],
+            scratch=scratch,
             stall_timeout_s=config.run.stall_timeout_s,
         )
     )

@@ -107,7 +107,7 @@ class RunView:
         return ", ".join([*parts, *self._latencies(), *self._eta(samples)])
 
     def _latencies(self) -> list[str]:
-        recent = self._coordinator.latencies
+        recent = self._coordinator.answers.latencies
         ttft, tpot = recent.ttft_ms(99), recent.tpot_ms(99)
         shown = []
         if ttft is not None:

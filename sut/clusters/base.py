@@ -36,5 +36,8 @@ class Cluster(Protocol):
     def kill(self, replica: int) -> None:
         """Have the replica and every process it made killed; does not wait."""
 
+    def gone(self, replica: int) -> bool:
+        """Return whether nothing is left of a replica that was killed."""
+
     def close(self, grace_s: float) -> None:
         """Wait `grace_s` seconds for replicas to leave, then kill what still runs."""

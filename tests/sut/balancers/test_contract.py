@@ -65,7 +65,8 @@ def test_prefill_aware_spares_a_queue_of_prompts() -> None:
 def test_capacity_weighted_gives_the_faster_more() -> None:
     balancer = make_balancer(BalancerName.capacity_weighted, streaming=False)
     loads = _loads(0, 0)
-    loads[0].tokens_per_s, loads[1].tokens_per_s = 1000.0, 500.0
+    for load, tokens in zip(loads, (1000, 500), strict=True):
+        load.finished, load.finished_tokens, load.busy_ns = 1, tokens, 10**9
     given = [0, 0]
     for _ in range(300):
         chosen = balancer.choose(loads).replica
