@@ -1,5 +1,6 @@
 """A replica's thread for messages: requests in, answers and heartbeats out."""
 
+import contextlib
 import os
 import queue
 import sys
@@ -9,7 +10,7 @@ import traceback
 from collections import deque
 
 from sut.engines.base import Engine
-from sut.messages import Heartbeat, Setup, Stop, ToCoordinator, ToReplica
+from sut.messages import DeviceReading, Heartbeat, Setup, Stop, ToCoordinator, ToReplica
 from sut.telemetry import DeviceMonitor
 from sut.transport import ProtocolError, ReplicaSocket
 
@@ -26,6 +27,8 @@ class ReplicaLink:
         self.engine: Engine | None = None
         self.monitor: DeviceMonitor | None = None
         self._busy_since: float | None = None
+        self._blind = False
+        """Whether telemetry has failed once, and that was said."""
         self._outbox: deque[ToCoordinator] = deque()
         self._socket = ReplicaSocket(address, identity)
         self._stop = threading.Event()
@@ -57,8 +60,9 @@ class ReplicaLink:
         try:
             self._exchange()
         except BaseException:  # noqa: BLE001  (mute, the process would seem alive)
-            traceback.print_exc()
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
+                sys.stderr.flush()
             os._exit(3)
 
     def _exchange(self) -> None:
@@ -85,5 +89,18 @@ class ReplicaLink:
             running=stats.running if stats else 0,
             waiting=stats.waiting if stats else 0,
             kv_used=stats.kv_used if stats else None,
-            devices=self.monitor.read() if self.monitor else [],
+            devices=self._devices(),
         )
+
+    def _devices(self) -> list[DeviceReading]:
+        """Return what the monitor reads; without it a run is poorer, not lost."""
+        try:
+            return self.monitor.read() if self.monitor else []
+        except Exception:  # noqa: BLE001  (drivers fail in ways of their own)
+            if not self._blind:
+                self._blind = True
+                # The log may be on the very disk that is full.
+                with contextlib.suppress(OSError):
+                    print("telemetry failed; the run goes on:", file=sys.stderr)
+                    traceback.print_exc()
+            return []

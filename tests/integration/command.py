@@ -50,12 +50,15 @@ class Finished:
 class Command:
     """One `sut.main` process and the run folder that it makes."""
 
-    def __init__(self, runs: Path, *overrides: str) -> None:
+    def __init__(
+        self, runs: Path, *overrides: str, env: dict[str, str] | None = None
+    ) -> None:
         self._runs = runs
         self._started = time.monotonic()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "sut.main", f"run.dir={runs}", *overrides],
             cwd=ROOT,
+            env=os.environ | (env or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -69,6 +72,10 @@ class Command:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
 
     def signal(self, number: int) -> None:
         """Send a signal to the coordinator."""
