@@ -4,7 +4,6 @@ It alone touches the socket, the dispatcher and the cluster once it has started;
 threads hand work in through `issue` and read plain attributes.
 """
 
-import math
 import threading
 import time
 from collections import deque
@@ -17,7 +16,7 @@ from conf.schema import ClusterConfig
 from record.structs import ReplicaRecord
 from sut.answers import Answers, RefusedTooOften, Sinks
 from sut.clusters.base import Cluster, Placement
-from sut.dispatcher import Dispatcher, Query, UnexpectedAnswer
+from sut.dispatcher import Dispatcher, Query, UnexpectedAnswer, queue_target
 from sut.ledger import Ledger
 from sut.messages import (
     PROTOCOL,
@@ -37,9 +36,6 @@ from sut.peers import Peer, unfit
 from sut.transport import CoordinatorSocket, ProtocolError
 
 _TICK_S = 0.2
-_QUEUED_STEPS = 4
-"""Engine steps whose prompts a replica has waiting, so that it never runs dry."""
-_FEWEST_QUEUED = 8
 _MESSAGES_A_TURN = 64
 """Messages taken in before new samples are handed out."""
 _LEAVE_S = 10.0
@@ -226,13 +222,8 @@ class Coordinator:
             self._ledger.event("rejoin", "started anew and ready", peer)
         peer.phase, peer.record = "ready", message.record
         self._records[peer.replica] = message.record
-        target = max(
-            _FEWEST_QUEUED,
-            math.ceil(
-                _QUEUED_STEPS
-                * message.max_num_batched_tokens
-                / self._parts.setup.warmup.typical_tokens
-            ),
+        target = queue_target(
+            message.max_num_batched_tokens, self._parts.setup.warmup.typical_tokens
         )
         # Where answers are streamed they are timed from issue: nothing waits here.
         streaming = self._parts.setup.spec.streaming

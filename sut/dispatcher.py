@@ -5,6 +5,7 @@ replica, or final. An answer counts only if it comes from the replica and for th
 attempt that the sample is at; whatever else arrives is refused.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,10 @@ from msgspec import Struct
 
 from scenarios.rules import MAX_TOKENS
 from sut.balancers import Balancer
+
+_QUEUED_STEPS = 4
+"""Engine steps whose prompts a replica has waiting, so that it never runs dry."""
+_FEWEST_QUEUED = 8
 
 Query = tuple[int, Sequence[int], Sequence[int]]
 """Time of issue in ns, LoadGen's ids, and as many indices of the data set."""
@@ -83,6 +88,16 @@ class ReplicaLoad:
         if self.outstanding:
             busy_ns += max(0, self.finished_ns - self.busy_from_ns)
         return self.finished_tokens / max(busy_ns / 1e9, 1e-9)
+
+
+def queue_target(step_tokens: int, typical_tokens: int) -> int:
+    """Return how many samples an engine should have waiting.
+
+    Args:
+        step_tokens: prompt tokens that one engine step may take in.
+        typical_tokens: length of a typical prompt.
+    """
+    return max(_FEWEST_QUEUED, math.ceil(_QUEUED_STEPS * step_tokens / typical_tokens))
 
 
 class UnexpectedAnswer(Exception):
