@@ -100,6 +100,9 @@ VLLM = Engine(
     overrides=[
         "cluster.replicas=2",
         "cluster.load_timeout_s=120",
+        # A step of a real model on a busy core may take seconds.
+        "cluster.heartbeat_timeout_s=10",
+        "cluster.step_timeout_s=20",
         "run.min_queries=192",
     ],
     replicas=2,
