@@ -86,18 +86,21 @@ class Command:
         self.wait_for(self.folder.replicas.exists, "replicas.json")
         return [r.pid for r in read_json(self.folder.replicas, list[ReplicaRecord])]
 
-    def wait_for_samples(self, count: int) -> None:
+    def wait_for_samples(self, count: int, seconds: float = 60) -> None:
         """Wait until this many samples are recorded."""
 
         def enough() -> bool:
             path = self.folder.samples
             return path.exists() and path.read_bytes().count(b"\n") >= count
 
-        self.wait_for(enough, f"{count} samples")
+        self.wait_for(enough, f"{count} samples", seconds)
 
-    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for a condition, at most a minute."""
-        for _ in range(1200):
+    def wait_for(
+        self, condition: Callable[[], bool], what: str, seconds: float = 60
+    ) -> None:
+        """Wait for a condition."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             if condition():
                 return
             assert self._process.poll() is None, f"ended before {what}: {self._rest()}"

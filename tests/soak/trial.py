@@ -36,6 +36,8 @@ SHARED_MEMORY = Path("/dev/shm")
 OUTPUT_TOKENS = 32
 EXIT_LIMIT_S = 10.0
 """Seconds from what ends a run to the end of its process."""
+_START_S = 300.0
+_END_S = 900.0
 CHECKED = [
     "cluster.heartbeat_timeout_s=3",
     "cluster.step_timeout_s=3",
@@ -167,7 +169,7 @@ def replica_trial(
     stage = Stage(work, [*overrides, "cluster.restarts=9"])
     trial = Trial(seed=seed, what=f"{scenario} {mode}")
     injected: list[tuple[ReplicaFault, int, int]] = []
-    stage.command.wait_for_samples(1)
+    stage.command.wait_for_samples(1, _START_S)
     count = min(len(deck), rng.randint(2, 5) if engine is SYNTHETIC else 2)
     moments = sorted(rng.uniform(0, engine.spread_s) for _ in range(count))
     first_answer = time.monotonic()
@@ -181,7 +183,7 @@ def replica_trial(
             at_ns = _inject(fault, number, target, stage.sabotage)
             if at_ns is not None:
                 injected.append((fault, number, at_ns))
-    done = stage.command.finish(180)
+    done = stage.command.finish(_END_S)
     trial.seconds = time.monotonic() - stage.began
     if done.code != 0:
         trial.problems.append(f"exit code {done.code}: {done.err[-500:]}")
@@ -221,14 +223,14 @@ def run_trial(seed: int, engine: Engine, fault: RunFault, work: Path) -> Trial:
     moment = rng.uniform(0.0, engine.life_s)
     trial = Trial(seed=seed, what=f"{scenario}, {moment:.1f} s after the start")
     if fault.name in ("all replicas lost", "disk full"):
-        stage.command.wait_for_samples(1)
+        stage.command.wait_for_samples(1, _START_S)
         moment = rng.uniform(0.0, engine.spread_s)
     time.sleep(moment)
     landed = stage.command.running
     committed = time.monotonic()
     if landed:
         fault.commit(stage.command)
-    done = stage.command.finish(180)
+    done = stage.command.finish(_END_S)
     ended = time.monotonic()
     trial.seconds = ended - stage.began
     judged = done.folder.verdict.exists() and (
