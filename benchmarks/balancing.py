@@ -90,11 +90,13 @@ def ideal_s(slowdown: list[float], share: int) -> float:
     return share * len(slowdown) / sum(alone[factor] for factor in slowdown)
 
 
-def server(slowdown: list[float], policy: BalancerName, rate: float) -> Result:
+def server(
+    slowdown: list[float], policy: BalancerName, rate: float, samples: int = SAMPLES
+) -> Result:
     """Simulate a Server run at `rate` samples/s; the arrivals are Poisson's."""
     rng = np.random.default_rng(1)
-    arrivals: NDArray[np.float64] = np.cumsum(rng.exponential(1 / rate, SAMPLES))
-    indices = rng.integers(0, 13_368, SAMPLES)
+    arrivals: NDArray[np.float64] = np.cumsum(rng.exponential(1 / rate, samples))
+    indices = rng.integers(0, 13_368, samples)
     simulation = Simulation(setting(slowdown, True), make_balancer(policy, True))
     return simulation.run(arrivals, indices)
 
@@ -197,7 +199,7 @@ def measured(replicas: int) -> str:
             ]
             subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
             folder = RunFolder(Path(work) / "latest")
-            samples = list(read_lines(folder.samples, SampleRecord))
+            samples: list[SampleRecord] = list(read_lines(folder.samples, SampleRecord))
         span = max(s.completed_ns or 0 for s in samples) - samples[0].issued_ns
         rows.append(f"| {name} | {span / 1e9:.2f} | {span / 1e9 / ideal - 1:+.1%} |")
     return "\n".join(rows)

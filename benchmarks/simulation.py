@@ -6,7 +6,7 @@ without noise, in seconds.
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -172,7 +172,9 @@ class Simulation:
         self._at(self._now + self._setting.network_s, arrive)
         self._begin_step(number)
 
-    def _answer(self, number: int, first: list[First], done: list[Done]) -> None:
+    def _answer(
+        self, number: int, first: Sequence[First], done: Sequence[Done]
+    ) -> None:
         dispatcher = self._dispatcher
         for begun in first:
             sample = dispatcher.held(number, begun.seq, begun.attempt)

@@ -105,6 +105,7 @@ class Command:
                 return
             assert self._process.poll() is None, f"ended before {what}: {self._rest()}"
             time.sleep(0.05)
+        self._process.kill()
         raise AssertionError(f"{what} never came")
 
     def finish(self, timeout_s: float = 120) -> Finished:

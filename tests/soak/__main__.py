@@ -6,6 +6,7 @@ repeated by its seed. Exit code 1 where anything did not hold.
 
 import argparse
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -71,13 +72,16 @@ def _trials(seed: int, engine: Engine) -> Iterator[Trial]:
             deck[:0] = rng.sample(faults, len(faults))
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
             work = Path(folder)
-            if number % _EVERY == _EVERY - 1:
-                fault = RUN_FAULTS[number // _EVERY % len(RUN_FAULTS)]
-                yield run_trial(seed + number, engine, fault, work)
-            else:
-                # vLLM's engine core is a process of its own only where asked for.
-                extra = ["engine.in_process=false"] if engine is VLLM else []
-                yield replica_trial(seed + number, engine, deck, work, extra)
+            try:
+                if number % _EVERY == _EVERY - 1:
+                    fault = RUN_FAULTS[number // _EVERY % len(RUN_FAULTS)]
+                    yield run_trial(seed + number, engine, fault, work)
+                else:
+                    # vLLM's engine core is a process of its own only if asked for.
+                    extra = ["engine.in_process=false"] if engine is VLLM else []
+                    yield replica_trial(seed + number, engine, deck, work, extra)
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                yield Trial(seed=seed + number, what="", problems=[str(error)])
 
 
 def _table(trials: list[Trial]) -> str:

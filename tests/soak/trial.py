@@ -101,7 +101,7 @@ SYNTHETIC = Engine(
 VLLM = Engine(
     overrides=[
         "cluster.replicas=2",
-        "cluster.load_timeout_s=120",
+        "cluster.load_timeout_s=600",
         # A step of a real model on a busy core may take seconds.
         "cluster.heartbeat_timeout_s=10",
         "cluster.step_timeout_s=20",
