@@ -73,6 +73,8 @@ class Coordinator:
         )
         self.peers: dict[int, Peer] = {}
         """Replicas that take part, by number."""
+        self.fences = 0
+        """Times that a replica was lost."""
         self.failure: str | None = None
         """Why the run cannot go on; None while it can."""
         self.misconfigured = False
@@ -270,6 +272,7 @@ class Coordinator:
         if self.peers.pop(peer.replica, None) is None:
             return
         del self._by_identity[peer.identity]
+        self.fences += 1
         self._cluster.kill(peer.replica)
         self._ledger.event("fence", cause, peer)
         if peer.record is None and self._starts[peer.replica] == 1:
@@ -292,7 +295,11 @@ class Coordinator:
             # Until the old process is gone it may hold the memory of its device.
             if place.replica in self._returning and self._cluster.gone(place.replica):
                 self._returning.remove(place.replica)
-                self._start_replica(place)
+                try:
+                    self._start_replica(place)
+                except OSError as error:
+                    cause = f"cannot be started anew: {error}"
+                    self._fence(self.peers[place.replica], cause)
 
     def _start_replica(self, place: Placement) -> None:
         count = self._starts[place.replica] = self._starts.get(place.replica, 0) + 1

@@ -104,6 +104,8 @@ class RunView:
             f"{samples:.2f} samples/s",
             f"{sum(tokens.values()):.0f} tokens/s",
         ]
+        if fences := self._coordinator.fences:
+            parts.append(f"{fences} replica{'s' * (fences > 1)} lost")
         return ", ".join([*parts, *self._latencies(), *self._eta(samples)])
 
     def _latencies(self) -> list[str]:

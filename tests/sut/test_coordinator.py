@@ -116,6 +116,8 @@ class FakeCluster:
         return [Placement(replica=i, node="n1") for i in range(len(self._behaviours))]
 
     def start(self, replica: int, address: str, identity: str) -> None:
+        if not self._behaviours[replica]:
+            raise OSError("no memory")
         behaviour = self._behaviours[replica].pop(0)
         self.starts[replica] += 1
         kind = self.kinds.get((replica, self.starts[replica]), FakeReplica)
@@ -426,3 +428,13 @@ def test_a_replica_that_is_lost_while_it_returns_costs_nothing(tmp_path: Path) -
         run.wait_for(lambda: cluster.starts[0] == 3)
     assert run.coordinator.failure is None
     assert {s.status for s in run.samples()} == {"completed"}
+
+
+def test_a_replica_that_cannot_be_started_anew_stays_lost(tmp_path: Path) -> None:
+    with running(tmp_path, [leaves], good, restarts=1) as run:
+        run.issue(6)
+        run.wait(6)
+        run.wait_for(lambda: run.coordinator.fences == 2)
+    assert run.coordinator.failure is None
+    causes = [e.cause for e in run.events() if e.kind == "fence"]
+    assert "cannot be started anew: no memory" in causes

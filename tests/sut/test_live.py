@@ -20,6 +20,7 @@ class FakeCoordinator:
         self.answers = SimpleNamespace(latencies=RecentLatencies())
         self.peers = {0: Peer(0, "n1", "replica-0"), 1: Peer(1, "n1", "replica-1")}
         self.ready = threading.Event()
+        self.fences = 2
 
 
 @pytest.mark.parametrize("kind", [LiveView.plain, LiveView.rich])
@@ -46,6 +47,7 @@ def test_progress_is_shown(kind: LiveView, capsys: pytest.CaptureFixture[str]) -
     assert "2 starting" in shown
     assert "2/10 done" in shown
     assert "8 in flight" in shown
+    assert "2 replicas lost" in shown
     assert "TTFT p50/p99 5/5 ms" in shown
     assert "TPOT p50/p99 1.0/1.0 ms" in shown
     assert "ETA" in shown
