@@ -30,12 +30,13 @@ from record.structs import SampleRecord
 from sut.launch import engine_spec, model_for
 from sut.messages import EngineSpec
 
-KINDS = {
-    "attention": r"flash|fmha|attention|Prefill|Decode.*KV|prepare_varlen",
+KINDS = {  # the first pattern that a kernel's name matches
     "KV cache write": r"reshape_and_cache|kv_cache",
+    # Inductor names a fused kernel after all that it feeds, products included.
+    "norm, activation, quantization": r"^triton_|norm|silu|act_and_mul|quant|rotary",
+    "attention": r"flash|fmha|attention|BatchPrefill|BatchDecode",
     "matrix products": r"gemm|nvjet|cutlass|xmma|scaled_mm|cublas|splitK",
-    "norm, activation, quantization": r"triton_|norm|silu|act_and_mul|quant|rotary",
-    "copies": r"Memcpy|Memset|copy",
+    "copies": r"Memcpy|Memset",
 }
 TOP = 25
 

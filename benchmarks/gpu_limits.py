@@ -4,8 +4,9 @@
 
 fp8 products of the model's four shapes by CUTLASS (vLLM's choice) and by cuBLASLt
 (`torch._scaled_mm`), with scales per tensor and per token, on normal data and on
-zeros, each repeated long enough for the card to settle its clocks. Prints a Markdown
-table with the clock and the power that NVML read at the end of each case.
+zeros. A card that runs into its power limit takes a second or more to settle its
+clocks, and NVML's power lags as much: shorter cases profit from what ran before them.
+Prints a Markdown table with the clock and the power that NVML read after each case.
 """
 
 import sys
@@ -77,7 +78,7 @@ def products(m: int, k: int, n: int, zeros: bool) -> dict[str, Callable[[], obje
 
 def main() -> None:
     """Print the table."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.25
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
     pynvml.nvmlInit()
     uuid = str(torch.cuda.get_device_properties(0).uuid)
     card = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
