@@ -64,7 +64,7 @@ def score_pairs(predictions: Sequence[str], references: Sequence[str]) -> PairSc
     try:
         with _mapper(processes) as mapper:
             results = list(
-                track(mapper(_score, chunks), len(chunks), "ROUGE", weight=_CHUNK)
+                track(mapper(_score, chunks), len(pairs), "ROUGE", weight=_CHUNK)
             )
     except BrokenProcessPool as error:
         raise UserError(

@@ -71,15 +71,20 @@ def keep_columns(source: Path, columns: Columns) -> None:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
         raise
+    for other in path.parent.glob(f"{path.name.partition('-')[0]}-*.arrow"):
+        if other != path:
+            other.unlink(missing_ok=True)
 
 
 def _place(source: Path) -> Path:
     """Return where the columns of `source` are kept, by its path and state."""
     state = source.stat()
     # The change time moves with every write, also one that restores the other two.
-    key = (source.resolve(), state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-    name = hashlib.sha256(repr(key).encode() + _FORM).hexdigest()[:24]
-    return cache_folder() / "datasets" / f"{name}.arrow"
+    parts = (source.resolve(), (state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+    name, version = (
+        hashlib.sha256(repr(part).encode() + _FORM).hexdigest()[:16] for part in parts
+    )
+    return cache_folder() / "datasets" / f"{name}-{version}.arrow"
 
 
 def _from_table(table: pa.Table) -> Columns:

@@ -24,13 +24,17 @@ class Row(msgspec.Struct):
 
 
 class FullRow(msgspec.Struct):
-    """A row with its article, as `qsl.prepare` writes and checks it."""
+    """A row with its article, as `qsl.prepare` writes and checks it.
 
-    instruction: dict[str, str] | str
+    The order of the fields is theirs in a file written by the benchmark's script.
+    """
+
     input: str
     """The article."""
-    tok_input: list[int]
+    instruction: dict[str, str] | str
+    """The prompt's template, by model family; in calibration data the text alone."""
     output: str
+    tok_input: list[int]
 
 
 def read_rows(path: Path) -> list[Row]:

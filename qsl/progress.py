@@ -19,17 +19,17 @@ def track(items: Iterable[T], total: int, what: str, weight: int = 1) -> Iterato
 
     Args:
         items: the work.
-        total: how many items there will be.
+        total: how many samples there will be.
         what: said of the work, e.g. "tokenising".
-        weight: samples that one item stands for, in lines.
+        weight: samples in one item (the last may have fewer).
     """
     if sys.stderr.isatty():
-        yield from bar(items, what, total=total, transient=True)
+        yield from bar(items, what, total=-(-total // weight), transient=True)
         return
     told = time.monotonic()
     for number, item in enumerate(items):
         if time.monotonic() - told > _INTERVAL_S:
             told = time.monotonic()
-            done, whole = number * weight, total * weight
-            print(f"{what}: {done} of {whole}", file=sys.stderr, flush=True)
+            done = number * weight
+            print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
         yield item
