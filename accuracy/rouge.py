@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +24,8 @@ METRICS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 _CHUNK = 64
 _WORTH_PROCESSES = 1024
 _MOST_PROCESSES = 16
+_Pairs = list[tuple[str, str]]
+_Rows = list[list[float]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,7 +99,7 @@ def _scorer() -> RougeScorer:
     return RougeScorer(METRICS, tokenizer=_StemmedWords())
 
 
-def _score(pairs: list[tuple[str, str]]) -> list[list[float]]:
+def _score(pairs: _Pairs) -> _Rows:
     """Return the F-measures of each pair, and the length of its prediction."""
     scorer, split = _scorer(), sentence_splitter().split
     rows = []
@@ -107,13 +110,8 @@ def _score(pairs: list[tuple[str, str]]) -> list[list[float]]:
     return rows
 
 
-_Mapper = Callable[
-    [
-        Callable[[list[tuple[str, str]]], list[list[float]]],
-        list[list[tuple[str, str]]],
-    ],
-    Iterator[list[list[float]]],
-]
+_Score = Callable[[_Pairs], _Rows]
+_Mapper = Callable[[_Score, list[_Pairs]], Iterator[_Rows]]
 
 
 @contextmanager
@@ -124,4 +122,26 @@ def _mapper(processes: int) -> Iterator[_Mapper]:
     # A fork would copy the threads' locks of whoever called, LoadGen's among them.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, spawn) as pool:
-        yield pool.map
+
+        def started(score: _Score, chunks: list[_Pairs]) -> Iterator[_Rows]:
+            with _interrupts_held():
+                return pool.map(score, chunks)
+
+        try:
+            yield started
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back, also for good in processes that are started meanwhile.
+
+    A pool whose processes are interrupted while they start can hang.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

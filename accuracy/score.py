@@ -68,10 +68,7 @@ def score_samples(folder: RunFolder, elsewhere: Elsewhere) -> ScoredRun:
     settings = read_json(folder.settings, SettingsRecord)
     if settings.mode != "accuracy":
         raise UserError(f"{folder.path}: mode={settings.mode} has no accuracy to score")
-    config = load_config([], folder.config)
-    if elsewhere.dataset is not None:
-        config.dataset.path = str(elsewhere.dataset)
-    dataset = load_dataset(config.dataset)
+    dataset = _dataset(folder, elsewhere)
     tokenizer = _tokenizer(settings, elsewhere)
     if tokenizer is None or not dataset.references:
         raise UserError(f"{folder.path}: made-up tokens or data, so no text to score")
@@ -86,6 +83,18 @@ def score_samples(folder: RunFolder, elsewhere: Elsewhere) -> ScoredRun:
         answers=answers,
         scores=score_pairs(texts, wanted),
     )
+
+
+def _dataset(folder: RunFolder, elsewhere: Elsewhere) -> Dataset:
+    config = load_config([], folder.config).dataset
+    if elsewhere.dataset is not None:
+        config.path = str(elsewhere.dataset)
+    elif config.path is not None and not Path(config.path).exists():
+        raise UserError(
+            f"{config.path}: the run's data set is no longer there; name it with"
+            " --dataset"
+        )
+    return load_dataset(config)
 
 
 def _tokenizer(settings: SettingsRecord, elsewhere: Elsewhere) -> Path | None:

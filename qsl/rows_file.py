@@ -1,5 +1,6 @@
 """Writes a data set file row by row; an interrupted writing goes on later."""
 
+import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +25,16 @@ class RowsFile:
         """Go on with an earlier draft where there is one.
 
         Raises:
-            OSError: the draft cannot be read or written.
+            OSError: the draft cannot be read or written, or another call does so.
         """
         self._target = target
         self._draft = target.with_name(f".{target.name}.{fingerprint[:12]}.part")
         self._file = self._draft.open("ab+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise OSError(error.errno, "another call is writing it") from error
         self._file.seek(0)
         body = self._file.read()
         self.rows = _whole_rows(body)

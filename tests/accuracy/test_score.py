@@ -106,7 +106,7 @@ def test_a_folder_from_another_host_is_scored(scored: RunFolder) -> None:
     moved.mkdir()
     for name in ("data.json", "tokenizer.json"):
         (here / name).rename(moved / name)
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="no longer there; name it with --dataset"):
         score_run(scored)
     with pytest.raises(UserError, match="--tokenizer"):
         score_run(scored, Elsewhere(dataset=moved / "data.json"))

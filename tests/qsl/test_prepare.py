@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from qsl.articles import HUB
 from qsl.prepare import main
+from qsl.rows_file import RowsFile
 from qsl.template import TEMPLATE, prompt
 from tests.qsl.made_up import articles
 
@@ -92,6 +93,29 @@ def test_every_source_gives_the_same_file(
         target = tmp_path / "other.json"
         assert _run(tmp_path / name, tokenizer, target) == 0
         assert target.read_bytes() == wanted
+
+
+def test_a_second_call_at_the_same_time_is_refused(
+    tmp_path: Path,
+    tokenizer: Path,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    target = tmp_path / "out.json"
+    codes: list[int] = []
+
+    def meanwhile(file: RowsFile) -> None:
+        patch.undo()
+        codes.append(_run(source, tokenizer, target))
+        file.finish()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RowsFile, "finish", meanwhile)
+        assert _run(source, tokenizer, target) == 0
+    assert codes == [2]
+    assert "out.json: another call is writing it" in capsys.readouterr().err
+    assert len(json.loads(target.read_text())) == ROWS
 
 
 def test_highlights_may_be_a_list(tmp_path: Path, tokenizer: Path) -> None:
@@ -212,6 +236,8 @@ def test_the_edge_set_needs_enough_articles(
         ("in.jsonl", b'{"article": 3}\n', "in.jsonl:1"),
         ("in.jsonl", b'{"article": "a", "highlights": "b"}\n\n', "in.jsonl:2"),
         ("in.jsonl", b"\xff\xfe\n", "in.jsonl:1"),
+        ("in.jsonl", b'{"article": "", "highlights": "b"}\n', "length >= 1"),
+        ("in.csv", b"article,highlights\na,b\n,b\n", "row 2: Expected `str` of len"),
         ("in.jsonl", b"", "holds no articles"),
         ("in.jsonl", None, "No such file"),
         ("in.csv", b"article,summary\n1,2\n", "no column highlights"),
