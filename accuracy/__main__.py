@@ -22,8 +22,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _score(given)
     except (UserError, RecordError) as error:
         print(f"error: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
     except KeyboardInterrupt:
         print("aborted: interrupted", file=sys.stderr)
         return 3
@@ -40,7 +38,12 @@ def _score(arguments: list[str]) -> int:
     parser.add_argument("run", type=Path, help="run folder, e.g. runs/latest")
     _add_elsewhere(parser)
     options = parser.parse_args(arguments)
-    result = score_run(RunFolder(options.run), _elsewhere(options))
+    try:
+        result = score_run(RunFolder(options.run), _elsewhere(options))
+    except OSError as error:
+        raise UserError(
+            f"{options.run}: accuracy.json cannot be written: {error.strerror}"
+        ) from error
     print("\n".join(result_lines(result)))
     return 0 if result.good else 1
 
@@ -62,7 +65,10 @@ def _compare(arguments: list[str]) -> int:
     comparison = compare_runs(before, after, _elsewhere(options))
     print("\n".join(comparison_lines(comparison)))
     if options.samples is not None:
-        write_samples(options.samples, comparison)
+        try:
+            write_samples(options.samples, comparison)
+        except OSError as error:
+            raise UserError(f"{options.samples}: {error.strerror}") from error
         print(f"samples: {options.samples}")
     return 0
 

@@ -1,14 +1,10 @@
 """ROUGE as MLPerf's summarization benchmark computes it."""
 
-import multiprocessing
 import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 
 import numpy as np
 from nltk.stem.porter import PorterStemmer
@@ -16,8 +12,8 @@ from numpy.typing import NDArray
 from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenize import tokenize
 
+from accuracy.processes import spread
 from accuracy.sentences import sentence_splitter
-from conf.errors import UserError
 from qsl.progress import track
 
 METRICS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
@@ -64,16 +60,9 @@ def score_pairs(predictions: Sequence[str], references: Sequence[str]) -> PairSc
     processes = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
     if len(pairs) < _WORTH_PROCESSES:
         processes = 1
-    try:
-        with _mapper(processes) as mapper:
-            results = list(
-                track(mapper(_score, chunks), len(pairs), "ROUGE", weight=_CHUNK)
-            )
-    except BrokenProcessPool as error:
-        raise UserError(
-            f"ROUGE: one of {processes} processes was killed; is there memory left?"
-        ) from error
-    table = np.array([row for result in results for row in result], np.float64)
+    scored = spread(_score, chunks, processes)
+    rows = chain.from_iterable(track(scored, len(pairs), "ROUGE", weight=_CHUNK))
+    table = np.array(list(rows), np.float64)
     table = table.reshape(len(pairs), len(METRICS) + 1)
     return PairScores(fmeasures=table[:, :-1], characters=table[:, -1].astype(np.int64))
 
@@ -108,40 +97,3 @@ def _score(pairs: _Pairs) -> _Rows:
         result = scorer.score(one_sentence_a_line(reference, split), text)
         rows.append([*(result[name].fmeasure for name in METRICS), len(text)])
     return rows
-
-
-_Score = Callable[[_Pairs], _Rows]
-_Mapper = Callable[[_Score, list[_Pairs]], Iterator[_Rows]]
-
-
-@contextmanager
-def _mapper(processes: int) -> Iterator[_Mapper]:
-    if processes == 1:
-        yield map
-        return
-    # A fork would copy the threads' locks of whoever called, LoadGen's among them.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn) as pool:
-
-        def started(score: _Score, chunks: list[_Pairs]) -> Iterator[_Rows]:
-            with _interrupts_held():
-                return pool.map(score, chunks)
-
-        try:
-            yield started
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back, also for good in processes that are started meanwhile.
-
-    A pool whose processes are interrupted while they start can hang.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
