@@ -91,8 +91,10 @@ def pick_calibration(articles: list[Article], listing: Path) -> list[Article]:
     """
     try:
         wanted = listing.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{listing}: {error}") from error
+    except OSError as error:
+        raise UserError(f"{listing}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{listing}: no list of ids: {error}") from error
     if not wanted:
         raise UserError(f"{listing}: holds no ids")
     by_id = {article.id: article for article in articles}
@@ -145,7 +147,8 @@ def _from_csv(path: Path) -> Iterator[Article]:
 
 def _from_parquet(path: Path) -> Iterator[Article]:
     try:
-        table = pyarrow.parquet.read_table(path)
+        with path.open("rb") as file:
+            table = pyarrow.parquet.read_table(file)
     except pa.ArrowException as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
     yield from _from_table(str(path), table)

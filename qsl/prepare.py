@@ -160,6 +160,8 @@ def _run(options: argparse.Namespace) -> int:
     )
     if target is None:
         raise UserError("no target; name the file after the tokenizer's folder")
+    if target.is_dir():
+        raise UserError(f"{target}: is a folder; name a file in it")
     encoder = load_encoder(options.tokenizer)
     instruction: Instruction = {"llama": TEMPLATE}
     if options.calibration is not None:

@@ -46,10 +46,10 @@ def load_encoder(folder: Path) -> Tokenizer:
     except UserError:
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
             f"{folder}: no tokenizer.json, tokenizer.model or other tokenizer that"
-            f" could be read: {reason[0]}"
+            f" could be read: {reason}"
         ) from error
     encoder.no_truncation()
     encoder.no_padding()

@@ -216,6 +216,12 @@ def test_calibration_takes_the_listed_articles(
     listing.write_text(given[3]["id"] + "\nno-such-id\n")
     assert _run(source, tokenizer, target, "--calibration", listing) == 2
     assert "ids.txt:2: no article has the id no-such-id" in capsys.readouterr().err
+    listing.write_bytes(b"\xff")
+    assert _run(source, tokenizer, target, "--calibration", listing) == 2
+    assert "ids.txt: no list of ids" in capsys.readouterr().err
+    listing.unlink()
+    assert _run(source, tokenizer, target, "--calibration", listing) == 2
+    assert "ids.txt: No such file" in capsys.readouterr().err
 
 
 def test_the_edge_set_needs_enough_articles(
@@ -245,7 +251,8 @@ def test_the_edge_set_needs_enough_articles(
         ("in.csv", b'article,highlights\na,"b\n', "row 1: unexpected end of data"),
         ("in.csv", b"article,highlights\na,b\n\xff,b\n", "in.csv: row "),
         ("in.csv", b"", "no column article"),
-        ("in.parquet", b"PAR1 and no more", "in.parquet: "),
+        ("in.parquet", b"PAR1 and no more", "Parquet magic bytes not found"),
+        ("in.parquet", None, "in.parquet: No such file"),
         ("in.json", b'[{"input": "a"}]', "row 0: not in cnn_eval.json form"),
         ("in.txt", b"", "nor a file that ends in .jsonl, .csv"),
     ],
@@ -290,6 +297,8 @@ def test_a_target_that_cannot_be_written_is_told(
     assert "out.json: No such file or directory" in capsys.readouterr().err
     assert _run(source, tokenizer) == 2
     assert "no target" in capsys.readouterr().err
+    assert _run(source, tokenizer, tmp_path) == 2
+    assert "is a folder; name a file in it" in capsys.readouterr().err
 
 
 @pytest.fixture
