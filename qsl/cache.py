@@ -3,7 +3,6 @@
 Decoding a full cnn_eval.json takes seconds; mapping its tokens takes none.
 """
 
-import contextlib
 import hashlib
 import os
 import zlib
@@ -33,58 +32,81 @@ class Columns:
     references: list[str]
 
 
-def kept_columns(source: Path) -> Columns | None:
-    """Return the kept columns of the file `source`; None where there are none.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the columns of one state of a data set file are kept.
 
-    A kept file that is damaged counts as none.
+    The name of a kept file ends in its CRC-32, so that a damaged one is known as such
+    before anything in it is believed.
     """
-    try:
-        with pa.memory_map(str(_place(source))) as file:
-            table = pa.ipc.open_file(file).read_all()
-            metadata = table.schema.metadata or {}
-            columns = _from_table(table)
-    except (OSError, pa.ArrowException, IndexError, UnicodeDecodeError):
+
+    folder: Path
+    file: str
+    """Stands for the path of the data set file."""
+    state: str
+    """Stands for its size and times."""
+
+    def load(self) -> Columns | None:
+        """Return what is kept; None where there is none, or it is damaged."""
+        for path in self.folder.glob(f"{self.file}-{self.state}-*.arrow"):
+            try:
+                with pa.memory_map(str(path)) as file:
+                    if _named(path) == f"{zlib.crc32(file.read_buffer()):08x}":
+                        file.seek(0)
+                        return _from_table(pa.ipc.open_file(file).read_all())
+            except (OSError, pa.ArrowException):
+                continue
         return None
-    return columns if metadata.get(b"crc32") == _checksum(columns) else None
+
+    def keep(self, columns: Columns) -> None:
+        """Keep these columns, and nothing older of the same file.
+
+        Raises:
+            OSError: the user's cache cannot be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f".{self.file}.{os.getpid()}"
+        try:
+            _write(draft, columns)
+            checksum = zlib.crc32(draft.read_bytes())
+            name = f"{self.file}-{self.state}-{checksum:08x}.arrow"
+            path = draft.replace(self.folder / name)
+        finally:
+            draft.unlink(missing_ok=True)
+        for other in self.folder.glob(f"{self.file}-*.arrow"):
+            if other != path:
+                other.unlink(missing_ok=True)
 
 
-def keep_columns(source: Path, columns: Columns) -> None:
-    """Keep the columns of the file `source`.
+def place_of(source: Path) -> Place:
+    """Return the place for the file `source` as it is now.
 
     Raises:
-        OSError: the user's cache cannot be written.
+        OSError: there is no such file.
     """
-    path = _place(source)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    found = source.stat()
+    # The change time moves with every write, also one that restores the other two.
+    state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return Place(cache_folder() / "datasets", _digest(source.resolve()), _digest(state))
+
+
+def _digest(part: object) -> str:
+    return hashlib.sha256(repr(part).encode() + _FORM).hexdigest()[:16]
+
+
+def _named(path: Path) -> str:
+    """Return the checksum in the name of a kept file."""
+    return path.stem.rpartition("-")[2]
+
+
+def _write(path: Path, columns: Columns) -> None:
     prompts = pa.LargeListArray.from_arrays(
         pa.array(columns.offsets, pa.int64()), pa.array(columns.tokens, pa.int32())
     )
     references = pa.array(columns.references, pa.large_string())
-    schema = _SCHEMA.with_metadata({"crc32": _checksum(columns)})
-    batch = pa.record_batch([prompts, references], schema=schema)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with pa.OSFile(str(draft), "wb") as file, pa.ipc.new_file(file, schema) as out:
-            out.write_batch(batch)
-        draft.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
-    for other in path.parent.glob(f"{path.name.partition('-')[0]}-*.arrow"):
-        if other != path:
-            other.unlink(missing_ok=True)
-
-
-def _place(source: Path) -> Path:
-    """Return where the columns of `source` are kept, by its path and state."""
-    state = source.stat()
-    # The change time moves with every write, also one that restores the other two.
-    parts = (source.resolve(), (state.st_size, state.st_mtime_ns, state.st_ctime_ns))
-    name, version = (
-        hashlib.sha256(repr(part).encode() + _FORM).hexdigest()[:16] for part in parts
-    )
-    return cache_folder() / "datasets" / f"{name}-{version}.arrow"
+    batch = pa.record_batch([prompts, references], schema=_SCHEMA)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as out:
+        out.write_batch(batch)
 
 
 def _from_table(table: pa.Table) -> Columns:
@@ -95,9 +117,3 @@ def _from_table(table: pa.Table) -> Columns:
         offsets=prompts.offsets.to_numpy(zero_copy_only=True),
         references=table.column("output").to_pylist(),
     )
-
-
-def _checksum(columns: Columns) -> bytes:
-    checksum = zlib.crc32(np.ascontiguousarray(columns.tokens).data)
-    checksum = zlib.crc32(np.ascontiguousarray(columns.offsets).data, checksum)
-    return str(zlib.crc32("\0".join(columns.references).encode(), checksum)).encode()

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from conf.errors import UserError
 from conf.schema import DatasetConfig
-from qsl.cache import Columns, keep_columns, kept_columns
+from qsl.cache import Columns, place_of
 from qsl.official import Row, read_rows
+from qsl.progress import announce
 
 EMBEDDED = Path(__file__).parent / "embedded" / "cnn_eval.json"
 _MADE_UP_VOCABULARY = (3, 32_000)
 _PREPARE = "make it with `python -m qsl.prepare`"
 _WORTH_KEEPING_BYTES = 1 << 20
+_LARGE_BYTES = 50 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +120,20 @@ def _read(config: DatasetConfig) -> Dataset:
 
 def _columns(path: Path) -> Columns:
     try:
-        large = path.stat().st_size >= _WORTH_KEEPING_BYTES
+        size = path.stat().st_size
+        # Taken before the reading: what changes meanwhile is not kept as the new state.
+        place = place_of(path) if size >= _WORTH_KEEPING_BYTES else None
     except OSError:
-        large = False  # read_rows tells why
-    if large and (kept := kept_columns(path)):
+        size, place = 0, None  # read_rows tells why
+    if place and (kept := place.load()):
         return kept
+    if size >= _LARGE_BYTES:
+        announce(f"reading {path} ({size >> 20} MiB; later runs map a kept copy)")
     columns = _from_rows(read_rows(path), path)
-    if large:
+    if place:
         # A cache that cannot be written costs seconds, not the run.
         with contextlib.suppress(OSError):
-            keep_columns(path, columns)
+            place.keep(columns)
     return columns
 
 

@@ -11,6 +11,11 @@ T = TypeVar("T")
 _INTERVAL_S = 10.0
 
 
+def announce(what: str) -> None:
+    """Say on stderr what is begun, where it may take seconds and has no measure."""
+    print(what, file=sys.stderr, flush=True)
+
+
 def track(items: Iterable[T], total: int, what: str, weight: int = 1) -> Iterator[T]:
     """Yield `items`, showing on stderr how far they are.
 

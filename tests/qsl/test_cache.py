@@ -10,7 +10,7 @@ from conf.errors import UserError
 from conf.schema import DatasetConfig
 from qsl import dataset
 from qsl.dataset import Dataset, load_dataset
-from qsl.official import read_rows
+from qsl.official import Row, read_rows
 
 ROWS = 2_000
 
@@ -76,7 +76,21 @@ def test_a_changed_file_is_decoded_again(kept: Path, source: Path) -> None:
     assert len(list(kept.iterdir())) == 1, "what is out of date is not kept"
 
 
-@pytest.mark.parametrize("place", [100, 200_000, -20])
+def test_a_file_that_changes_while_it_is_read_is_not_kept_as_the_new_one(
+    kept: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(path: Path) -> list[Row]:
+        rows = read_rows(path)
+        _write(path, seed=3)
+        return rows
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "read_rows", meanwhile)
+        before = _load(source)
+    assert _load(source).tokens.tolist() != before.tokens.tolist()
+
+
+@pytest.mark.parametrize("place", [0, 100, 200_000, -20])
 def test_a_damaged_copy_is_made_again(kept: Path, source: Path, place: int) -> None:
     wanted = _load(source).tokens.tolist()
     [copy] = kept.iterdir()
