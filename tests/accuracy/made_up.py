@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -13,6 +14,7 @@ from tests.run_folder import STOP, good_spec, sample, write_folder
 
 WORDS = ["[UNK]", "the", "</s>", "sat", "on", "mat", "dog", "ran", ".", "far", "cat"]
 REFERENCES = ["the cat sat on the mat .", "the dog ran far ."]
+_DATA = "/data.json"
 Logged = tuple[int, list[int], list[int] | None]
 
 
@@ -62,9 +64,14 @@ def scorable_run(
         for seq, (index, tokens, _) in enumerate(answers)
     ]
     folder = write_folder(path / "run", spec)
-    config = load_config(["mode=accuracy", "engine=synthetic", f"dataset.path={data}"])
-    folder.config.write_text(to_yaml(config))
+    folder.config.write_text(_config().replace(_DATA, str(data)))
     settings = read_json(folder.settings, SettingsRecord)
     settings.tokenizer = str(tokenizer or write_tokenizer(path))
     write_json(folder.settings, settings)
     return folder
+
+
+@cache
+def _config() -> str:
+    overrides = ["mode=accuracy", "engine=synthetic", f"dataset.path={_DATA}"]
+    return to_yaml(load_config(overrides))
