@@ -9,6 +9,7 @@ from setuptools import setup
 
 PACKAGES = [
     "accuracy",
+    "campaigns",
     "conf",
     "qsl",
     "record",

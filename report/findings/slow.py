@@ -14,6 +14,9 @@ LEAST = 0.05
 _LEAST_OVERALL = 0.03
 """Smallest share of the run that a slow span may cost: one stalled step costs less."""
 
+_FEWEST_BLOCKS = 3
+"""Blocks of time in which it must show: one stalled step touches two at most."""
+
 _OFFLINE = ("tokens_per_s",)
 _STREAMING = ("service", "ttft", "tpot")
 _MOST = 0.75
@@ -79,7 +82,7 @@ def _slow(comparison: Comparison, measures: tuple[str, ...]) -> dict[int, Slow]:
         worse = _slowdown(measure, difference.span_effects)
         for group in np.flatnonzero(difference.beyond_noise & (worse >= LEAST)):
             slow = _describe(comparison, measure, difference, int(group))
-            if slow.overall < _LEAST_OVERALL:
+            if slow.overall < _LEAST_OVERALL or not _lasts(difference, measure, group):
                 continue
             # The share of the run that it cost decides which measure tells of it.
             known = found.get(int(group))
@@ -90,6 +93,14 @@ def _slow(comparison: Comparison, measures: tuple[str, ...]) -> dict[int, Slow]:
             effect = comparison.difference(measure).effects[group]
             slow.by_measure[measure] = float(_slowdown(measure, effect))
     return found
+
+
+def _lasts(difference: Difference, measure: str, group: int) -> bool:
+    """Whether it shows in enough blocks; where there are no blocks, it does."""
+    first, after = difference.spans[group].tolist()
+    ratios = difference.ratios[group, first:after]
+    beyond = _slowdown(measure, np.expm1(ratios)) >= LEAST
+    return not after or int(beyond.sum()) >= _FEWEST_BLOCKS
 
 
 def _weight(slow: Slow) -> tuple[bool, float]:
