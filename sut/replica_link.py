@@ -9,8 +9,8 @@ import traceback
 from collections import deque
 
 from sut.engines.base import Engine
-from sut.messages import Heartbeat, Setup, Stop, ToCoordinator, ToReplica
-from sut.telemetry import DeviceMonitor
+from sut.messages import Generate, Heartbeat, Setup, Stop, ToCoordinator, ToReplica
+from sut.telemetry import DeviceMonitor, HostMonitor
 from sut.transport import ProtocolError, ReplicaSocket
 
 _HEARTBEAT_S = 1.0
@@ -25,6 +25,7 @@ class ReplicaLink:
         """Setup, Generate and Stop messages, for the main thread."""
         self.engine: Engine | None = None
         self.monitor: DeviceMonitor | None = None
+        self._host = HostMonitor()
         self._busy_since: float | None = None
         self._outbox: deque[ToCoordinator] = deque()
         self._socket = ReplicaSocket(address, identity)
@@ -67,6 +68,8 @@ class ReplicaLink:
             self._socket.poll(max(0.0, next_beat - time.monotonic()))
             try:
                 while (message := self._socket.receive()) is not None:
+                    if isinstance(message, Generate):
+                        message.arrived_ns = time.monotonic_ns()
                     self.inbox.put(message)
             except ProtocolError:
                 # Nothing sensible can follow; the coordinator sees the process leave.
@@ -86,4 +89,5 @@ class ReplicaLink:
             waiting=stats.waiting if stats else 0,
             kv_used=stats.kv_used if stats else None,
             devices=self.monitor.read() if self.monitor else [],
+            host=self._host.read(),
         )
