@@ -13,7 +13,7 @@ from report.plots.canvas import Plot
 from report.plots.draw import draw
 from report.run import read_run
 from report.tables import as_csv, tables
-from report.words import TABLES, TITLES, cell, heading, label
+from report.words import TABLES, TITLES, cell, filled, heading, label
 
 PARTS = "report"
 """Folder beside report.html that holds tables and plots as files of their own."""
@@ -72,7 +72,12 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"cell": cell, "label": label, "heading": heading}
+    environment.filters |= {
+        "cell": cell,
+        "label": label,
+        "heading": heading,
+        "filled": filled,
+    }
     text = environment.get_template(name).render(
         name=report.subject.name,
         report=content,

@@ -223,12 +223,19 @@ def _summary(comparison: Comparison, rows: list[list[Json]]) -> list[list[Json]]
                 f"{extreme.most:,.5g} ({extreme.most_at})",
                 unit,
                 None if spread is None else round(spread, 1),
-                "not tested" if measure and p is None else beyond,
+                _verdict(measure, p, beyond),
                 rounded(p, 2),
                 "not comparable" if spread is None else status(spread, severe),
             ]
         )
     return found
+
+
+def _verdict(measure: str | None, p: float | None, beyond: bool) -> Json:
+    """Return whether a difference is beyond noise; None for what has no noise."""
+    if measure is None:
+        return None
+    return "not tested" if p is None else beyond
 
 
 def _success(comparison: Comparison, rows: list[list[Json]], column: int) -> list[Json]:

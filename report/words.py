@@ -21,8 +21,8 @@ TABLES = {
     "scaling.law": "Universal Scalability Law",
     "scaling.forecast": "Forecast",
     "symmetry.summary": "How even",
-    "symmetry.nodes": "Nodes",
-    "symmetry.replicas": "Replicas",
+    "symmetry.nodes": "Node by node",
+    "symmetry.replicas": "Replica by replica",
     "latency.nodes": "Latency of each node",
     "latency.life": "A sample's life",
     "latency.limits": "Limits",
@@ -36,7 +36,7 @@ TABLES = {
     "cold_start.replicas": "Start of each replica",
     "validity.agreement": "Agreement with LoadGen's own figures",
     "validity.checks": "The gate's checks",
-    "configuration.places": "Replicas",
+    "configuration.places": "Places",
     "configuration.settings": "LoadGen's settings",
 }
 """Captions of tables by section and name."""
@@ -74,6 +74,20 @@ def label(name: str) -> str:
     text = " ".join(words).replace("tokens per s", "tokens/s")
     text = text.replace("samples per s", "samples/s")
     return text[0].upper() + text[1:]
+
+
+def filled(table: dict[str, Json]) -> dict[str, Json]:
+    """Return a table without the columns that hold nothing in this run."""
+    columns, rows = table["columns"], table["rows"]
+    keep = [
+        place
+        for place in range(len(columns))
+        if place == 0 or any(row[place] not in (None, "") for row in rows)
+    ]
+    return {
+        "columns": [columns[place] for place in keep],
+        "rows": [[row[place] for place in keep] for row in rows],
+    }
 
 
 def heading(column: dict[str, str]) -> str:

@@ -14,6 +14,7 @@ from report.samples import FloatArray
 
 FEWEST_SIZES = 4
 _RESAMPLES = 400
+_ZERO = 1e-6
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,16 +64,21 @@ def fit(sizes: FloatArray, values: FloatArray, ahead: list[int]) -> Fit:
     )
     low, high = np.percentile(draws, (2.5, 97.5), axis=0)
     rate, sigma, kappa = (
-        Interval(value=float(v), low=float(a), high=float(b))
+        Interval(value=_clean(v), low=_clean(a), high=_clean(b))
         for v, a, b in zip(best, low, high, strict=True)
     )
     return Fit(
         rate=rate,
         sigma=sigma,
         kappa=kappa,
-        peak=((1 - sigma.value) / kappa.value) ** 0.5 if kappa.value > 1e-9 else None,
+        peak=((1 - sigma.value) / kappa.value) ** 0.5 if kappa.value else None,
         forecasts={size: _forecast(size, best, draws) for size in ahead},
     )
+
+
+def _clean(value: float) -> float:
+    """Return 0 for what the solver left just above its bound."""
+    return float(value) if value > _ZERO else 0.0
 
 
 def law(sizes: FloatArray, parameters: FloatArray) -> FloatArray:

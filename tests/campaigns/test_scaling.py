@@ -86,15 +86,15 @@ def test_offline_campaign(tmp_path: Path) -> None:
         "scenario=offline",
         f"run.dir={tmp_path}",
         *HARNESS,
-        "run.min_queries=512",
-        "engine.step_s=0.004",
+        "run.min_queries=256",
+        "engine.step_s=0.002",
         "engine.max_num_seqs=16",
     )
     assert finished.returncode == 0, finished.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     found = row(report["scaling"]["sizes"], metric="samples/s", replicas=2)
     assert found["runs"] == 3
-    assert 80 < found["efficiency"] < 110
+    assert 70 < found["efficiency"] < 115
     assert found["from"] < found["efficiency"] < found["to"]
     runs = rows(report["scaling"]["runs"])
     assert sorted(r["replicas"] for r in runs) == [1, 1, 1, 2, 2, 2]
@@ -121,8 +121,8 @@ def test_server_campaign_finds_the_highest_rate(tmp_path: Path) -> None:
         "tolerance=0.5",
         f"run.dir={tmp_path}",
         *HARNESS,
-        "engine.step_s=0.002",
-        "engine.decode_s_per_sequence=0.0005",
+        "engine.step_s=0.001",
+        "engine.decode_s_per_sequence=0.0002",
         "engine.max_num_seqs=8",
         "run.ttft_ms=150",
         "run.tpot_ms=100",
