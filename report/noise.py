@@ -34,6 +34,7 @@ METHOD_ALONE = (
     "too short for blocks of time, but samples did not overlap: Mann-Whitney test of"
     " each group against the others, Holm's correction for the number of groups"
 )
+ALONE = "none: only one of them worked to the end"
 TOO_SHORT = (
     f"none: the run is shorter than {FEWEST_BLOCKS} blocks of two service latencies"
 )
@@ -164,6 +165,8 @@ def compare(cells: FloatArray) -> Difference:
         logs = np.log(cells)
     logs[~np.isfinite(logs)] = np.nan
     ratios = logs - _median_of_others(logs)
+    if np.isnan(ratios).all():
+        return _untested(groups, ALONE)
     sigma = _deviation(ratios)
     score, spans = _clearest_spans(ratios, sigma)
     freedom = min(8, blocks - 2)

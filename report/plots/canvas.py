@@ -144,8 +144,8 @@ def lines(names: Sequence[str], marked: Sequence[str]) -> list[Line]:
     ]
 
 
-def legend(axes: Axes) -> None:
-    """Name the groups of a panel, above it."""
+def legend(axes: Axes, markers: float = 1.0) -> None:
+    """Name the groups of a panel, above it; `markers`: how much larger than drawn."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if unique:
@@ -154,6 +154,7 @@ def legend(axes: Axes) -> None:
             unique.keys(),
             loc="lower left",
             bbox_to_anchor=(0, 1),
+            markerscale=markers,
             ncols=min(6, len(unique)),
         )
 

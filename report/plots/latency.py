@@ -88,7 +88,7 @@ def scatter_plot(run: Run, marked: list[str]) -> Plot | None:
         right.set(xlabel="prompt tokens")
         for panel in (left, right):
             panel.set_ylim(bottom=0)
-        legend(left)
+        legend(left, markers=3)
         return Plot(
             name="scatter",
             section="latency",
