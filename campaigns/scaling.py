@@ -90,7 +90,7 @@ def parse(arguments: Sequence[str]) -> Options:
             options.seed = int(_number(text, r"\d+"))
         elif key == "tolerance":
             options.tolerance = _number(text, r"0?\.\d+")
-        elif key == "run.dir":
+        elif key == "run.dir" and value:
             options.root = Path(value)
         elif key == "cluster.replicas":
             raise UserError(f"{text}: a campaign has several sizes; write replicas=1,2")

@@ -1,5 +1,6 @@
 """Runs `python -m sut.main` again and again, and remembers the run folders."""
 
+import contextlib
 import os
 import random
 import subprocess
@@ -15,6 +16,8 @@ from record.folder import RunFolder, read_json
 from record.structs import Verdict
 
 GOOD, NOT_GOOD, BAD_INPUT = 0, 1, 2
+_GRACE_S = 30.0
+"""A run flushes its logs and ends its replicas within 10 s of an interrupt."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,9 +68,7 @@ class Series:
         )
         before = self._latest()
         with self._cores(size):
-            code = subprocess.run(
-                [sys.executable, "-m", "sut.main", *arguments], check=False
-            ).returncode
+            code = _wait([sys.executable, "-m", "sut.main", *arguments])
         folder = self._latest()
         if code == BAD_INPUT or folder is None or folder == before:
             raise UserError(f"the run with {size} replica(s) was refused; see above")
@@ -105,6 +106,22 @@ def mixed(sizes: Sequence[int], rounds: int, seed: int) -> Iterator[tuple[int, i
         generator.shuffle(order)
         for size in order:
             yield place + 1, size
+
+
+def _wait(command: list[str]) -> int:
+    """Run a command to its end; return its exit code.
+
+    Raises:
+        KeyboardInterrupt: after the command, which hears Ctrl-C too, has ended.
+    """
+    with subprocess.Popen(command) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_S)
+            process.kill()
+            raise
 
 
 def _passed(folder: Path) -> bool:

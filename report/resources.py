@@ -18,7 +18,7 @@ def resources(run: Run, ratings: dict[str, DeviceRating]) -> Section:
     used = {r.replica: _memory(run, r, "memory_used_bytes") for r in run.replicas}
     total = {r.replica: _capacity(run, r) for r in run.replicas}
     sum_used = sum(v for v in used.values() if v)
-    sum_total = sum(v for v in total.values() if v)
+    sum_total = _sum_of_capacities(run, total)
     power = _total_power(run)
     return {
         "memory_used": figure(
@@ -43,6 +43,16 @@ def resources(run: Run, ratings: dict[str, DeviceRating]) -> Section:
         "arithmetic": _arithmetic(run, ratings),
         "engines": _engines(run),
     }
+
+
+def _sum_of_capacities(run: Run, total: dict[int, float | None]) -> float:
+    """Return the memory of all devices; replicas on one CPU share its host's."""
+    places: dict[tuple[str, str], float] = {}
+    for record in run.replicas:
+        on_cpu = record.devices in ([], ["cpu"])
+        name = "cpu" if on_cpu else ", ".join(record.devices)
+        places[record.node, name] = total[record.replica] or 0.0
+    return sum(places.values())
 
 
 def _memory(run: Run, record: ReplicaRecord, measure: str) -> float | None:

@@ -128,12 +128,12 @@ class Run:
             parts[self.node_of[number]].append(own)
         return {node: join(own) for node, own in parts.items()}
 
-    @property
+    @cached_property
     def begin_ns(self) -> int:
         """First issue."""
         return int(self.samples.issued.min()) if len(self.samples) else 0
 
-    @property
+    @cached_property
     def end_ns(self) -> int:
         """Last completion; the first issue where nothing was completed."""
         return int(self.done.completed.max()) if len(self.done) else self.begin_ns
@@ -245,7 +245,7 @@ def read_run(path: Path) -> Run:
             "LoadGen's trace is off (run.trace=true writes it): latencies begin at the"
             " issue, not at the scheduled time, and the issue delay is not known"
         )
-    _place_strangers(run)
+    _refuse_strangers(run, folder.samples)
     return run
 
 
@@ -258,7 +258,7 @@ def _note_cut(folder: RunFolder, notes: list[str]) -> None:
             )
 
 
-def _place_strangers(run: Run) -> None:
+def _refuse_strangers(run: Run, path: Path) -> None:
     """Refuse samples of replicas that `replicas.json` does not list.
 
     Raises:
@@ -269,7 +269,7 @@ def _place_strangers(run: Run) -> None:
     if strange.any() and run.replicas:
         line = int(np.flatnonzero(strange)[0]) + 1
         raise RecordError(
-            Path(run.name) / "samples.jsonl",
+            path,
             f"replica {run.samples.replica[line - 1]} is not in replicas.json",
             line,
         )

@@ -103,9 +103,10 @@ def _thin_batches(run: Run) -> Iterator[Found]:
     engines = run.measured.engines
     limits = {r.replica: r.engine.get("max_num_seqs") for r in run.replicas}
     thin, shares = [], []
-    # The ramp and the drain are no fault of the batch.
+    # The ramp and the drain are no fault of the batch, nor is a lack of samples.
     begin = run.begin_ns + 0.15 * run.wall_s * 1e9
-    end = run.begin_ns + 0.85 * run.wall_s * 1e9
+    last = float(run.done.dispatched.max()) if len(run.done) else 0.0
+    end = min(run.begin_ns + 0.85 * run.wall_s * 1e9, last)
     middle = (engines.t_ns >= begin) & (engines.t_ns <= end)
     waiting, cache = engines.values["waiting"], engines.values["kv_used"]
     running = engines.values["running"]
@@ -135,7 +136,8 @@ def _thin_batches(run: Run) -> Iterator[Found]:
             title=f"Batches were {np.mean(shares):.0%} full on"
             f" {len(thin)} of {count(run.size, 'replica')}",
             where=[f"replica {r}" for r in thin[:16]],
-            evidence=f"running samples / max_num_seqs in the middle 70% of the run;"
+            evidence=f"running samples / max_num_seqs while samples were left to hand"
+            " out, without the first 15% of the run;"
             f" {name_replicas(thin)}",
             cause=cause,
             measure="a run with a larger engine.options.max_num_batched_tokens"

@@ -16,6 +16,9 @@ _LEAST_OVERALL = 0.03
 
 _FEWEST_BLOCKS = 3
 """Blocks of time in which it must show: one stalled step touches two at most."""
+_COLD = 0.25
+"""Slowdown at which two blocks are enough, if they are the first of the run: engines
+that were not warm are far slower, and not for long."""
 
 _OFFLINE = ("tokens_per_s",)
 _STREAMING = ("service", "ttft", "tpot")
@@ -99,8 +102,10 @@ def _lasts(difference: Difference, measure: str, group: int) -> bool:
     """Whether it shows in enough blocks; where there are no blocks, it does."""
     first, after = difference.spans[group].tolist()
     ratios = difference.ratios[group, first:after]
-    beyond = _slowdown(measure, np.expm1(ratios)) >= LEAST
-    return not after or int(beyond.sum()) >= _FEWEST_BLOCKS
+    slower = _slowdown(measure, np.expm1(ratios))
+    if first == 0 and int((slower >= _COLD).sum()) >= _FEWEST_BLOCKS - 1:
+        return True
+    return not after or int((slower >= LEAST).sum()) >= _FEWEST_BLOCKS
 
 
 def _weight(slow: Slow) -> tuple[bool, float]:

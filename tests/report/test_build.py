@@ -68,6 +68,7 @@ def test_throughput_is_completed_work_over_wall_time(tmp_path: Path) -> None:
     assert scaling["efficiency"]["value"] is None
 
 
+@pytest.mark.integration
 def test_the_files(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "run", good_spec())
     html = write_report(folder).read_text()
@@ -106,6 +107,7 @@ def test_an_empty_run_still_has_a_report(tmp_path: Path) -> None:
     assert write_report(folder).exists()
 
 
+@pytest.mark.integration
 def test_a_run_of_one_replica(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "run", good_spec(64, replicas=1))
     report = report_of(folder)
@@ -133,6 +135,7 @@ def test_a_last_line_cut_off_becomes_a_note(tmp_path: Path, name: str) -> None:
     assert f"{name}.jsonl was cut off" in note["evidence"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "keep", [["config.yaml"], ["config.yaml", "settings.json", "samples.jsonl"]]
 )
