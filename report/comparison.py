@@ -7,17 +7,14 @@ from typing import Literal
 
 import numpy as np
 
-from report.noise import (
-    TOO_SHORT,
+from report.blocks import (
     Blocks,
-    Difference,
-    compare,
-    compare_alone,
     mean_by_block,
     overlap,
     time_blocks,
     work_by_block,
 )
+from report.noise import TOO_SHORT, Difference, compare, compare_alone
 from report.run import Run
 from report.samples import FloatArray, IntArray, Samples
 

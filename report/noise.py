@@ -1,10 +1,8 @@
 """Tells differences between replicas from noise, by the method of batch means.
 
-A run is cut into equal blocks of time, each at least two service latencies long, so
-that neighbouring blocks share little of one batch (Law and Kelton, Simulation Modeling
-and Analysis, section 9.5.3). In each block a group (replica or node) is set against
-the median of the others. A scan over all spans of blocks finds what lasts for the
-whole run as well as what lasts for a part of it.
+In each block of time (`report.blocks`) a group (replica or node) is set against the
+median of the others. A scan over all spans of blocks finds what lasts for the whole
+run as well as what lasts for a part of it.
 """
 
 from collections.abc import Sequence
@@ -13,12 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from report.samples import BoolArray, FloatArray, IntArray, Samples
+from report.blocks import FEWEST_BLOCKS
+from report.samples import BoolArray, FloatArray, IntArray
 
 SIGNIFICANCE = 0.01
-FEWEST_BLOCKS = 6
-_MOST_BLOCKS = 24
-_LATENCIES_IN_BLOCK = 2.0
 _FEWEST_ALONE = 4
 _FEWEST_IN_SPAN = 2
 _LEAST_DEVIATION = 0.005
@@ -38,23 +34,6 @@ ALONE = "none: only one of them worked to the end"
 TOO_SHORT = (
     f"none: the run is shorter than {FEWEST_BLOCKS} blocks of two service latencies"
 )
-
-
-@dataclass(slots=True, kw_only=True)
-class Blocks:
-    """Edges of equal blocks of time, in ns of the coordinator's clock."""
-
-    edges: FloatArray
-
-    @property
-    def count(self) -> int:
-        """Number of blocks."""
-        return max(0, len(self.edges) - 1)
-
-    @property
-    def seconds(self) -> float:
-        """Length of one block."""
-        return float(self.edges[1] - self.edges[0]) / 1e9 if self.count else 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,68 +68,6 @@ class Difference:
         effects = np.where(self.beyond_noise, np.nan_to_num(self.effects), 0.0)
         ratios = np.append(effects + 1, 1.0)
         return float((ratios.max() - ratios.min()) / ratios.min() * 100)
-
-
-def time_blocks(samples: Samples, groups: IntArray) -> Blocks:
-    """Return blocks of time in which all groups worked; none for too short a run.
-
-    Args:
-        samples: completed ones.
-        groups: group of each sample, -1 for none.
-    """
-    member = groups >= 0
-    if not member.any():
-        return Blocks(edges=np.array([]))
-    ends = [samples.completed[groups == g].max() for g in np.unique(groups[member])]
-    begin, end = float(samples.begun[member].min()), float(min(ends))
-    service = samples.service_ns[member]
-    length = _LATENCIES_IN_BLOCK * float(np.nanmedian(service))
-    count = int(min(_MOST_BLOCKS, (end - begin) / max(length, 1.0)))
-    if count < FEWEST_BLOCKS:
-        return Blocks(edges=np.array([]))
-    return Blocks(edges=np.linspace(begin, end, count + 1))
-
-
-def work_by_block(
-    samples: Samples, groups: IntArray, count: int, blocks: Blocks, work: FloatArray
-) -> FloatArray:
-    """Return the work per second of each group in each block, shape (group, block).
-
-    A sample's work is spread evenly over the time from its prefill to its completion:
-    counted at its end alone, samples that run in step would come in waves.
-
-    Args:
-        samples: completed ones.
-        groups: group of each sample, -1 for none.
-        count: number of groups.
-        blocks: blocks of time.
-        work: of each sample, e.g. its output tokens.
-    """
-    member = groups >= 0
-    begin = samples.begun[member].astype(float)
-    length = np.maximum(samples.completed[member] - begin, 1.0)
-    done = np.zeros((count, len(blocks.edges)))
-    for place, edge in enumerate(blocks.edges):
-        share = np.clip((edge - begin) / length, 0, 1)
-        done[:, place] = np.bincount(groups[member], share * work[member], count)
-    rates: FloatArray = np.diff(done, axis=1) / blocks.seconds
-    return rates
-
-
-def mean_by_block(
-    samples: Samples, groups: IntArray, count: int, blocks: Blocks, values: FloatArray
-) -> FloatArray:
-    """Return the mean of `values` by group and block of completion; NaN where none."""
-    place = np.searchsorted(blocks.edges, samples.completed, side="right") - 1
-    keep = (groups >= 0) & (place >= 0) & (place < blocks.count) & ~np.isnan(values)
-    cell = groups[keep] * blocks.count + place[keep]
-    size = count * blocks.count
-    total = np.bincount(cell, values[keep], size)
-    number = np.bincount(cell, minlength=size).astype(float)
-    means: FloatArray = np.divide(
-        total, number, out=np.full(size, np.nan), where=number > 0
-    )
-    return means.reshape(count, blocks.count)
 
 
 def compare(cells: FloatArray) -> Difference:
@@ -244,16 +161,6 @@ def _means(ratios: FloatArray) -> FloatArray:
     means = np.full(len(ratios), np.nan)
     means[known] = np.nanmean(ratios[known], axis=1)
     return means
-
-
-def overlap(samples: Samples, groups: IntArray) -> float:
-    """Return how many samples a group worked on at once, mean over groups."""
-    member = groups >= 0
-    if not member.any():
-        return 0.0
-    busy = np.nansum(samples.service_ns[member])
-    span = samples.completed[member].max() - samples.dispatched[member].min()
-    return float(busy / max(span, 1) / len(np.unique(groups[member])))
 
 
 def holm(p: FloatArray) -> FloatArray:

@@ -6,9 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
 import numpy as np
-import yaml
 
 from record.errors import RecordError
 from record.folder import RunFolder, read_json
@@ -21,48 +19,11 @@ from record.structs import (
     Verdict,
 )
 from record.trace import Trace, read_trace
+from report.config import RunConfig, read_config
 from report.samples import UNKNOWN, Samples, join, read_samples
 from report.telemetry import Telemetry, no_telemetry, read_telemetry
 
 T = TypeVar("T")
-
-
-class Named(msgspec.Struct):
-    """A part of the configuration that has a name."""
-
-    name: str
-
-
-class ModelPart(msgspec.Struct):
-    """The part of the configuration about the model."""
-
-    name: str
-    weights: str = ""
-    dtype: str = ""
-
-
-class ClusterPart(msgspec.Struct):
-    """The part of the configuration about the cluster."""
-
-    balancer: str | None
-    longest_first: bool = False
-
-
-class ScenarioPart(msgspec.Struct):
-    """The part of the configuration about the scenario."""
-
-    name: str = ""
-    target_qps: float | None = None
-
-
-class RunConfig(msgspec.Struct):
-    """What the report tells of the configuration."""
-
-    model: ModelPart
-    dataset: Named
-    cluster: ClusterPart
-    engine: Named = msgspec.field(default_factory=lambda: Named(name=""))
-    scenario: ScenarioPart = msgspec.field(default_factory=ScenarioPart)
 
 
 @dataclass(kw_only=True)
@@ -182,7 +143,7 @@ def read_run(path: Path) -> Run:
     if not path.is_dir():
         raise RecordError(path, "no such run folder")
     folder, notes = RunFolder(path), list[str]()
-    config = _read_config(folder.config)
+    config = read_config(folder.config)
     verdict = _verdict(folder, notes)
     died = verdict.outcome == "aborted"
 
@@ -308,12 +269,3 @@ def _no_settings(config: RunConfig) -> SettingsRecord:
         rules={},
         relaxed=[],
     )
-
-
-def _read_config(path: Path) -> RunConfig:
-    try:
-        return msgspec.yaml.decode(path.read_bytes(), type=RunConfig)
-    except OSError as error:
-        raise RecordError(path, error.strerror or str(error)) from error
-    except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecordError(path, " ".join(str(error).split())) from error

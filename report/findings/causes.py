@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from report.findings.slow import Slow
-from report.run import Run
-from report.samples import FloatArray, Samples
-from report.telemetry import HARMFUL, POWER_CAP, Series, Telemetry
+from report.findings.scene import Scene, mean_of
+from report.telemetry import HARMFUL, POWER_CAP
 
 _EARLY = 0.5
 _SHARE_EXPLAINED = 0.5
@@ -29,72 +27,6 @@ class Cause:
     """What to do about it."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Scene:
-    """A slow place and its peers, over the span in which it was slow."""
-
-    run: Run
-    slow: Slow
-    peers: list[int]
-    telemetry: Telemetry
-    own_samples: Samples
-    peer_samples: Samples
-
-    def devices(self, measure: str) -> tuple[float, float] | None:
-        """Return the means of a device measure here and over the peers."""
-        return self._means(self.telemetry.devices, measure)
-
-    def hosts(self, measure: str) -> tuple[float, float] | None:
-        """Return the means of a host measure here and over the peers."""
-        return self._means(self.telemetry.hosts, measure)
-
-    def engines(self, measure: str) -> tuple[float, float] | None:
-        """Return the means of an engine measure here and over the peers."""
-        return self._means(self.telemetry.engines, measure)
-
-    def throttled(self, mask: int) -> tuple[float, float] | None:
-        """Return the shares of readings with one of these reasons, here and there."""
-        devices = self.telemetry.devices
-        hits = np.where(
-            np.isnan(devices.values["throttle_reasons"]),
-            np.nan,
-            (np.nan_to_num(devices.values["throttle_reasons"]).astype(int) & mask) > 0,
-        )
-        return _pair(hits, devices, self.slow.replicas, self.peers)
-
-    def switch_rates(self) -> tuple[float, float] | None:
-        """Return involuntary context switches/s, here and the peers' median."""
-        hosts = self.telemetry.hosts
-        own = [
-            r for r in (_rate(hosts, n) for n in self.slow.replicas) if r is not None
-        ]
-        rest = [r for r in (_rate(hosts, n) for n in self.peers) if r is not None]
-        return (float(np.mean(own)), float(np.median(rest))) if own and rest else None
-
-    def _means(self, series: Series, measure: str) -> tuple[float, float] | None:
-        return _pair(series.values[measure], series, self.slow.replicas, self.peers)
-
-
-def scene(run: Run, slow: Slow, all_slow: list[Slow]) -> Scene:
-    """Return the slow place with its peers: the replicas that were not slow."""
-    bad = {r for other in all_slow for r in other.replicas}
-    peers = [r.replica for r in run.replicas if r.replica not in bad]
-    if not peers:
-        peers = [r.replica for r in run.replicas if r.replica not in slow.replicas]
-    begin = run.begin_ns + int(slow.begin_s * 1e9)
-    end = run.begin_ns + int(slow.end_s * 1e9)
-    done = run.done
-    inside = (done.completed >= begin) & (done.completed <= end)
-    return Scene(
-        run=run,
-        slow=slow,
-        peers=peers,
-        telemetry=run.telemetry.during(begin, end),
-        own_samples=done.where(inside & np.isin(done.replica, slow.replicas)),
-        peer_samples=done.where(inside & np.isin(done.replica, peers)),
-    )
-
-
 def causes(view: Scene) -> list[Cause]:
     """Return the causes that hold, the most telling first."""
     tests: tuple[Callable[[Scene], Cause | None], ...] = (
@@ -107,25 +39,6 @@ def causes(view: Scene) -> list[Cause]:
         _more_work,
     )
     return [cause for test in tests if (cause := test(view)) is not None]
-
-
-def compared(view: Scene) -> tuple[list[str], list[str]]:
-    """Return what was compared with the peers, and what was not recorded."""
-    known = {
-        "clocks": view.devices("sm_clock_mhz"),
-        "throttle reasons": view.throttled(HARMFUL),
-        "power": view.devices("power_w"),
-        "temperature": view.devices("temperature_c"),
-        "context switches": view.switch_rates(),
-        "batch size": view.engines("running"),
-        "time in the replica": None
-        if np.isnan(view.own_samples.held).all()
-        else (0.0, 0.0),
-    }
-    return (
-        ["prompt lengths", *(name for name, pair in known.items() if pair)],
-        [name for name, pair in known.items() if not pair],
-    )
 
 
 def _throttling(view: Scene) -> Cause | None:
@@ -170,15 +83,15 @@ def _way(view: Scene) -> Cause | None:
     own, rest = view.own_samples, view.peer_samples
     if not len(own) or not len(rest):
         return None
-    excess = _mean(own.service_ns) - _mean(rest.service_ns)
-    on_the_way = _mean(own.way_ns) - _mean(rest.way_ns)
+    excess = mean_of(own.service_ns) - mean_of(rest.service_ns)
+    on_the_way = mean_of(own.way_ns) - mean_of(rest.way_ns)
     if not excess > 0 or not on_the_way > _SHARE_EXPLAINED * excess:
         return None
     known = not np.isnan(own.held).all()
     return Cause(
         code="network",
-        text=f"samples spent {_mean(own.way_ns) / 1e6:,.1f} ms outside the replica"
-        f" (peers {_mean(rest.way_ns) / 1e6:,.1f} ms), which is"
+        text=f"samples spent {mean_of(own.way_ns) / 1e6:,.1f} ms outside the replica"
+        f" (peers {mean_of(rest.way_ns) / 1e6:,.1f} ms), which is"
         f" {min(1.0, on_the_way / excess):.0%} of what they took longer; the replica"
         " itself was not slower"
         + ("" if known else " (the replica did not tell how long it held them)"),
@@ -215,7 +128,7 @@ def _left_by_length(view: Scene) -> float:
     own, rest = view.own_samples, view.peer_samples
     here, there = (s.prompt_tokens + s.output_tokens for s in (own, rest))
     if view.run.streaming:
-        ratio = _mean(own.service_ns / here) / _mean(rest.service_ns / there)
+        ratio = mean_of(own.service_ns / here) / mean_of(rest.service_ns / there)
     else:
         ratio = (there.sum() / len(view.peers)) / (here.sum() / len(view.slow.replicas))
     return float(ratio) - 1
@@ -296,28 +209,3 @@ def _against(label: str, pair: tuple[float, float] | None, unit: str) -> str:
     if pair is None:
         return ""
     return f"{label} {pair[0]:,.0f} against {pair[1]:,.0f} {unit}"
-
-
-def _pair(
-    values: FloatArray, series: Series, here: list[int], there: list[int]
-) -> tuple[float, float] | None:
-    own, rest = (
-        values[np.isin(series.replica, who) & ~np.isnan(values)]
-        for who in (here, there)
-    )
-    return (float(own.mean()), float(rest.mean())) if len(own) and len(rest) else None
-
-
-def _rate(hosts: Series, replica: int) -> float | None:
-    mine = hosts.replica == replica
-    counts, times = hosts.values["involuntary_switches"][mine], hosts.t_ns[mine]
-    known = ~np.isnan(counts)
-    if known.sum() < 2:
-        return None
-    counts, times = counts[known], times[known]
-    return float((counts[-1] - counts[0]) / max(1e-9, (times[-1] - times[0]) / 1e9))
-
-
-def _mean(values: FloatArray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")

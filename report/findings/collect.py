@@ -4,11 +4,12 @@ import numpy as np
 
 from report.comparison import Comparison
 from report.figures import Figure, figure
-from report.findings.causes import Cause, Scene, causes, compared, scene
+from report.findings.causes import Cause, causes
 from report.findings.finding import ORDER, Finding, Found, Recommendation, Severity
 from report.findings.flow import flow
 from report.findings.losses import losses
 from report.findings.quality import quality
+from report.findings.scene import Scene, compared, scene
 from report.findings.slow import WORDS, Slow, find_slow
 from report.run import Run
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from report.blocks import overlap
 from report.comparison import Comparison
 from report.figures import figure
 from report.findings.finding import Finding, Found, Recommendation, count, some
-from report.noise import overlap
 from report.run import Run
 from report.validity import agreement
 

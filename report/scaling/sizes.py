@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from report.blocks import FEWEST_BLOCKS
 from report.comparison import Comparison
-from report.noise import FEWEST_BLOCKS, error_of_mean
+from report.noise import error_of_mean
 from report.numbers import known
 from report.run import Run
 
