@@ -89,7 +89,7 @@ def _node_rate(run: Run, node: str) -> float:
 
 
 def _headline(rows: list[Scaled], subject: Run) -> float | None:
-    for row in rows:
+    for row in (row for row in rows if row.metric.grows):
         if row.size == subject.size > 1 and row.efficiency is not None:
             return rounded(100 * row.efficiency.value, 4)
     return None

@@ -2,7 +2,9 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,8 @@ from campaigns.rates import highest_rate
 from campaigns.scaling import parse
 from campaigns.series import mixed
 from conf.errors import UserError
+from record.lines import read_lines
+from record.structs import HostLine, SampleRecord, TelemetryLine
 from tests.report.reading import codes, row, rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,6 +105,17 @@ def test_offline_campaign(tmp_path: Path) -> None:
     assert [r["replicas"] for r in runs] != [1, 1, 1, 2, 2, 2]
     assert "scaling.unlike" not in codes(report)
     assert "replicas times the measured" in (tmp_path / "report.html").read_text()
+    samples: Iterator[Any] = read_lines(
+        tmp_path / runs[0]["run"] / "samples.jsonl", SampleRecord
+    )
+    for sample in samples:
+        inside = sample.queue_ns + sample.prefill_ns + sample.decode_ns
+        assert inside <= sample.held_ns <= sample.completed_ns - sample.dispatched_ns
+    lines: Iterator[Any] = read_lines(
+        tmp_path / runs[0]["run"] / "telemetry.jsonl", TelemetryLine
+    )
+    hosts = [line for line in lines if isinstance(line, HostLine)]
+    assert {line.replica is None for line in hosts} == {True, False}
     # The same folders give the same report by hand.
     folders = [str(tmp_path / r["run"]) for r in runs]
     again = subprocess.run(
