@@ -44,12 +44,14 @@ class Answer:
 def read_detail(path: Path) -> DetailLog:
     """Return the parsed `mlperf_log_detail.txt`.
 
+    A last line without its newline was cut off when the run died: it is left out.
+
     Raises:
-        RecordError: the file is missing or a line is damaged.
+        RecordError: the file is missing or another line is damaged.
     """
     log = DetailLog()
     for number, line in enumerate(_lines(path), 1):
-        if not line.startswith(_PREFIX):
+        if not line.startswith(_PREFIX) or not line.endswith("\n"):
             continue
         try:
             # LoadGen writes a mean over nothing as -nan, which is no JSON.
@@ -117,6 +119,6 @@ def _tokens(hexadecimal: str) -> NDArray[np.int32]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return path.read_text(encoding="utf-8", errors="replace").splitlines(True)
     except OSError as error:
         raise RecordError(path, error.strerror or str(error)) from error
