@@ -9,10 +9,14 @@ from setuptools import setup
 
 PACKAGES = [
     "accuracy",
+    "campaigns",
     "conf",
     "qsl",
     "record",
     "report",
+    "report.findings",
+    "report.plots",
+    "report.scaling",
     "scenarios",
     "sut",
     "sut.balancers",
@@ -29,7 +33,7 @@ setup(
     package_data={
         "conf": ["*.yaml", "*/*.yaml"],
         "qsl": ["embedded/*.json"],
-        "report": ["templates/*"],
+        "report": ["templates/*", "report.schema.json"],
         "scenarios": ["*.config"],
         "sut": ["shapes/*/config.json"],
     },

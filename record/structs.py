@@ -31,6 +31,9 @@ class SampleRecord(Struct, kw_only=True, gc=False):
     queue_ns: int | None
     prefill_ns: int | None
     decode_ns: int | None
+    held_ns: int | None = None
+    """From the request's arrival at the replica to the answer's departure, measured
+    there: what is left of dispatch to completion is the way to and fro."""
     prompt_tokens: int
     cached_tokens: int | None = None
     """Prompt tokens that the engine took from its prefix cache."""
@@ -81,7 +84,36 @@ class EngineLine(Struct, kw_only=True, tag_field="source", tag="engine"):
     """Share of the KV cache in use, 0 to 1."""
 
 
-TelemetryLine = DeviceLine | EngineLine
+class HostLine(Struct, kw_only=True, tag_field="source", tag="host"):
+    """What the host's processors did for one process: a line of `telemetry.jsonl`."""
+
+    t_ns: int
+    node: str
+    replica: int | None
+    """None: the coordinator."""
+    process_cpu_pct: float | None = None
+    """Processor time of the process since the line before; 100 is one core."""
+    host_cpu_pct: float | None = None
+    """Share of all processor time of the host that was in use since then."""
+    steal_pct: float | None = None
+    """Share of it that the hypervisor gave to others."""
+    involuntary_switches: int | None = None
+    """Times that the process was made to wait for a core, since it began."""
+
+
+TelemetryLine = DeviceLine | EngineLine | HostLine
+
+
+class DeviceLimits(Struct, kw_only=True):
+    """What a device could do at most, as its driver tells."""
+
+    device: str
+    memory_bytes: int | None = None
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    power_w: float | None = None
+    link: str | None = None
+    """To other devices or the host, e.g. "NVLink x18, PCIe gen5 x16"."""
 
 
 class ReplicaRecord(Struct, kw_only=True):
@@ -106,6 +138,7 @@ class ReplicaRecord(Struct, kw_only=True):
     """Latency of the first warm-up request."""
     last_request_s: float
     """Latency of the last warm-up request, of the same shape as the first."""
+    limits: list[DeviceLimits] = field(default_factory=list)
     capacity_tokens_per_s: float | None = None
     """Prompt and answer tokens per second of having work; known after the run."""
     restarts: int = 0

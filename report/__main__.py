@@ -1,25 +1,104 @@
-"""`python -m report RUN_DIR...`: writes each run's report again from its folder."""
+"""`python -m report RUN_DIR...`: the report of a run, or of several of one campaign.
+
+One folder gives the symmetry report of that run, written into it. Several give their
+scaling too, by the number of replicas, written into --out (left out: the folder that
+holds them all).
+"""
 
 import argparse
+import os
 import sys
+import time
 from pathlib import Path
 
 from record.errors import RecordError
-from record.folder import RunFolder
-from report.build import write_report
+from report.build import write_files
+from report.content import make_report
+from report.physics import RATINGS, read_ratings
+from report.run import Run, read_run
+
+BAD_INPUT, CANNOT_WRITE = 2, 3
+_QUIET_S = 3.0
 
 
 def main() -> int:
     """Run the command line; return the exit code."""
+    options = _parse()
+    progress = _Progress()
+    try:
+        ratings = read_ratings(options.devices) if options.devices else RATINGS
+        runs = []
+        for path in options.runs:
+            progress.say(f"reading {path}")
+            runs.append(read_run(path))
+        _check_alike(runs, options.runs)
+        progress.say("comparing replicas")
+        report = make_report(runs, ratings)
+    except RecordError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    out = options.out or _home(options.runs)
+    try:
+        print(write_files(report, out, progress.say))
+    except OSError as error:
+        print(
+            f"error: {error.filename or out}: {error.strerror}; give another --out",
+            file=sys.stderr,
+        )
+        return CANNOT_WRITE
+    return 0
+
+
+class _Progress:
+    """Says what is being done, once it has taken a while."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Tell the user, unless all was quick so far."""
+        if time.monotonic() - self._begin > _QUIET_S:
+            print(f"{text} ...", file=sys.stderr, flush=True)
+
+
+def _check_alike(runs: list[Run], paths: list[Path]) -> None:
+    """Refuse runs that cannot be set against each other.
+
+    Raises:
+        RecordError: scenarios differ, or a folder is given twice.
+    """
+    for run, path in zip(runs[1:], paths[1:], strict=True):
+        if run.settings.scenario != runs[0].settings.scenario:
+            raise RecordError(
+                path,
+                f"scenario {run.settings.scenario!r} cannot be set against"
+                f" {runs[0].settings.scenario!r} of {paths[0]}; give runs of one"
+                " scenario",
+            )
+    seen: set[Path] = set()
+    for path in paths:
+        if path.resolve() in seen:
+            raise RecordError(path, "given twice (a link counts); give each run once")
+        seen.add(path.resolve())
+
+
+def _home(paths: list[Path]) -> Path:
+    if len(paths) == 1:
+        return paths[0]
+    return Path(os.path.commonpath([path.resolve().parent for path in paths]))
+
+
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m report", description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", help="run folders")
-    for path in parser.parse_args().runs:
-        try:
-            print(write_report(RunFolder(path)))
-        except (RecordError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-    return 0
+    parser.add_argument("--out", type=Path, help="folder to write the report into")
+    parser.add_argument(
+        "--devices",
+        type=Path,
+        help="JSON file with limits of devices that the table does not hold:"
+        ' {"NAME": {"flops": {"16": 9e14, "8": 1.9e15}, "bytes_per_s": 3e12}}',
+    )
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,40 +1,70 @@
-"""Writes report.json, report.md and report.html of a run folder."""
+"""Writes a report: report.json, report.md, report.html, tables and plots."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from record.folder import RunFolder, write_json, write_text
 from record.json_types import Json
-from report import plots, sections
-from report.findings import findings
-from report.run import Run, read_run
+from report.content import Report, make_report
+from report.headline import headline
+from report.plots.canvas import Plot
+from report.plots.draw import draw
+from report.run import read_run
+from report.tables import as_csv, tables
+from report.words import TABLES, TITLES, cell, filled, heading, label
 
-KEYS = (
-    "configuration",
-    "scaling",
-    "symmetry",
-    "resources",
-    "latency",
-    "tokens",
-    "cold_start",
-    "findings",
-    "recommendations",
-    "validity",
-)
+PARTS = "report"
+"""Folder beside report.html that holds tables and plots as files of their own."""
+MANY = 48
+"""Rows beyond which a table is folded up on the page and cut short in Markdown."""
 
 
 def write_report(folder: RunFolder) -> Path:
-    """Write the report of the run in `folder`; return the path of its page.
+    """Write the report of the run in `folder` into it; return the path of its page.
 
     Raises:
         RecordError: a file of the folder is missing or damaged.
         OSError: the report cannot be written.
     """
-    run = read_run(folder.path)
-    content = report_content(run)
-    write_json(folder / "report.json", content)
+    return write_files(make_report([read_run(folder.path)]), folder.path)
+
+
+def write_files(
+    report: Report, out: Path, progress: Callable[[str], None] = lambda _: None
+) -> Path:
+    """Write all files of a report into the folder `out`; return the path of its page.
+
+    Args:
+        report: what to write.
+        out: is made where it does not exist.
+        progress: is told what is being done.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    content = report.content.plain()
+    for name in ("tables", "plots"):
+        (out / PARTS / name).mkdir(parents=True, exist_ok=True)
+    write_json(out / "report.json", content)
+    for name, table in tables(content):
+        write_text(out / PARTS / "tables" / f"{name}.csv", as_csv(table))
+    progress("drawing plots")
+    plots = draw(report)
+    for plot in plots:
+        write_text(out / PARTS / "plots" / f"{plot.name}.svg", plot.svg())
+        (out / PARTS / "plots" / f"{plot.name}.png").write_bytes(plot.png())
+    progress("writing the page")
+    for name in ("report.md", "report.html"):
+        write_text(out / name, render(name, report, content, plots))
+    return out / "report.html"
+
+
+def render(
+    name: str, report: Report, content: dict[str, Json], plots: list[Plot]
+) -> str:
+    """Return the page or the Markdown file of a report."""
     environment = Environment(
         loader=PackageLoader("report"),
         autoescape=select_autoescape(["html"]),
@@ -42,51 +72,21 @@ def write_report(folder: RunFolder) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cell"] = _cell
-    values = {
-        "name": folder.path.resolve().name,
-        "report": content,
-        "plots": [
-            ("Samples over time", plots.timeline(run)),
-            ("Service latency", plots.service_ecdf(run)),
-        ],
+    environment.filters |= {
+        "cell": cell,
+        "label": label,
+        "heading": heading,
+        "filled": filled,
     }
-    for name in ("report.md", "report.html"):
-        text = environment.get_template(name).render(values)
-        write_text(folder / name, text.rstrip() + "\n")
-    return folder / "report.html"
-
-
-def report_content(run: Run) -> dict[str, Json]:
-    """Return what report.json holds, as plain JSON values."""
-    content = {
-        "configuration": sections.configuration(run),
-        "scaling": sections.scaling(run),
-        "symmetry": sections.symmetry(run),
-        "resources": sections.resources(run),
-        "latency": sections.latency(run),
-        "tokens": sections.tokens(run),
-        "cold_start": sections.cold_start(run),
-        "findings": findings(run),
-        "recommendations": [],
-        "validity": sections.validity(run),
-    }
-    assert tuple(content) == KEYS
-    plain: dict[str, Json] = msgspec.to_builtins(content)
-    return plain
-
-
-def _cell(value: Json) -> str:
-    """Return a value as a reader wants to see it."""
-    if value is None or value == "":
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        # Seeds are names rather than amounts.
-        return f"{value:,}" if abs(value) < 10**12 else str(value)
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
-    return str(value)
+    text = environment.get_template(name).render(
+        name=report.subject.name,
+        report=content,
+        headline=headline(report),
+        plots=plots,
+        titles=TITLES,
+        captions=TABLES,
+        parts=PARTS,
+        many=MANY,
+        several=len(report.runs) > 1,
+    )
+    return text.rstrip() + "\n"

@@ -40,3 +40,7 @@ def table(columns: Sequence[tuple[str, str, str]], rows: list[list[Json]]) -> Ta
     return Table(
         columns=[Column(name=n, unit=u, definition=d) for n, u, d in columns], rows=rows
     )
+
+
+Section = dict[str, Figure | Table]
+"""One part of the report: figures and tables by name."""

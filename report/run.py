@@ -1,144 +1,271 @@
 """Everything that a run folder holds, read once."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
-import msgspec
 import numpy as np
-import yaml
-from numpy.typing import NDArray
 
 from record.errors import RecordError
 from record.folder import RunFolder, read_json
-from record.lines import read_lines
+from record.lines import cut_off, read_lines
 from record.loadgen_log import DetailLog, read_detail
 from record.structs import (
-    DeviceLine,
     EventRecord,
     ReplicaRecord,
-    SampleRecord,
     SettingsRecord,
-    TelemetryLine,
     Verdict,
 )
+from record.trace import Trace, read_trace
+from report.config import RunConfig, read_config
+from report.samples import UNKNOWN, Samples, join, read_samples
+from report.telemetry import Telemetry, no_telemetry, read_telemetry
 
-FloatArray = NDArray[np.float64]
-
-
-class Named(msgspec.Struct):
-    """A part of the configuration that has a name."""
-
-    name: str
+T = TypeVar("T")
 
 
-class ClusterPart(msgspec.Struct):
-    """The part of the configuration about the cluster."""
-
-    balancer: str | None
-
-
-class RunConfig(msgspec.Struct):
-    """What the report tells of the configuration."""
-
-    model: Named
-    dataset: Named
-    cluster: ClusterPart
-
-
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Run:
     """One run, as its folder tells it."""
 
-    folder: RunFolder
+    name: str
     config: RunConfig
     settings: SettingsRecord
     verdict: Verdict
     replicas: list[ReplicaRecord]
-    samples: list[SampleRecord]
-    """In order of completion."""
+    samples: Samples
     events: list[EventRecord]
-    telemetry: list[TelemetryLine]
+    telemetry: Telemetry
     log: DetailLog
+    trace: Trace | None
+    notes: list[str] = field(default_factory=list)
+    """What the folder lacks and what that costs the report."""
+
+    @cached_property
+    def done(self) -> Samples:
+        """Samples that were answered."""
+        return self.samples.where(self.samples.done)
+
+    @cached_property
+    def lost(self) -> Samples:
+        """Samples that were not."""
+        return self.samples.where(~self.samples.done)
 
     @property
-    def completed(self) -> list[SampleRecord]:
-        """Samples that were answered."""
-        return [s for s in self.samples if s.status == "completed"]
+    def size(self) -> int:
+        """Number of replicas."""
+        return len(self.replicas)
+
+    @cached_property
+    def nodes(self) -> list[str]:
+        """Names of the nodes, in order of their first replica."""
+        return list(dict.fromkeys(record.node for record in self.replicas))
+
+    @cached_property
+    def node_of(self) -> dict[int, str]:
+        """Name of a replica's node."""
+        return {record.replica: record.node for record in self.replicas}
+
+    @cached_property
+    def by_replica(self) -> dict[int, Samples]:
+        """Completed samples of each replica."""
+        order = np.argsort(self.done.replica, kind="stable")
+        ordered = self.done.where(order)
+        numbers = [record.replica for record in self.replicas]
+        begins = np.searchsorted(ordered.replica, numbers)
+        ends = np.searchsorted(ordered.replica, numbers, side="right")
+        return {
+            number: ordered.where(np.arange(begin, end))
+            for number, begin, end in zip(numbers, begins, ends, strict=True)
+        }
+
+    @cached_property
+    def by_node(self) -> dict[str, Samples]:
+        """Completed samples of each node."""
+        parts: dict[str, list[Samples]] = {node: [] for node in self.nodes}
+        for number, own in self.by_replica.items():
+            parts[self.node_of[number]].append(own)
+        return {node: join(own) for node, own in parts.items()}
+
+    @cached_property
+    def begin_ns(self) -> int:
+        """First issue."""
+        return int(self.samples.issued.min()) if len(self.samples) else 0
+
+    @cached_property
+    def end_ns(self) -> int:
+        """Last completion; the first issue where nothing was completed."""
+        return int(self.done.completed.max()) if len(self.done) else self.begin_ns
 
     @property
     def wall_s(self) -> float:
         """Seconds from the first issue to the last completion."""
-        done = self.completed
-        if not done:
-            return 0.0
-        begin = min(s.issued_ns for s in self.samples)
-        return (max(s.completed_ns or 0 for s in done) - begin) / 1e9
+        return (self.end_ns - self.begin_ns) / 1e9
 
-    def peak_memory(self, replica: int) -> int | None:
-        """Return the most memory seen in use on a replica's devices, in bytes."""
-        peaks: dict[str, int] = {}
-        for line in self.telemetry:
-            if isinstance(line, DeviceLine) and line.replica == replica:
-                used = line.memory_used_bytes or 0
-                peaks[line.device] = max(used, peaks.get(line.device, 0))
-        return sum(peaks.values()) or None
+    @property
+    def streaming(self) -> bool:
+        """Whether LoadGen was told of first tokens."""
+        return self.settings.streaming
+
+    @property
+    def offline(self) -> bool:
+        """Whether all samples were issued at once."""
+        return self.settings.loadgen_scenario == "Offline"
+
+    @cached_property
+    def measured(self) -> Telemetry:
+        """Telemetry between the first issue and the last completion."""
+        return self.telemetry.during(self.begin_ns, self.end_ns)
+
+    @property
+    def samples_per_s(self) -> float:
+        """Completed samples over wall time; 0 where nothing was completed."""
+        return len(self.done) / self.wall_s if self.wall_s > 0 else 0.0
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Output tokens of completed samples over wall time."""
+        tokens = float(self.done.output_tokens.sum())
+        return tokens / self.wall_s if self.wall_s > 0 else 0.0
 
 
 def read_run(path: Path) -> Run:
     """Return the run in the folder `path`.
 
+    What a run that died could not write is left out and told in `notes`.
+
     Raises:
-        RecordError: a file is missing or damaged.
+        RecordError: there is no such folder, a file that every run writes is missing,
+            or a file is damaged.
     """
-    folder = RunFolder(path)
     if not path.is_dir():
         raise RecordError(path, "no such run folder")
-    return Run(
-        folder=folder,
-        config=_read_config(folder.config),
-        settings=read_json(folder.settings, SettingsRecord),
-        verdict=read_json(folder.verdict, Verdict),
-        replicas=read_json(folder.replicas, list[ReplicaRecord]),
-        samples=list(read_lines(folder.samples, SampleRecord)),
-        events=list(read_lines(folder.events, EventRecord)),
-        telemetry=list(read_lines(folder.telemetry, TelemetryLine)),
-        log=read_detail(folder.detail_log),
+    folder, notes = RunFolder(path), list[str]()
+    config = read_config(folder.config)
+    verdict = _verdict(folder, notes)
+    died = verdict.outcome == "aborted"
+
+    def read(file: Path, reader: Callable[[Path], T], without: T, cost: str) -> T:
+        if file.exists():
+            return reader(file)
+        notes.append(f"{file.name} is missing: {cost}")
+        return without
+
+    def must(file: Path, reader: Callable[[Path], T], without: T, cost: str) -> T:
+        return read(file, reader, without, cost) if died else reader(file)
+
+    run = Run(
+        name=path.resolve().name,
+        config=config,
+        verdict=verdict,
+        settings=must(
+            folder.settings,
+            lambda file: read_json(file, SettingsRecord),
+            _no_settings(config),
+            "LoadGen's settings are not known",
+        ),
+        replicas=must(
+            folder.replicas,
+            lambda file: read_json(file, list[ReplicaRecord]),
+            [],
+            "the run ended before its replicas were ready",
+        ),
+        samples=must(
+            folder.samples,
+            read_samples,
+            _no_samples(),
+            "nothing was issued",
+        ),
+        events=read(
+            folder.events,
+            lambda file: list(read_lines(file, EventRecord)),
+            [],
+            "faults and retries are not known",
+        ),
+        telemetry=read(
+            folder.telemetry,
+            read_telemetry,
+            no_telemetry(),
+            "clocks, power, memory and load over time are not known, and causes that"
+            " show there cannot be told",
+        ),
+        log=must(
+            folder.detail_log,
+            read_detail,
+            DetailLog(),
+            "LoadGen's own figures are not known",
+        ),
+        trace=read_trace(folder / "mlperf_log_trace.json"),
+        notes=notes,
+    )
+    _note_cut(folder, notes)
+    if run.trace is None:
+        notes.append(
+            "LoadGen's trace is off (run.trace=true writes it): latencies begin at the"
+            " issue, not at the scheduled time, and the issue delay is not known"
+        )
+    _refuse_strangers(run, folder.samples)
+    return run
+
+
+def _note_cut(folder: RunFolder, notes: list[str]) -> None:
+    for file in (folder.samples, folder.events, folder.telemetry):
+        if file.exists() and cut_off(file):
+            notes.append(
+                f"the last line of {file.name} was cut off when the run ended; it is"
+                " left out"
+            )
+
+
+def _refuse_strangers(run: Run, path: Path) -> None:
+    """Refuse samples of replicas that `replicas.json` does not list.
+
+    Raises:
+        RecordError: there is one.
+    """
+    known = np.array([UNKNOWN, *run.node_of], np.int64)
+    strange = ~np.isin(run.samples.replica, known)
+    if strange.any() and run.replicas:
+        line = int(np.flatnonzero(strange)[0]) + 1
+        raise RecordError(
+            path,
+            f"replica {run.samples.replica[line - 1]} is not in replicas.json",
+            line,
+        )
+
+
+def _verdict(folder: RunFolder, notes: list[str]) -> Verdict:
+    if folder.verdict.exists():
+        return read_json(folder.verdict, Verdict)
+    notes.append("verdict.json is missing: the run was killed before it was judged")
+    return Verdict(
+        outcome="aborted",
+        degraded=True,
+        submission_candidate=False,
+        relaxed=[],
+        reason="the run left no verdict",
     )
 
 
-def service_ms(samples: list[SampleRecord]) -> FloatArray:
-    """Return dispatch to completion in ms, one entry per completed sample."""
-    return np.array(
-        [
-            (s.completed_ns - s.dispatched_ns) / 1e6
-            for s in samples
-            if s.completed_ns is not None and s.dispatched_ns is not None
-        ]
+def _no_samples() -> Samples:
+    return read_samples(Path("/dev/null"))
+
+
+def _no_settings(config: RunConfig) -> SettingsRecord:
+    return SettingsRecord(
+        benchmark="",
+        scenario=config.scenario.name,
+        mode="",
+        kind="",
+        streaming=False,
+        loadgen_model="",
+        loadgen_scenario="",
+        is_benchmark=False,
+        stop_token_ids=[],
+        tokenizer=None,
+        effective={},
+        rules={},
+        relaxed=[],
     )
-
-
-def ttft_ms(samples: list[SampleRecord]) -> FloatArray:
-    """Return issue to first token in ms, one entry per streamed sample."""
-    return np.array(
-        [(s.first_token_ns - s.issued_ns) / 1e6 for s in samples if s.first_token_ns]
-    )
-
-
-def tpot_ms(samples: list[SampleRecord]) -> FloatArray:
-    """Return (completion - first token) / (tokens - 1) in ms per streamed sample."""
-    return np.array(
-        [
-            (s.completed_ns - s.first_token_ns) / 1e6 / (s.output_tokens - 1)
-            for s in samples
-            if s.completed_ns and s.first_token_ns and s.output_tokens > 1
-        ]
-    )
-
-
-def _read_config(path: Path) -> RunConfig:
-    try:
-        return msgspec.yaml.decode(path.read_bytes(), type=RunConfig)
-    except OSError as error:
-        raise RecordError(path, error.strerror or str(error)) from error
-    except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecordError(path, " ".join(str(error).split())) from error

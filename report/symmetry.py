@@ -1,18 +1,59 @@
-"""How evenly the replicas of one run worked."""
+"""How evenly nodes and replicas worked, and whether a difference is more than noise."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from record.json_types import Json
-from report.figures import Figure, Table, figure, table
-from report.run import FloatArray, Run, service_ms, tpot_ms, ttft_ms
+from report.busy import busy_s
+from report.comparison import Comparison
+from report.figures import Section, figure, table
+from report.noise import SIGNIFICANCE
+from report.numbers import MS, gib, mean, percentile, ratio, rounded
+from report.run import Run
+from report.samples import Samples, join
+from report.telemetry import Series
 
-_BLOCKS = 8
-_FEWEST_IN_BLOCK = 5
-_SIGNIFICANCE = 0.01
 _WORDS = ((1.0, "perfect"), (7.5, "good"), (20.0, "moderate"))
+_COLUMNS = [
+    ("issued", "samples", "samples that ended up with it, completed or lost"),
+    ("completed", "samples", "samples that it answered"),
+    ("success", "%", "completed / issued"),
+    ("share given", "%", "of all prompt tokens that were handed out"),
+    ("share done", "%", "of all output tokens"),
+    (
+        "samples/s",
+        "samples/s",
+        "completed samples / seconds in which it had work, summed over its replicas",
+    ),
+    ("tokens/s", "tokens/s", "output tokens / the same seconds"),
+    (
+        "tokens/s per sample",
+        "tokens/s",
+        "mean over samples of output tokens / service latency",
+    ),
+    ("service mean", "ms", "service latency: dispatch to completion"),
+    ("service p50", "ms", "median of the same"),
+    ("service p99", "ms", "99th percentile of the same, interpolated"),
+    ("TTFT p50", "ms", "issue to first token; empty where nothing is streamed"),
+    ("TTFT p99", "ms", "99th percentile of the same"),
+    ("TPOT p50", "ms", "(completion - first token) / (output tokens - 1)"),
+    ("TPOT p99", "ms", "99th percentile of the same"),
+    ("prompt", "tokens", "mean prompt length"),
+    ("memory", "GiB", "most memory in use on its devices (CPU: by the process)"),
+]
+
+_COMPARED = (
+    ("throughput", "samples/s", "samples/s", "samples_per_s"),
+    ("tokens/s", "tokens/s", "tokens/s", "tokens_per_s"),
+    ("tokens/s per sample", "tokens/s per sample", "tokens/s", "rate"),
+    ("service latency", "service mean", "ms", "service"),
+    ("TTFT", "TTFT p50", "ms", "ttft"),
+    ("TPOT", "TPOT p50", "ms", "tpot"),
+    ("memory", "memory", "GiB", None),
+)
+"""Row, column that it compares, unit, measure that is tested (None: no noise)."""
 
 
 def status(spread_pct: float, beyond_noise: bool) -> str:
@@ -24,158 +65,204 @@ def status(spread_pct: float, beyond_noise: bool) -> str:
 
 
 def spread_pct(values: Sequence[float]) -> float | None:
-    """Return (max - min) / min in percent; 0 for one value, None if one is 0."""
+    """Return (max - min) / min in percent; None where one is 0 or there is none."""
     if not values or min(values) <= 0:
         return None
     return (max(values) - min(values)) / min(values) * 100
 
 
-def replica_table(run: Run) -> Table:
-    """Return one row per replica."""
-    completed, wall_s = run.completed, run.wall_s
-    rows: list[list[Json]] = []
-    for record in run.replicas:
-        own = [s for s in run.samples if s.replica == record.replica]
-        done = [s for s in own if s.status == "completed"]
-        tokens = sum(s.output_tokens for s in done)
-        service, ttft, tpot = service_ms(done), ttft_ms(done), tpot_ms(done)
-        rows.append(
-            [
-                record.node,
-                record.replica,
-                len(done),
-                _ratio(100.0 * len(done), len(completed)),
-                _ratio(100.0 * len(done), len(own)),
-                _ratio(len(done), wall_s),
-                _ratio(tokens, wall_s),
-                _percentile(service, 50),
-                _percentile(service, 99),
-                _percentile(ttft, 50),
-                _percentile(ttft, 99),
-                _percentile(tpot, 50),
-                _percentile(tpot, 99),
-                _gib(run.peak_memory(record.replica)),
-            ]
-        )
-    return table(
-        [
-            ("node", "", "host of the replica"),
-            ("replica", "", "number of the replica"),
-            ("samples", "samples", "samples completed"),
-            ("share", "%", "share of all completed samples"),
-            ("success", "%", "completed of those it ended up with"),
-            ("samples/s", "samples/s", "completed samples over the run's wall time"),
-            ("tokens/s", "tokens/s", "output tokens over the run's wall time"),
-            ("service p50", "ms", "dispatch to completion, median"),
-            ("service p99", "ms", "dispatch to completion, 99th percentile"),
-            ("TTFT p50", "ms", "issue to first token, median; empty if not streamed"),
-            ("TTFT p99", "ms", "issue to first token, 99th percentile"),
-            ("TPOT p50", "ms", "time per output token after the first, median"),
-            (
-                "TPOT p99",
-                "ms",
-                "time per output token after the first, 99th percentile",
-            ),
-            ("memory", "GiB", "most device memory in use (CPU: the process)"),
-        ],
-        rows,
-    )
-
-
-def throughput_symmetry(run: Run) -> dict[str, Figure]:
-    """Return the spread of tokens/s among replicas and whether it exceeds noise."""
-    rates = [_busy_rate(run, record.replica) for record in run.replicas]
-    spread = spread_pct(rates)
-    lost = sum(s.status == "lost" for s in run.samples)
-    p_value = _difference_p(_token_blocks(run))
-    method = (
-        f"Friedman test over {_BLOCKS} time blocks in which all replicas worked"
-        " (a sign test for two replicas); noise unless p < 0.01; empty where a block"
-        f" has fewer than {_FEWEST_IN_BLOCK} answers of a replica"
-    )
+def symmetry(run: Run, nodes: Comparison, replicas: Comparison) -> Section:
+    """Return how evenly the nodes and replicas worked."""
+    by_node, by_replica = _rows(run, nodes), _rows(run, replicas)
+    failed = len(run.lost)
     return {
         "success_rate": figure(
-            _ratio(100.0 * len(run.completed), len(run.samples)),
+            ratio(100.0 * len(run.done), len(run.samples)),
             "%",
             "completed samples of those that were issued",
         ),
         "success_status": figure(
-            "critical" if lost else "perfect", "", "critical as soon as one is lost"
+            "critical" if failed else "perfect", "", "critical as soon as one is lost"
         ),
-        "throughput_spread": figure(
-            None if spread is None else round(spread, 3),
-            "%",
-            "empty where a replica did nothing; (max - min) / min of each"
-            " replica's output tokens / seconds from its"
-            " first dispatch to its last completion",
-        ),
-        "throughput_p": figure(p_value, "", f"probability by a {method}"),
-        "throughput_status": figure(
-            "not comparable: a replica did nothing"
-            if spread is None
-            else status(spread, p_value is not None and p_value < _SIGNIFICANCE),
+        "method": figure(
+            (replicas if run.size > len(run.nodes) else nodes).method,
             "",
-            "perfect < 1%, good < 7.5%, moderate < 20%, critical; worse than good"
-            " only where the difference exceeds noise",
+            f"how a difference is told from noise; beyond noise: p < {SIGNIFICANCE}",
+        ),
+        "summary": table(
+            [
+                ("measure", "", "what is compared"),
+                ("between", "", "nodes or replicas"),
+                ("least", "", "smallest value, and whose"),
+                ("most", "", "largest value, and whose"),
+                ("unit", "", "of both"),
+                ("spread", "%", "(max - min) / min; success rate: points"),
+                ("beyond noise", "", "whether the difference is more than noise"),
+                ("p", "", "probability among equals, least over groups, corrected"),
+                (
+                    "status",
+                    "",
+                    "perfect < 1%, good < 7.5%, moderate < 20%, critical; worse than"
+                    " good only for what is beyond noise; success rate: critical as"
+                    " soon as a sample is lost",
+                ),
+            ],
+            [*_summary(nodes, by_node), *_summary(replicas, by_replica)],
+        ),
+        "nodes": table(
+            [("node", "", "host"), ("replicas", "", "on it"), *_COLUMNS],
+            [
+                [name, len(own), *row]
+                for name, own, row in zip(
+                    nodes.names, nodes.members, by_node, strict=True
+                )
+            ],
+        ),
+        "replicas": table(
+            [("node", "", "host"), ("replica", "", "its number"), *_COLUMNS],
+            [
+                [run.node_of[own[0]], own[0], *row]
+                for own, row in zip(replicas.members, by_replica, strict=True)
+            ],
         ),
     }
 
 
-def _busy_rate(run: Run, replica: int) -> float:
-    """Return output tokens/s of a replica while it had work; 0 if it did nothing."""
-    own = [s for s in run.completed if s.replica == replica]
-    if not own:
-        return 0.0
-    begin = min(s.dispatched_ns or s.issued_ns for s in own)
-    end = max(s.completed_ns or 0 for s in own)
-    return sum(s.output_tokens for s in own) / max((end - begin) / 1e9, 1e-9)
+def _rows(run: Run, comparison: Comparison) -> list[list[Json]]:
+    given_all = float(run.samples.prompt_tokens.sum())
+    done_all = float(run.done.output_tokens.sum())
+    memory = _peak_memory(run.telemetry.devices)
+    rows = []
+    for members in comparison.members:
+        parts = [run.by_replica[r] for r in members]
+        done = join(parts)
+        lost = run.lost.where(np.isin(run.lost.replica, members))
+        issued = len(done) + len(lost)
+        given = float(done.prompt_tokens.sum() + lost.prompt_tokens.sum())
+        rows.append(
+            [
+                issued,
+                len(done),
+                ratio(100.0 * len(done), issued),
+                ratio(100 * given, given_all),
+                ratio(100 * float(done.output_tokens.sum()), done_all),
+                rounded(sum(_rate(part, False) for part in parts)),
+                rounded(sum(_rate(part, True) for part in parts)),
+                mean(done.output_tokens / done.service_ns, 1e-9),
+                mean(done.service_ns, MS),
+                percentile(done.service_ns, 50, MS),
+                percentile(done.service_ns, 99, MS),
+                percentile(done.ttft_ns, 50, MS),
+                percentile(done.ttft_ns, 99, MS),
+                percentile(done.tpot_ns, 50, MS),
+                percentile(done.tpot_ns, 99, MS),
+                mean(done.prompt_tokens.astype(float)),
+                gib(sum(memory.get(r, 0.0) for r in members) or None),
+            ]
+        )
+    return rows
 
 
-def _token_blocks(run: Run) -> FloatArray | None:
-    """Return output tokens by (replica, block of time); None for too few answers."""
-    by_replica = [
-        [s for s in run.completed if s.replica == record.replica]
-        for record in run.replicas
+def _rate(done: Samples, tokens: bool) -> float:
+    seconds = busy_s(done)
+    work = done.output_tokens.sum() if tokens else len(done)
+    return float(work) / seconds if seconds else 0.0
+
+
+def _peak_memory(devices: Series) -> dict[int, float]:
+    """Return the most bytes in use on each replica's devices together."""
+    peaks: dict[tuple[int, str], float] = {}
+    used = devices.values["memory_used_bytes"]
+    for replica, device, value in zip(
+        devices.replica.tolist(), devices.device, used.tolist(), strict=True
+    ):
+        if value == value:
+            key = (replica, device)
+            peaks[key] = max(value, peaks.get(key, 0.0))
+    total: dict[int, float] = {}
+    for (replica, _), value in peaks.items():
+        total[replica] = total.get(replica, 0.0) + value
+    return total
+
+
+@dataclass(slots=True)
+class _Extreme:
+    least: float
+    least_at: str
+    most: float
+    most_at: str
+
+
+def _summary(comparison: Comparison, rows: list[list[Json]]) -> list[list[Json]]:
+    if len(comparison.members) < 2:
+        return []
+    level = f"{comparison.level}s"
+    names = [name for name, _, _ in _COLUMNS]
+    found: list[list[Json]] = [_success(comparison, rows, names.index("success"))]
+    for label, column, unit, measure in _COMPARED:
+        values = [row[names.index(column)] for row in rows]
+        extreme = _extremes(comparison, values)
+        if extreme is None:
+            continue
+        spread = spread_pct([extreme.least, extreme.most])
+        difference = comparison.difference(measure) if measure else None
+        beyond = difference is None or difference.spread_beyond_noise_pct >= 1
+        p = (
+            float(np.nanmin(difference.p))
+            if difference is not None and difference.tested
+            else None
+        )
+        severe = beyond and (
+            difference is None or difference.spread_beyond_noise_pct >= _WORDS[1][0]
+        )
+        found.append(
+            [
+                label,
+                level,
+                f"{extreme.least:,.5g} ({extreme.least_at})",
+                f"{extreme.most:,.5g} ({extreme.most_at})",
+                unit,
+                None if spread is None else round(spread, 1),
+                _verdict(measure, p, beyond),
+                rounded(p, 2),
+                "not comparable" if spread is None else status(spread, severe),
+            ]
+        )
+    return found
+
+
+def _verdict(measure: str | None, p: float | None, beyond: bool) -> Json:
+    """Return whether a difference is beyond noise; None for what has no noise."""
+    if measure is None:
+        return None
+    return "not tested" if p is None else beyond
+
+
+def _success(comparison: Comparison, rows: list[list[Json]], column: int) -> list[Json]:
+    values = [row[column] for row in rows]
+    extreme = _extremes(comparison, values) or _Extreme(0.0, "-", 0.0, "-")
+    points = extreme.most - extreme.least
+    lost = any(value is not None and value < 100 for value in values)
+    return [
+        "success rate",
+        f"{comparison.level}s",
+        f"{extreme.least:,.5g} ({extreme.least_at})",
+        f"{extreme.most:,.5g} ({extreme.most_at})",
+        "%",
+        round(points, 1),
+        lost,
+        None,
+        "critical" if lost else "perfect",
     ]
-    if len(by_replica) < 2 or not all(by_replica):
+
+
+def _extremes(comparison: Comparison, values: list[Json]) -> _Extreme | None:
+    known = [
+        (float(value), name)
+        for value, name in zip(values, comparison.names, strict=True)
+        if value is not None
+    ]
+    if len(known) < 2:
         return None
-    ends = [np.array([s.completed_ns for s in own], float) for own in by_replica]
-    begin = max(float(times.min()) for times in ends)
-    end = min(float(times.max()) for times in ends)
-    if end <= begin:
-        return None
-    edges = np.linspace(begin, end, _BLOCKS + 1)
-    counts = np.array([np.histogram(times, edges)[0] for times in ends])
-    if counts.min() < _FEWEST_IN_BLOCK:
-        return None
-    weights = [np.array([s.output_tokens for s in own], float) for own in by_replica]
-    return np.array(
-        [
-            np.histogram(times, edges, weights=tokens)[0]
-            for times, tokens in zip(ends, weights, strict=True)
-        ]
-    )
-
-
-def _difference_p(blocks: FloatArray | None) -> float | None:
-    """Return the probability of such a difference among equal replicas, or None."""
-    if blocks is None:
-        return None
-    if len(blocks) == 2:
-        wins = int((blocks[0] > blocks[1]).sum())
-        unequal = int((blocks[0] != blocks[1]).sum())
-        return float(stats.binomtest(wins, unequal).pvalue) if unequal else 1.0
-    value = float(stats.friedmanchisquare(*blocks).pvalue)
-    return None if np.isnan(value) else value
-
-
-def _percentile(values: FloatArray, percentile: float) -> float | None:
-    return round(float(np.percentile(values, percentile)), 3) if len(values) else None
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return round(part / whole, 3) if whole else None
-
-
-def _gib(value: int | None) -> float | None:
-    return round(value / 2**30, 3) if value is not None else None
+    least, most = min(known), max(known)
+    return _Extreme(least[0], least[1], most[0], most[1])

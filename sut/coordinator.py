@@ -123,7 +123,7 @@ class Coordinator:
         """Return the records of all replicas that were ready once, by number."""
         for replica, load in list(self.dispatcher.replicas.items()):
             record = self._records[replica]
-            record.capacity_tokens_per_s = load.tokens_per_s
+            record.capacity_tokens_per_s = load.capacity_tokens_per_s
             record.restarts = self._starts[replica] - 1
         return [record for _, record in sorted(self._records.items())]
 
@@ -224,6 +224,7 @@ class Coordinator:
             self._ledger.event("rejoin", "started anew and ready", peer)
         peer.phase, peer.record = "ready", message.record
         self._records[peer.replica] = message.record
+        self._cluster.settled(peer.replica)
         target = queue_target(
             message.max_num_batched_tokens, self._parts.setup.warmup.typical_tokens
         )

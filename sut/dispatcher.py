@@ -18,6 +18,9 @@ from sut.balancers import Balancer
 _QUEUED_STEPS = 4
 """Engine steps whose prompts a replica has waiting, so that it never runs dry."""
 _FEWEST_QUEUED = 8
+_TELLING = 32
+"""Finished samples until a speed means something: the first ends long after its start,
+whatever else is under way."""
 
 Query = tuple[int, Sequence[int], Sequence[int]]
 """Time of issue in ns, LoadGen's ids, and as many indices of the data set."""
@@ -81,6 +84,13 @@ class ReplicaLoad:
 
     @property
     def tokens_per_s(self) -> float | None:
+        """Its capacity, once it has finished enough samples to tell."""
+        if self.finished < _TELLING:
+            return None
+        return self.capacity_tokens_per_s
+
+    @property
+    def capacity_tokens_per_s(self) -> float | None:
         """Prompt and answer tokens finished per second of having work."""
         if not self.finished:
             return None

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from conf.cache import cache_folder
 from conf.errors import UserError
 from conf.schema import Config, EngineConfig, SyntheticConfig, VllmConfig, Weights
 from qsl.dataset import Dataset
@@ -16,7 +17,6 @@ from record.json_types import Json
 from record.writer import RecordWriter
 from scenarios.rules import MAX_TOKENS
 from sut.balancers import make_balancer
-from sut.cache import cache_folder
 from sut.clusters.local import LocalCluster
 from sut.clusters.placement import place_local
 from sut.coordinator import Coordinator, CoordinatorParts

@@ -1,15 +1,19 @@
 """Turns what happens in a run into records of its folder."""
 
+import platform
 import time
 from typing import Literal
 
-from record.structs import DeviceLine, EngineLine, EventRecord, SampleRecord
+from record.structs import DeviceLine, EngineLine, EventRecord, HostLine, SampleRecord
 from record.writer import RecordWriter
 from sut.dispatcher import Sample
-from sut.messages import Done, Heartbeat
+from sut.messages import Done, Heartbeat, HostReading
 from sut.peers import Peer
+from sut.telemetry import HostMonitor
 
 EventKind = Literal["fence", "retry", "death", "stall", "rejoin", "abort", "protocol"]
+
+_OWN_HOST_NS = 1_000_000_000
 
 
 class Ledger:
@@ -18,6 +22,8 @@ class Ledger:
     def __init__(self, writer: RecordWriter) -> None:
         """Write to `writer`."""
         self._writer = writer
+        self._own_host = HostMonitor()
+        self._looked_ns = 0
 
     @property
     def failure(self) -> Exception | None:
@@ -42,6 +48,7 @@ class Ledger:
                 queue_ns=done.queue_ns,
                 prefill_ns=done.prefill_ns,
                 decode_ns=done.decode_ns,
+                held_ns=done.held_ns,
                 prompt_tokens=sample.prompt_tokens,
                 cached_tokens=done.cached_tokens,
                 output_tokens=len(done.tokens) // 4,
@@ -105,6 +112,10 @@ class Ledger:
                 kv_used=beat.kv_used,
             )
         )
+        self._host(now_ns, peer.node, peer.replica, beat.host)
+        if now_ns - self._looked_ns > _OWN_HOST_NS:
+            self._looked_ns = now_ns
+            self._host(now_ns, platform.node(), None, self._own_host.read())
         for reading in beat.devices:
             values = {
                 name: getattr(reading, name) for name in reading.__struct_fields__
@@ -112,3 +123,13 @@ class Ledger:
             self._writer.telemetry(
                 DeviceLine(t_ns=now_ns, node=peer.node, replica=peer.replica, **values)
             )
+
+    def _host(
+        self, t_ns: int, node: str, replica: int | None, host: HostReading | None
+    ) -> None:
+        if host is None:
+            return
+        values = {name: getattr(host, name) for name in host.__struct_fields__}
+        self._writer.telemetry(
+            HostLine(t_ns=t_ns, node=node, replica=replica, **values)
+        )

@@ -71,6 +71,8 @@ class Generate(Struct, tag="generate", array_like=True):
     """Samples to answer, in this order."""
 
     requests: list[Request]
+    arrived_ns: int = 0
+    """Monotonic clock of the replica; set there."""
 
 
 class Stop(Struct, tag="stop", array_like=True):
@@ -110,6 +112,8 @@ class Done(Struct, array_like=True, gc=False):
     queue_ns: int | None
     prefill_ns: int | None
     decode_ns: int | None
+    held_ns: int | None = None
+    """From the request's arrival to the answer's departure; set by the replica."""
 
 
 class Failed(Struct, array_like=True, gc=False):
@@ -147,6 +151,15 @@ class DeviceReading(Struct):
     ecc_errors: int | None = None
 
 
+class HostReading(Struct, array_like=True):
+    """What the host's processors did; fields as in `record.structs.HostLine`."""
+
+    process_cpu_pct: float | None
+    host_cpu_pct: float | None
+    steal_pct: float | None
+    involuntary_switches: int | None
+
+
 class Heartbeat(Struct, tag="heartbeat", array_like=True):
     """Sign of life, once a second."""
 
@@ -156,6 +169,7 @@ class Heartbeat(Struct, tag="heartbeat", array_like=True):
     waiting: int
     kv_used: float | None
     devices: list[DeviceReading]
+    host: HostReading | None = None
 
 
 class Fatal(Struct, tag="fatal", array_like=True):

@@ -92,6 +92,7 @@ def _start(
         versions={"python": sys.version.split()[0], **info.versions},
         model=info.model,
         engine=info.settings,
+        limits=monitor.limits(),
         memory_bytes=sum(r.memory_used_bytes or 0 for r in monitor.read()) or None,
         load_s=load_s,
         compile_s=info.compile_s,
@@ -113,20 +114,30 @@ def _serve(engine: Engine, link: ReplicaLink, asks: bool) -> None:
         asks: whether the coordinator hands samples out by the state of the queue.
     """
     received, waiting = 0, 0
+    arrived: dict[tuple[int, int], int] = {}
     while True:
         failed: list[Failed] = []
-        taken = _take_in(engine, link, failed)
+        taken = _take_in(engine, link, failed, arrived)
         if taken is None:
             return
         received += taken
         first, done = engine.step() if engine.busy else ((), ())
         link.stepped(engine.busy)
+        for answer in done:
+            since = arrived.pop((answer.seq, answer.attempt), None)
+            if since is not None:
+                answer.held_ns = time.monotonic_ns() - since
         before, waiting = waiting, engine.stats().waiting
         if first or done or failed or (asks and (taken or waiting != before)):
             link.send(Outputs(list(first), list(done), failed, waiting, received))
 
 
-def _take_in(engine: Engine, link: ReplicaLink, failed: list[Failed]) -> int | None:
+def _take_in(
+    engine: Engine,
+    link: ReplicaLink,
+    failed: list[Failed],
+    arrived: dict[tuple[int, int], int],
+) -> int | None:
     """Hand waiting requests to the engine; return how many, or None for Stop.
 
     Blocks only while the engine has no work.
@@ -145,6 +156,7 @@ def _take_in(engine: Engine, link: ReplicaLink, failed: list[Failed]) -> int | N
         for request in message.requests:
             try:
                 engine.add(request)
+                arrived[request.seq, request.attempt] = message.arrived_ns
             except RequestError as error:
                 failed.append(Failed(request.seq, request.attempt, str(error)))
 

@@ -8,13 +8,23 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
 
 from sut.engines.base import Engine
-from sut.messages import DeviceReading, Heartbeat, Setup, Stop, ToCoordinator, ToReplica
-from sut.telemetry import DeviceMonitor
+from sut.messages import (
+    Generate,
+    Heartbeat,
+    Setup,
+    Stop,
+    ToCoordinator,
+    ToReplica,
+)
+from sut.telemetry import DeviceMonitor, HostMonitor
 from sut.transport import ProtocolError, ReplicaSocket
 
 _HEARTBEAT_S = 1.0
+_Reading = TypeVar("_Reading")
 
 
 class ReplicaLink:
@@ -26,6 +36,7 @@ class ReplicaLink:
         """Setup, Generate and Stop messages, for the main thread."""
         self.engine: Engine | None = None
         self.monitor: DeviceMonitor | None = None
+        self._host = HostMonitor()
         self._busy_since: float | None = None
         self._blind = False
         """Whether telemetry has failed once, and that was said."""
@@ -71,6 +82,8 @@ class ReplicaLink:
             self._socket.poll(max(0.0, next_beat - time.monotonic()))
             try:
                 while (message := self._socket.receive()) is not None:
+                    if isinstance(message, Generate):
+                        message.arrived_ns = time.monotonic_ns()
                     self.inbox.put(message)
             except ProtocolError:
                 # Nothing sensible can follow; the coordinator sees the process leave.
@@ -89,13 +102,14 @@ class ReplicaLink:
             running=stats.running if stats else 0,
             waiting=stats.waiting if stats else 0,
             kv_used=stats.kv_used if stats else None,
-            devices=self._devices(),
+            devices=(self.monitor and self._read(self.monitor.read)) or [],
+            host=self._read(self._host.read),
         )
 
-    def _devices(self) -> list[DeviceReading]:
-        """Return what the monitor reads; without it a run is poorer, not lost."""
+    def _read(self, what: Callable[[], _Reading]) -> _Reading | None:
+        """Return what a monitor reads; without it a run is poorer, not lost."""
         try:
-            return self.monitor.read() if self.monitor else []
+            return what()
         except Exception:  # noqa: BLE001  (drivers fail in ways of their own)
             if not self._blind:
                 self._blind = True
@@ -103,4 +117,4 @@ class ReplicaLink:
                 with contextlib.suppress(OSError):
                     print("telemetry failed; the run goes on:", file=sys.stderr)
                     traceback.print_exc()
-            return []
+            return None

@@ -1,12 +1,15 @@
 """Reads devices: NVIDIA GPUs through NVML, the host's CPU through psutil."""
 
+import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pynvml
 
-from sut.messages import DeviceReading
+from record.structs import DeviceLimits
+from sut.messages import DeviceReading, HostReading
 
 
 def gpu_count() -> int:
@@ -43,6 +46,10 @@ class DeviceMonitor:
             for gpu, handle in self._handles.items()
         ]
 
+    def limits(self) -> list[DeviceLimits]:
+        """Return what each GPU could do at most; what is not told is None."""
+        return [_limits(gpu, handle) for gpu, handle in self._handles.items()]
+
     def read(self) -> list[DeviceReading]:
         """Return one reading per device; what cannot be read is None."""
         if not self._handles:
@@ -57,6 +64,73 @@ class DeviceMonitor:
             memory_total_bytes=psutil.virtual_memory().total,
             utilization_pct=round(self._process.cpu_percent() / cores, 1),
         )
+
+
+class HostMonitor:
+    """Reads what the host's processors did for this process since the last look."""
+
+    def __init__(self) -> None:
+        """Begin now."""
+        self._process = psutil.Process()
+        self._times = psutil.cpu_times()
+        self._process.cpu_percent()
+
+    def read(self) -> HostReading:
+        """Return one reading; the kernel counts in hundredths of a second."""
+        before, self._times = self._times, psutil.cpu_times()
+        spent = {
+            name: getattr(self._times, name) - getattr(before, name)
+            for name in ("user", "nice", "system", "idle", "iowait", "irq", "softirq")
+        }
+        stolen = self._times.steal - before.steal
+        total = sum(spent.values()) + stolen
+        idle = spent["idle"] + spent["iowait"]
+        return HostReading(
+            process_cpu_pct=round(self._process.cpu_percent(), 1),
+            host_cpu_pct=round(100 * (1 - idle / total), 1) if total > 0 else None,
+            steal_pct=round(100 * stolen / total, 1) if total > 0 else None,
+            involuntary_switches=_switches(self._process.pid),
+        )
+
+
+def _switches(pid: int) -> int:
+    """Return the involuntary context switches of all threads of a process.
+
+    The kernel counts by thread; psutil tells those of the first alone.
+    """
+    total = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        with contextlib.suppress(OSError):
+            text = status.read_text()
+            total += int(text.rpartition("nonvoluntary_ctxt_switches:")[2])
+    return total
+
+
+def _limits(name: str, handle: Any) -> DeviceLimits:
+    memory = _ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    power = _ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
+    clock = pynvml.nvmlDeviceGetMaxClockInfo
+    return DeviceLimits(
+        device=f"gpu{name}",
+        memory_bytes=memory.total if memory else None,
+        sm_clock_mhz=_ask(clock, handle, pynvml.NVML_CLOCK_SM),
+        memory_clock_mhz=_ask(clock, handle, pynvml.NVML_CLOCK_MEM),
+        power_w=power / 1000 if power is not None else None,
+        link=_link(handle),
+    )
+
+
+def _link(handle: Any) -> str | None:
+    nvlinks = sum(
+        bool(_ask(pynvml.nvmlDeviceGetNvLinkState, handle, number))
+        for number in range(pynvml.NVML_NVLINK_MAX_LINKS)
+    )
+    generation = _ask(pynvml.nvmlDeviceGetCurrPcieLinkGeneration, handle)
+    width = _ask(pynvml.nvmlDeviceGetCurrPcieLinkWidth, handle)
+    parts = [f"NVLink x{nvlinks}"] if nvlinks else []
+    if generation and width:
+        parts.append(f"PCIe gen{generation} x{width}")
+    return ", ".join(parts) or None
 
 
 def _read_gpu(name: str, handle: Any) -> DeviceReading:

@@ -18,6 +18,7 @@ from record.structs import (
     ReplicaRecord,
     SampleRecord,
     SettingsRecord,
+    TelemetryLine,
 )
 from scenarios.gate import judge
 from scenarios.rules import rules
@@ -37,6 +38,10 @@ class FolderSpec:
     replicas: int = 2
     samples: list[SampleRecord] = field(default_factory=list)
     events: list[EventRecord] = field(default_factory=list)
+    records: list[ReplicaRecord] = field(default_factory=list)
+    """What stands in replicas.json; none: plain ones on one node."""
+    telemetry: list[TelemetryLine] = field(default_factory=list)
+    """None: one line of each kind."""
     answers: list[tuple[int, list[int], list[int] | None]] = field(default_factory=list)
     log: dict[str, object] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
@@ -111,12 +116,14 @@ def write_folder(path: Path, spec: FolderSpec) -> RunFolder:
             relaxed=[],
         ),
     )
-    write_json(folder.replicas, [replica_record(i) for i in range(spec.replicas)])
+    plain = [replica_record(i) for i in range(spec.replicas)]
+    write_json(folder.replicas, spec.records or plain)
     _write_lines(folder.samples, spec.samples)
     _write_lines(folder.events, spec.events)
     _write_lines(
         folder.telemetry,
-        [
+        spec.telemetry
+        or [
             line
             for i in range(spec.replicas)
             for line in (

@@ -30,6 +30,9 @@ class Cluster(Protocol):
             OSError: it cannot be started.
         """
 
+    def settled(self, replica: int) -> None:
+        """Note that the replica is ready: it holds what it will hold."""
+
     def exited(self) -> dict[int, str]:
         """Return how each replica ended that is no longer running, by number."""
 

@@ -1,14 +1,16 @@
 """`python -m sut.clusters.guard FOLDER`: cleans up after a coordinator that is killed.
 
-Started by a cluster, never by hand. It reads the numbers of process groups from its
-standard input, one a line, negative once a group is gone; when that ends, so did its
-coordinator, and it kills what is left and removes the run's scratch folder.
+Started by a cluster, never by hand. It reads from its standard input, one a line, the
+numbers of process groups, negative once a group is gone, and the paths of their shared
+memory. When that ends, so did its coordinator: it kills what is left and removes the
+shared memory and the run's scratch folder.
 """
 
 import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 
 from sut.clusters.leftovers import kill_group, members, remove_unused
 
@@ -21,13 +23,16 @@ def main() -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     groups: set[int] = set()
-    for line in sys.stdin:
-        number = int(line)
-        if number > 0:
-            groups.add(number)
+    segments: set[Path] = set()
+    for line in map(str.rstrip, sys.stdin):
+        if line.startswith("/"):
+            segments.add(Path(line))
+        elif line.startswith("-"):
+            groups.discard(int(line[1:]))
         else:
-            groups.discard(-number)
-    segments = {path for group in groups for path in kill_group(group)}
+            groups.add(int(line))
+    for group in groups:
+        segments |= kill_group(group)
     deadline = time.monotonic() + _WAIT_S
     while any(members(group) for group in groups) and time.monotonic() < deadline:
         time.sleep(0.02)

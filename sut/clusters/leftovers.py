@@ -15,10 +15,15 @@ def kill_group(group: int) -> set[Path]:
     An engine core or tensor-parallel worker outlives the process that started it, and
     a killed process does not remove its segments.
     """
-    segments = {path for pid in members(group) for path in _mapped(pid)}
+    segments = held_memory(group)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
     return segments
+
+
+def held_memory(group: int) -> set[Path]:
+    """Return the shared memory that the processes of `group` have mapped."""
+    return {path for pid in members(group) for path in _mapped(pid)}
 
 
 def members(group: int) -> list[int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from record.folder import RunFolder
 from sut.clusters.base import Placement
-from sut.clusters.leftovers import kill_group, members, remove_unused
+from sut.clusters.leftovers import held_memory, kill_group, members, remove_unused
 
 _KILL_WAIT_S = 5.0
 _POLL_S = 0.02
@@ -45,7 +45,7 @@ class LocalCluster:
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._dying: dict[int, subprocess.Popen[bytes]] = {}
         self._segments: set[Path] = set()
-        """Shared memory of processes that were killed."""
+        """Shared memory that replicas have held."""
         self._guard: subprocess.Popen[bytes] | None = None
 
     @property
@@ -82,10 +82,18 @@ class LocalCluster:
                 start_new_session=True,
             )
         self._processes[replica] = process
-        self._tell_guard(process.pid)
+        self._tell_guard(str(process.pid))
         if place.cpus:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(process.pid, place.cpus)
+
+    def settled(self, replica: int) -> None:
+        """Note the shared memory that the replica's processes hold."""
+        process = self._processes.get(replica)
+        if process is not None:
+            for path in held_memory(process.pid) - self._segments:
+                self._segments.add(path)
+                self._tell_guard(str(path))
 
     def exited(self) -> dict[int, str]:
         """Return how each replica ended that is no longer running, by number."""
@@ -105,14 +113,17 @@ class LocalCluster:
         if process is not None:
             if process.poll() is None or members(process.pid):
                 return False
-            self._tell_guard(-process.pid)
+            self._tell_guard(str(-process.pid))
             del self._dying[replica]
         return True
 
     def close(self, grace_s: float) -> None:
         """Wait `grace_s` seconds for replicas to leave, then kill what still runs."""
         deadline = time.monotonic() + grace_s
-        while len(self.exited()) < len(self._processes):
+        # A replica's helpers clean up after it: they are waited for as well.
+        while len(self.exited()) < len(self._processes) or any(
+            members(process.pid) for process in self._processes.values()
+        ):
             if time.monotonic() > deadline:
                 break
             time.sleep(_POLL_S)
@@ -138,11 +149,11 @@ class LocalCluster:
             start_new_session=True,
         )
 
-    def _tell_guard(self, group: int) -> None:
+    def _tell_guard(self, line: str) -> None:
         assert self._guard is not None
         assert self._guard.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._guard.stdin.write(b"%d\n" % group)
+            self._guard.stdin.write(f"{line}\n".encode())
 
     def _replica_environment(self, place: Placement) -> dict[str, str]:
         caches = self._cache / f"replica-{place.replica}"

@@ -168,6 +168,8 @@ class VllmEngine:
                 "attention_heads": shape.num_attention_heads,
                 "kv_heads": shape.num_key_value_heads,
                 "vocab_size": shape.vocab_size,
+                "head_size": self._config.model_config.get_head_size(),
+                "tied_embeddings": bool(shape.tie_word_embeddings),
                 "dtype": str(self._config.model_config.dtype).removeprefix("torch."),
             },
             settings={

@@ -10,7 +10,7 @@ import pytest
 from record.folder import read_json
 from record.loadgen_log import read_detail
 from record.structs import SettingsRecord
-from report.build import KEYS
+from report.content import KEYS
 from scenarios.rules import rules
 from tests.integration.command import FAST, ROOT, SYNTHETIC, run
 

@@ -1,46 +1,65 @@
 import json
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
 
+import jsonschema
 import pytest
 
 from record.errors import RecordError
 from record.folder import RunFolder
-from record.structs import EventRecord
-from report.build import KEYS, write_report
-from report.symmetry import spread_pct, status
-from tests.run_folder import START_NS, FolderSpec, good_spec, sample, write_folder
+from report.build import write_report
+from report.content import KEYS
+from report.schema import SCHEMA
+from tests.report.reading import Plain, codes, report_of, rows
+from tests.run_folder import FolderSpec, good_spec, sample, write_folder
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def _report(tmp_path: Path, spec: FolderSpec) -> dict[str, dict[str, dict[str, Any]]]:
-    folder = write_folder(tmp_path / "run", spec)
-    write_report(folder)
-    content: dict[str, dict[str, dict[str, Any]]] = json.loads(
-        (folder / "report.json").read_text()
+def run_report(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run `python -m report` as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "report", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
-    return content
 
 
 def test_every_figure_has_value_unit_and_definition(tmp_path: Path) -> None:
-    report = _report(tmp_path, good_spec())
+    report = report_of(write_folder(tmp_path / "run", good_spec()))
     assert tuple(report) == KEYS
+    jsonschema.validate(report, SCHEMA)
     for key in KEYS:
         if not isinstance(report[key], dict):
             continue
         for name, item in report[key].items():
             if "columns" in item:
-                assert set(item) == {"columns", "rows"}
-                columns, rows = item["columns"], item["rows"]
-                assert isinstance(columns, list)
-                assert isinstance(rows, list)
-                assert all(len(row) == len(columns) for row in rows), name
+                assert all(len(r) == len(item["columns"]) for r in item["rows"]), name
             else:
-                assert set(item) == {"value", "unit", "definition"}, name
-                assert item["definition"]
+                assert item["definition"], name
+
+
+def test_the_schema_refuses_what_is_not_a_report(tmp_path: Path) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    good = report_of(write_folder(tmp_path / "run", good_spec()))
+    without_unit = json.loads(json.dumps(good))
+    del without_unit["scaling"]["tokens_per_s"]["unit"]
+    without_key = {k: v for k, v in good.items() if k != "validity"}
+    odd_word = json.loads(json.dumps(good))
+    odd_word["findings"][0]["severity"] = "bad"
+    for broken in (without_unit, without_key, odd_word):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, SCHEMA)
 
 
 def test_throughput_is_completed_work_over_wall_time(tmp_path: Path) -> None:
-    scaling = _report(tmp_path, good_spec(64))["scaling"]
+    scaling = report_of(write_folder(tmp_path / "run", good_spec(64)))["scaling"]
     wall_s = 63 * 0.05 + 0.1
     assert scaling["samples_per_s"]["value"] == pytest.approx(64 / wall_s, rel=1e-3)
     assert scaling["tokens_per_s"]["value"] == pytest.approx(
@@ -49,93 +68,93 @@ def test_throughput_is_completed_work_over_wall_time(tmp_path: Path) -> None:
     assert scaling["efficiency"]["value"] is None
 
 
-def test_symmetry_tells_each_replicas_share(tmp_path: Path) -> None:
-    table = _report(tmp_path, good_spec(64))["symmetry"]["replicas"]
-    names = [column["name"] for column in table["columns"]]
-    rows = [dict(zip(names, row, strict=True)) for row in table["rows"]]
-    assert [row["samples"] for row in rows] == [32, 32]
-    assert [row["share"] for row in rows] == [50.0, 50.0]
-    assert rows[0]["service p50"] == 100.0
-    assert rows[0]["memory"] == 1.0
-
-
-def test_a_slow_replica_shows_and_noise_does_not(tmp_path: Path) -> None:
-    even = _report(tmp_path / "even", good_spec(200))["symmetry"]
-    assert even["throughput_status"]["value"] in ("perfect", "good")
-    uneven = good_spec(200)
-    for record in uneven.samples:
-        record.replica = 1 if record.seq % 4 == 0 else 0
-    slow = _report(tmp_path / "slow", uneven)["symmetry"]
-    assert slow["throughput_spread"]["value"] == pytest.approx(200, rel=0.05)
-    assert slow["throughput_p"]["value"] < 0.01
-    assert slow["throughput_status"]["value"] == "critical"
-
-
-def test_too_few_answers_prove_nothing(tmp_path: Path) -> None:
-    spec = good_spec(20)
-    for record in spec.samples:
-        record.replica = 1 if record.seq % 4 == 0 else 0
-    symmetry = _report(tmp_path, spec)["symmetry"]
-    assert symmetry["throughput_spread"]["value"] > 100
-    assert symmetry["throughput_p"]["value"] is None
-    assert symmetry["throughput_status"]["value"] == "good"
-
-
-def test_status_words() -> None:
-    assert [status(s, True) for s in (0.5, 5, 10, 30)] == [
-        "perfect",
-        "good",
-        "moderate",
-        "critical",
-    ]
-    assert [status(s, False) for s in (0.5, 10, 30)] == ["perfect", "good", "good"]
-    assert spread_pct([100, 109]) == pytest.approx(9)
-    assert spread_pct([5]) == 0
-    assert spread_pct([5, 0]) is None
-
-
-def test_a_replica_that_did_nothing_is_told(tmp_path: Path) -> None:
-    spec = good_spec(20)
-    for record in spec.samples:
-        record.replica = 0
-    report = _report(tmp_path, spec)
-    assert "did nothing" in report["symmetry"]["throughput_status"]["value"]
-    findings: Any = report["findings"]
-    assert any("1 of 2 replicas completed nothing" in f["title"] for f in findings)
-
-
-def test_lost_samples_come_before_any_speed(tmp_path: Path) -> None:
-    spec = good_spec()
-    spec.samples[3] = sample(3, status="lost", completed_ns=None, output_tokens=0)
-    spec.events = [
-        EventRecord(t_ns=START_NS, kind="fence", node="n1", replica=1, cause="killed")
-    ]
-    folder = write_folder(tmp_path / "run", spec)
-    write_report(folder)
-    findings = json.loads((folder / "report.json").read_text())["findings"]
-    assert findings[0]["severity"] == "critical"
-    assert findings[0]["title"] == "1 of 64 samples were lost"
-    assert "seq 3" in findings[0]["evidence"]
-    assert any("Replica 1 on n1 was fenced" in f["title"] for f in findings)
-    html = (folder / "report.html").read_text()
-    assert html.index("samples were lost") < html.index("samples per s")
-
-
-def test_the_page_needs_no_network(tmp_path: Path) -> None:
+@pytest.mark.integration
+def test_the_files(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "run", good_spec())
     html = write_report(folder).read_text()
     outside = html.replace("http://www.w3.org/", "")
     assert "http://" not in outside
     assert "https://" not in outside
     assert "<script" not in html
-    assert html.count("<svg") == 2
-    assert "samples" in (folder / "report.md").read_text()
+    plots = sorted((folder / "report/plots").iterdir())
+    assert {p.suffix for p in plots} == {".svg", ".png"}
+    assert html.count("<svg") == len(plots) / 2 >= 5
+    for plot in plots:
+        if plot.suffix == ".svg":
+            ET.fromstring(plot.read_text())
+        else:
+            assert plot.read_bytes().startswith(b"\x89PNG")
+    report = json.loads((folder / "report.json").read_text())
+    for key in KEYS:
+        for name, item in report[key].items() if isinstance(report[key], dict) else ():
+            if "columns" in item:
+                table = (folder / f"report/tables/{key}.{name}.csv").read_text()
+                assert table.count("\n") == len(item["rows"]) + 1, name
+    markdown = (folder / "report.md").read_text()
+    for plot in (folder / "report/plots").glob("*.png"):
+        assert f"(report/plots/{plot.name})" in markdown
+    # A second time must give the same files: the report is a function of the folder.
+    before = {p: p.read_bytes() for p in folder.path.rglob("*") if p.is_file()}
+    write_report(folder)
+    assert {p: p.read_bytes() for p in before} == before
 
 
 def test_an_empty_run_still_has_a_report(tmp_path: Path) -> None:
     spec = good_spec(2)
     spec.samples = []
-    assert _report(tmp_path, spec)["tokens"]["output_tokens"]["value"] == 0
+    folder = write_folder(tmp_path / "run", spec)
+    assert report_of(folder)["tokens"]["output_tokens"]["value"] == 0
+    assert write_report(folder).exists()
+
+
+@pytest.mark.integration
+def test_a_run_of_one_replica(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "run", good_spec(64, replicas=1))
+    report = report_of(folder)
+    assert rows(report["symmetry"]["summary"]) == []
+    assert [c for c in codes(report) if c.startswith("slow")] == []
+    assert write_report(folder).exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["telemetry.jsonl", "events.jsonl", "mlperf_log_trace.json"]
+)
+def test_what_is_missing_becomes_a_note(tmp_path: Path, name: str) -> None:
+    folder = write_folder(tmp_path / "run", good_spec())
+    (folder / name).unlink(missing_ok=True)
+    note = next(f for f in report_of(folder)["findings"] if f["code"] == "data")
+    assert ("trace is off" if "trace" in name else name) in note["evidence"]
+
+
+@pytest.mark.parametrize("name", ["samples", "events", "telemetry"])
+def test_a_last_line_cut_off_becomes_a_note(tmp_path: Path, name: str) -> None:
+    folder = write_folder(tmp_path / "run", good_spec())
+    path = folder / f"{name}.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"seq":1,"q')
+    note = next(f for f in report_of(folder)["findings"] if f["code"] == "data")
+    assert f"{name}.jsonl was cut off" in note["evidence"]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "keep", [["config.yaml"], ["config.yaml", "settings.json", "samples.jsonl"]]
+)
+def test_an_aborted_run_has_a_report_with_a_note(
+    tmp_path: Path, keep: list[str]
+) -> None:
+    whole = write_folder(tmp_path / "run", good_spec())
+    folder = tmp_path / "aborted"
+    folder.mkdir()
+    for name in keep:
+        shutil.copy(whole / name, folder / name)
+    # Without replicas.json samples belong to nobody, so none may be left.
+    if "samples.jsonl" in keep:
+        shutil.copy(whole / "replicas.json", folder / "replicas.json")
+    report = report_of(folder)
+    assert report["findings"][0]["code"] == "aborted"
+    note = next(f for f in report["findings"] if f["code"] == "data")
+    assert "verdict.json is missing" in note["evidence"]
+    assert write_report(RunFolder(folder)).exists()
 
 
 def test_a_damaged_folder_is_told(tmp_path: Path) -> None:
@@ -151,3 +170,71 @@ def test_a_damaged_folder_is_told(tmp_path: Path) -> None:
     folder.replicas.write_text("[{}]")
     with pytest.raises(RecordError, match=r"replicas\.json"):
         write_report(folder)
+
+
+def _damage(folder: RunFolder, name: str, line: int, text: bytes) -> None:
+    lines = (folder / name).read_bytes().splitlines(True)
+    lines[line - 1] = text + b"\n"
+    (folder / name).write_bytes(b"".join(lines))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("samples.jsonl", b"not json"),
+        ("samples.jsonl", b'{"seq": "three"}'),
+        ("telemetry.jsonl", b"\xff\xfe"),
+        ("mlperf_log_detail.txt", b":::MLLOG {broken"),
+    ],
+)
+def test_damage_gives_exit_2_with_file_and_line(
+    tmp_path: Path, name: str, text: bytes
+) -> None:
+    folder = write_folder(tmp_path / "run", good_spec())
+    _damage(folder, name, 3, text)
+    finished = run_report(folder.path)
+    assert finished.returncode == 2
+    assert finished.stdout == ""
+    assert len(finished.stderr.splitlines()) == 1
+    assert f"{name}:3: " in finished.stderr
+
+
+@pytest.mark.integration
+def test_bad_input_gives_exit_2_and_one_line(tmp_path: Path) -> None:
+    offline = write_folder(tmp_path / "a", good_spec()).path
+    spec = FolderSpec(scenario="server", streaming=True, samples=[sample(0)])
+    server = write_folder(tmp_path / "b", spec).path
+    ratings = tmp_path / "ratings.json"
+    ratings.write_text('{"X": {"flops": 1}}')
+    stranger = good_spec(8)
+    stranger.samples[4].replica = 7
+    odd = write_folder(tmp_path / "c", stranger).path
+    for arguments, told in (
+        ([tmp_path / "none"], "no such run folder"),
+        ([offline, server], "one scenario"),
+        ([offline, offline], "given twice"),
+        ([offline, "--devices", ratings], "ratings.json"),
+        ([odd], "samples.jsonl:5"),
+    ):
+        finished = run_report(*arguments)
+        assert finished.returncode == 2, told
+        assert told in finished.stderr
+        assert len(finished.stderr.splitlines()) == 1
+
+
+@pytest.mark.integration
+def test_a_folder_that_cannot_be_written_gives_exit_3(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "run", good_spec()).path
+    (tmp_path / "file").write_text("")
+    finished = run_report(folder, "--out", tmp_path / "file" / "x")
+    assert finished.returncode == 3
+    assert len(finished.stderr.splitlines()) == 1
+
+
+def test_twenty_thousand_samples_take_no_time(tmp_path: Path) -> None:
+    spec: Plain = {"count": 20_000, "replicas": 16}
+    folder = write_folder(tmp_path / "run", good_spec(**spec))
+    begin = time.monotonic()
+    report_of(folder)
+    assert time.monotonic() - begin < 5

@@ -131,6 +131,9 @@ class FakeCluster:
         if (fake := self.replicas.pop(replica, None)) is not None:
             fake.killed.set()
 
+    def settled(self, replica: int) -> None:
+        pass
+
     def gone(self, replica: int) -> bool:
         return True
 

@@ -58,7 +58,8 @@ def test_speed_counts_only_time_with_work() -> None:
         (sample,) = dispatcher.assign(start)[0]
         dispatcher.complete(sample, 28, start + 2 * second)
     # Twice a prompt of 100 and an answer of 28 tokens, in twice 2 s.
-    assert dispatcher.replicas[0].tokens_per_s == 64
+    assert dispatcher.replicas[0].capacity_tokens_per_s == 64
+    assert dispatcher.replicas[0].tokens_per_s is None, "too few to tell"
 
 
 def test_prefills_are_those_without_a_first_token() -> None:

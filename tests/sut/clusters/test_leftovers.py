@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -22,7 +23,7 @@ child = os.fork()
 if not child:
     resource_tracker.register = lambda *_: None
     memory = SharedMemory(create=True, size=4096, name=sys.argv[1])
-print(os.getpid(), flush=True)
+os.write(1, b"%d\\n" % os.getpid())
 time.sleep(600)
 """
 
@@ -44,7 +45,7 @@ class Family:
 
 @pytest.fixture
 def family() -> Iterator[Family]:
-    family = Family(f"sut-test-{os.getpid()}")
+    family = Family(f"sut-test-{uuid4()}")
     yield family
     if members(family.leader.pid):
         os.killpg(family.leader.pid, signal.SIGKILL)
@@ -120,6 +121,18 @@ def test_a_guard_cleans_up_when_its_coordinator_is_gone(
     assert not running(family.child)
     assert not family.segment.exists()
     assert not guard.scratch.exists()
+
+
+def test_a_guard_removes_memory_that_it_was_told_of(
+    tmp_path: Path, family: Family
+) -> None:
+    guard = Guard(tmp_path / "scratch")
+    kill_group(family.leader.pid)
+    family.leader.wait()
+    wait_for(lambda: not members(family.leader.pid), "the end")
+    assert family.segment.exists()
+    guard.end(f"{family.segment}\n")
+    assert not family.segment.exists()
 
 
 def test_a_guard_leaves_alone_what_is_gone_by_its_coordinators_word(

@@ -1,0 +1,1 @@
+"""Series of runs, each a process of its own."""

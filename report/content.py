@@ -1,0 +1,127 @@
+"""What report.json holds, from the runs that it is about."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+from msgspec import Struct
+
+from record.json_types import Json
+from report.cold_start import cold_start
+from report.comparison import Comparison
+from report.configuration import configuration
+from report.figures import Section
+from report.findings.collect import collect
+from report.findings.finding import ORDER, Finding, Found, Recommendation, count
+from report.findings.scaling import scaling_findings
+from report.latency import latency
+from report.physics import RATINGS, DeviceRating
+from report.resources import resources
+from report.run import Run
+from report.scaling.section import scaling
+from report.scaling.sizes import scaled
+from report.symmetry import symmetry
+from report.tokens import tokens
+from report.validity import validity
+
+
+class Content(Struct, kw_only=True):
+    """The keys of report.json, in its order."""
+
+    configuration: Section
+    scaling: Section
+    symmetry: Section
+    resources: Section
+    latency: Section
+    tokens: Section
+    cold_start: Section
+    findings: list[Finding]
+    recommendations: list[Recommendation]
+    validity: Section
+
+    def plain(self) -> dict[str, Json]:
+        """Return it as plain JSON values."""
+        values: dict[str, Json] = msgspec.to_builtins(self)
+        return values
+
+
+KEYS = Content.__struct_fields__
+"""Top-level keys of report.json."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """A report before it is written."""
+
+    runs: list[Run]
+    subject: Run
+    """The run that all sections but scaling describe."""
+    content: Content
+
+
+def make_report(
+    runs: Sequence[Run], ratings: dict[str, DeviceRating] = RATINGS
+) -> Report:
+    """Return the report of one run, or of several with their scaling.
+
+    Args:
+        runs: of one scenario; one at least.
+        ratings: limits of devices, by what their names contain.
+    """
+    subject = subject_of(runs)
+    nodes = Comparison(run=subject, level="node")
+    replicas = Comparison(run=subject, level="replica")
+    found = _findings(runs, subject, replicas, nodes)
+    content = Content(
+        configuration=configuration(subject),
+        scaling=scaling(runs, subject),
+        symmetry=symmetry(subject, nodes, replicas),
+        resources=resources(subject, ratings),
+        latency=latency(subject),
+        tokens=tokens(subject),
+        cold_start=cold_start(subject),
+        findings=[one.finding for one in found],
+        recommendations=[one.advice for one in found if one.advice is not None],
+        validity=validity(subject),
+    )
+    return Report(runs=list(runs), subject=subject, content=content)
+
+
+def subject_of(runs: Sequence[Run]) -> Run:
+    """Return the largest run; of several, the one of middle throughput."""
+    size = max(run.size for run in runs)
+    largest = sorted(
+        (run for run in runs if run.size == size), key=lambda run: run.tokens_per_s
+    )
+    return largest[(len(largest) - 1) // 2]
+
+
+def _findings(
+    runs: Sequence[Run], subject: Run, replicas: Comparison, nodes: Comparison
+) -> list[Found]:
+    """Return the subject's findings, and what other runs show beside them."""
+    found = collect(subject, replicas, nodes)
+    seen = {(one.finding.code, *one.finding.where) for one in found}
+    also: dict[tuple[str, ...], list[tuple[Run, Found]]] = defaultdict(list)
+    for run in runs:
+        if run is subject:
+            continue
+        levels = [Comparison(run=run, level=level) for level in ("replica", "node")]
+        for one in collect(run, *levels):
+            if one.finding.severity != "note":
+                key = (one.finding.code, *one.finding.where)
+                also[key].append((run, one))
+    for key, others in also.items():
+        names = ", ".join(run.name for run, _ in others[:4])
+        if key in seen:
+            same = next(o for o in found if (o.finding.code, *o.finding.where) == key)
+            same.finding.evidence += (
+                f"; also in {count(len(others), 'other run')} ({names})"
+            )
+            continue
+        first = others[0][1]
+        first.finding.title += f" (in {names})"
+        found.append(first)
+    found += scaling_findings(runs, scaled(runs))
+    return sorted(found, key=lambda one: ORDER.index(one.finding.severity))

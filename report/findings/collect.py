@@ -1,0 +1,111 @@
+"""All findings of a run, gravest first."""
+
+import numpy as np
+
+from report.comparison import Comparison
+from report.figures import Figure, figure
+from report.findings.causes import Cause, causes
+from report.findings.finding import ORDER, Finding, Found, Recommendation, Severity
+from report.findings.flow import flow
+from report.findings.losses import losses
+from report.findings.quality import quality
+from report.findings.scene import Scene, compared, scene
+from report.findings.slow import WORDS, Slow, find_slow
+from report.run import Run
+
+_CRITICAL = 0.2
+_WARNING = 0.075
+
+
+def collect(run: Run, replicas: Comparison, nodes: Comparison) -> list[Found]:
+    """Return what a run shows, gravest first."""
+    slow = find_slow(run, replicas, nodes)
+    found = [
+        *losses(run),
+        *quality(run, nodes),
+        *(_slow_place(scene(run, one, slow)) for one in slow),
+        *flow(run, replicas),
+    ]
+    return sorted(found, key=lambda one: ORDER.index(one.finding.severity))
+
+
+def _slow_place(view: Scene) -> Found:
+    slow, why = view.slow, causes(view)
+    code = f"slow.{why[0].code if why else 'unknown'}"
+    same, missing = compared(view)
+    span = (
+        "throughout the run"
+        if slow.whole
+        else f"from {slow.begin_s:,.0f} to {slow.end_s:,.0f} s"
+    )
+    others = "; ".join(
+        f"{WORDS[measure]} {value:+.1%}"
+        for measure, value in slow.by_measure.items()
+        if measure != slow.measure
+    )
+    finding = Finding(
+        code=code,
+        severity=_severity(slow),
+        title=f"{slow.place[0].upper()}{slow.place[1:]} was {slow.slowdown:.0%} slower"
+        f" than its peers {span}",
+        where=[slow.place],
+        evidence=f"{WORDS[slow.measure]} by block of time against the median of the"
+        f" others, {slow.overall:+.1%} over the whole run in time per unit of work;"
+        f" p {'< 1e-9' if slow.p < 1e-9 else format(slow.p, '.1g')}"
+        + (f"; {others}" if others else ""),
+        cause="; besides, ".join(cause.text for cause in why)
+        or f"not shown by the data: {', '.join(same)} are like those of its peers",
+        measure="" if why else _measure(missing),
+    )
+    return Found(
+        finding=finding,
+        advice=Recommendation(
+            finding=code,
+            where=[slow.place],
+            text=_advice(why[0] if why else None, slow),
+            estimate=_estimate(view),
+        ),
+    )
+
+
+def _severity(slow: Slow) -> Severity:
+    if slow.overall >= _CRITICAL:
+        return "critical"
+    return "warning" if slow.overall >= _WARNING else "note"
+
+
+def _measure(missing: list[str]) -> str:
+    if missing:
+        return f"record {', '.join(missing)}: this run did not"
+    return (
+        "the same samples on this place alone and on a peer alone; then swap the"
+        " devices to tell device from host"
+    )
+
+
+def _advice(cause: Cause | None, slow: Slow) -> str:
+    if cause is not None:
+        return f"{slow.place}: {cause.advice}"
+    return f"{slow.place}: find the cause first; until then leave it out or expect it"
+
+
+def _estimate(view: Scene) -> Figure:
+    run, slow = view.run, view.slow
+    if not run.streaming:
+        own = run.done.output_tokens[np.isin(run.done.replica, slow.replicas)].sum()
+        gain = float(own) / run.wall_s * max(0.0, slow.overall)
+        return figure(
+            round(gain, 2),
+            "tokens/s",
+            "its tokens/s x its slowdown over the run: more throughput, had it kept up"
+            " with its peers",
+        )
+    own = run.done.where(np.isin(run.done.replica, slow.replicas)).service_ns
+    service = slow.by_measure.get("service", 0.0)
+    saved = float(np.nanmean(own)) * service / (1 + service) / 1e6
+    return figure(
+        round(saved, 2),
+        "ms",
+        "its mean service latency less that of its peers: sooner for each of its"
+        " samples, had it kept up with them",
+    )

@@ -1,0 +1,63 @@
+"""Summaries of columns, rounded as a report shows them."""
+
+import numpy as np
+
+from record.json_types import Json
+from report.samples import FloatArray
+
+MS = 1e6
+"""Nanoseconds in a millisecond."""
+
+
+def rounded(value: float | np.floating | None, digits: int = 5) -> float | None:
+    """Return `value` to so many significant digits; None for NaN and None."""
+    if value is None or not np.isfinite(value):
+        return None
+    return float(f"{float(value):.{digits}g}")
+
+
+def ratio(part: float, whole: float, digits: int = 5) -> float | None:
+    """Return part / whole; None where `whole` is 0."""
+    return rounded(part / whole, digits) if whole else None
+
+
+def known(values: FloatArray) -> FloatArray:
+    """Return the values that are not NaN."""
+    told: FloatArray = values[~np.isnan(values)]
+    return told
+
+
+def mean(values: FloatArray, scale: float = 1.0) -> float | None:
+    """Return the mean of the known values over `scale`; None where there is none."""
+    own = known(values)
+    return rounded(own.mean() / scale) if len(own) else None
+
+
+def percentile(values: FloatArray, place: float, scale: float = 1.0) -> float | None:
+    """Return a percentile of the known values, interpolated; None where none."""
+    own = known(values)
+    return rounded(np.percentile(own, place) / scale) if len(own) else None
+
+
+def loadgen_percentile(values: FloatArray, share: float) -> float | None:
+    """Return a percentile as LoadGen takes it: element floor(n x share) in order."""
+    own = np.sort(known(values))
+    return float(own[min(len(own) - 1, int(len(own) * share))]) if len(own) else None
+
+
+def lengths(values: np.ndarray) -> dict[str, Json] | None:
+    """Return min, mean, p50, p90 and max of counts; None where there is none."""
+    if not len(values):
+        return None
+    return {
+        "min": int(values.min()),
+        "mean": rounded(values.mean()),
+        "p50": rounded(np.percentile(values, 50)),
+        "p90": rounded(np.percentile(values, 90)),
+        "max": int(values.max()),
+    }
+
+
+def gib(value: float | None) -> float | None:
+    """Return bytes as GiB."""
+    return None if value is None else rounded(value / 2**30)

@@ -1,0 +1,1 @@
+"""Plots of a report, for a page, for slides and for print."""

@@ -1,0 +1,1 @@
+"""How throughput and latency change with the number of replicas."""

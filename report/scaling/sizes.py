@@ -1,0 +1,264 @@
+"""Runs of a campaign by number of replicas, and what each size reached."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from report.blocks import FEWEST_BLOCKS
+from report.busy import busy_s
+from report.comparison import Comparison
+from report.noise import error_of_mean
+from report.numbers import known
+from report.run import Run
+
+CONFIDENCE = 0.95
+METHOD = (
+    "95% interval of the ratio of geometric means: Welch's t over the logarithms of"
+    " repeated runs; where a size has one run, over its blocks of time (batch means)"
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Metric:
+    """One measure of a run that scaling is judged by."""
+
+    name: str
+    unit: str
+    definition: str
+    of: Callable[[Run], float]
+    grows: bool
+    """Whether N replicas should reach N times it, or the same (latency)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Reached:
+    """What one size reached in one metric."""
+
+    size: int
+    values: list[float]
+    """One per run."""
+    log_mean: float
+    error: float
+    """Standard error of `log_mean`; NaN where it cannot be told."""
+    freedom: float
+
+    @property
+    def value(self) -> float:
+        """Geometric mean over runs."""
+        return float(np.exp(self.log_mean))
+
+
+@dataclass(slots=True, kw_only=True)
+class Ratio:
+    """One size against another, or against what it should reach."""
+
+    value: float
+    low: float
+    high: float
+    """Ends of the 95% interval; NaN where it cannot be told."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Scaled:
+    """One size in one metric, against the baseline."""
+
+    metric: Metric
+    size: int
+    own: Reached | None
+    """None: no run of this size counts."""
+    base: Reached | None
+    """What one replica reached; None where no such run is given."""
+    efficiency: Ratio | None
+    """Actual / theoretical; latency: single / actual."""
+
+    @property
+    def theoretical(self) -> float | None:
+        """What the size should reach."""
+        if self.base is None:
+            return None
+        return self.base.value * (self.size if self.metric.grows else 1)
+
+    @property
+    def word(self) -> str:
+        """How it stands to the theoretical value."""
+        if self.own is None:
+            return "no run counts"
+        if self.efficiency is None:
+            return "no baseline"
+        if self.size == 1:
+            return "baseline"
+        if np.isnan(self.efficiency.low):
+            return "interval not known"
+        if self.efficiency.low > 1:
+            return "super-linear" if self.metric.grows else "faster"
+        if self.efficiency.high < 1:
+            return "sub-linear" if self.metric.grows else "slower"
+        return "linear within noise" if self.metric.grows else "equal within noise"
+
+
+def scaled(runs: Sequence[Run]) -> list[Scaled]:
+    """Return every size of `runs` in every metric that suits them."""
+    sizes = by_size(runs)
+    rows = []
+    for metric in metrics(runs):
+        base = reached(1, sizes[1], metric) if 1 in sizes else None
+        for size, own_runs in sizes.items():
+            own = base if size == 1 else reached(size, own_runs, metric)
+            rows.append(
+                Scaled(
+                    metric=metric,
+                    size=size,
+                    own=own,
+                    base=base,
+                    efficiency=_efficiency(own, base, metric),
+                )
+            )
+    return rows
+
+
+def _efficiency(
+    own: Reached | None, base: Reached | None, metric: Metric
+) -> Ratio | None:
+    if own is None or base is None:
+        return None
+    if metric.grows:
+        return against(own, base, own.size)
+    return against(base, own, 1)
+
+
+def metrics(runs: Sequence[Run]) -> list[Metric]:
+    """Return the metrics that suit the scenario of `runs`."""
+    found = [
+        Metric(
+            name="samples/s",
+            unit="samples/s",
+            definition="completed samples / first issue to last completion",
+            of=lambda run: run.samples_per_s,
+            grows=True,
+        ),
+        Metric(
+            name="tokens/s",
+            unit="tokens/s",
+            definition="output tokens of completed samples / the same seconds",
+            of=lambda run: run.tokens_per_s,
+            grows=True,
+        ),
+    ]
+    if all(run.settings.loadgen_scenario == "SingleStream" for run in runs):
+        # One query at a time: more replicas cannot add to it.
+        found = []
+    if all(run.streaming for run in runs):
+        found.append(
+            Metric(
+                name="latency",
+                unit="ms",
+                definition="mean service latency (dispatch to completion)",
+                of=lambda run: _mean_ms(run),
+                grows=False,
+            )
+        )
+    return found
+
+
+def _mean_ms(run: Run) -> float:
+    service = known(run.done.service_ns)
+    return float(service.mean()) / 1e6 if len(service) else 0.0
+
+
+def by_size(runs: Sequence[Run]) -> dict[int, list[Run]]:
+    """Return the runs of each size, smallest first."""
+    sizes = sorted({run.size for run in runs if run.size})
+    return {size: [run for run in runs if run.size == size] for size in sizes}
+
+
+def rate_of(run: Run) -> float:
+    """Return the arrival rate that LoadGen was told (Server)."""
+    return float(run.settings.effective.get("server_target_qps") or 0.0)
+
+
+def keeps_limits(run: Run) -> bool:
+    """Whether LoadGen and the gate accept the run (Server: its latency limits too)."""
+    return run.verdict.outcome == "passed"
+
+
+def counted(runs: list[Run]) -> list[Run]:
+    """Return the runs that stand for their size.
+
+    Server: those at the highest rate at which every run kept the limits; else all
+    that completed something.
+    """
+    if not all(run.settings.loadgen_scenario == "Server" for run in runs):
+        return [run for run in runs if len(run.done)]
+    for rate in sorted({rate_of(run) for run in runs}, reverse=True):
+        at_rate = [run for run in runs if rate_of(run) == rate]
+        if all(keeps_limits(run) for run in at_rate):
+            return at_rate
+    return []
+
+
+def reached(size: int, runs: list[Run], metric: Metric) -> Reached | None:
+    """Return what the runs of one size reached; None where nothing counts."""
+    values = [value for run in counted(runs) if (value := metric.of(run)) > 0]
+    if not values:
+        return None
+    logs = np.log(values)
+    if len(values) > 1:
+        error, freedom = float(logs.std(ddof=1)) / len(values) ** 0.5, len(values) - 1.0
+    else:
+        error, freedom = _error_inside(counted(runs)[0], metric)
+    return Reached(
+        size=size,
+        values=values,
+        log_mean=float(logs.mean()),
+        error=error,
+        freedom=freedom,
+    )
+
+
+def against(own: Reached, base: Reached, expected: float) -> Ratio:
+    """Return own / (expected x base) with its interval.
+
+    Source of the degrees of freedom: Welch-Satterthwaite.
+    """
+    difference = own.log_mean - base.log_mean - float(np.log(expected))
+    if own.size == base.size:
+        return Ratio(value=1.0, low=1.0, high=1.0)
+    variance = own.error**2 + base.error**2
+    if np.isnan(variance):
+        return Ratio(value=float(np.exp(difference)), low=np.nan, high=np.nan)
+    parts = own.error**4 / own.freedom + base.error**4 / base.freedom
+    freedom = variance**2 / parts if parts else own.freedom + base.freedom
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * variance**0.5
+    low, value, high = np.exp([difference - half, difference, difference + half])
+    return Ratio(value=float(value), low=float(low), high=float(high))
+
+
+def _error_inside(run: Run, metric: Metric) -> tuple[float, float]:
+    """Return the relative error of one run's value, from its blocks of time."""
+    whole = Comparison(run=run, level="replica")
+    if whole.blocks.count < FEWEST_BLOCKS:
+        return float("nan"), float("nan")
+    if metric.grows:
+        cells = whole.cells("tokens_per_s").sum(axis=0)
+    else:
+        cells = np.nanmean(whole.cells("service"), axis=0)
+    # The first and last block hold the ramp and the drain.
+    error, freedom = error_of_mean(cells[1:-1])
+    return error / float(cells[1:-1].mean()), freedom
+
+
+def work_parts(runs: list[Run]) -> tuple[float, float] | None:
+    """Return the share of the run with work, and tokens/s of a replica while it had.
+
+    Means over runs and replicas; None where nothing was done.
+    """
+    shares, speeds = [], []
+    for run in runs:
+        busy = [busy_s(own) for own in run.by_replica.values()]
+        tokens = float(run.done.output_tokens.sum())
+        if run.wall_s and sum(busy):
+            shares.append(sum(busy) / (run.wall_s * run.size))
+            speeds.append(tokens / sum(busy))
+    return (float(np.mean(shares)), float(np.mean(speeds))) if shares else None

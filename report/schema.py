@@ -1,0 +1,10 @@
+"""The JSON Schema of report.json, `report.schema.json` beside this module."""
+
+import json
+from importlib.resources import files
+
+from record.json_types import Json
+
+SCHEMA: dict[str, Json] = json.loads(
+    files("report").joinpath("report.schema.json").read_text()
+)

@@ -1,0 +1,186 @@
+from pathlib import Path
+
+import pytest
+
+from record.structs import (
+    DeviceLine,
+    EngineLine,
+    EventRecord,
+    HostLine,
+    TelemetryLine,
+)
+from tests.planted_causes import CASES, EVEN, Case, findings_of, hit, strays
+from tests.report.reading import Plain, codes, report_of
+from tests.run_folder import START_NS, FolderSpec, good_spec, sample, write_folder
+from tests.simulated_cluster import Cluster
+
+SECOND = 1_000_000_000
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("seed", [100, 101])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_planted_cause_is_named(case: Case, seed: int, tmp_path: Path) -> None:
+    found = findings_of(case.make(), seed, tmp_path / "run")
+    assert hit(case, found), found
+    assert not strays(case, found)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("cluster", EVEN, ids=lambda c: f"{c.replicas}-{c.scenario}")
+def test_no_alarm_on_an_even_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    assert findings_of(cluster, 100, tmp_path / "run") == []
+
+
+def _finding(report: Plain, code: str) -> Plain:
+    found: Plain = next(f for f in report["findings"] if f["code"] == code)
+    return found
+
+
+def test_lost_samples_without_an_event_name_the_log(tmp_path: Path) -> None:
+    spec = good_spec()
+    spec.samples[3] = sample(3, 1, status="lost", completed_ns=None, output_tokens=0)
+    found = _finding(report_of(write_folder(tmp_path / "run", spec)), "lost")
+    assert found["title"] == "1 of 64 samples lost (1.56%), all on n1"
+    assert "seq 3" in found["evidence"]
+    assert found["cause"] == "not shown by the record"
+    assert "replicas/" in found["measure"]
+
+
+def test_a_fenced_replica_and_its_retries(tmp_path: Path) -> None:
+    spec = good_spec()
+    spec.samples[5].attempt = 2
+    one: Plain = {"t_ns": START_NS + SECOND, "node": "n1", "replica": 1}
+    spec.events = [
+        EventRecord(kind="death", cause="a", **one),
+        EventRecord(kind="fence", cause="b", **one),
+        EventRecord(kind="retry", cause="c", seq=5, **one),
+        EventRecord(kind="rejoin", cause="d", **one),
+    ]
+    report = report_of(write_folder(tmp_path / "run", spec))
+    assert codes(report)[:2] == ["fenced", "retried"]
+    assert _finding(report, "fenced")["cause"] == "b"
+    assert _finding(report, "retried")["where"] == ["replica 1"]
+    assert _finding(report, "rejoined")["severity"] == "note"
+    advice = next(r for r in report["recommendations"] if r["finding"] == "fenced")
+    assert advice["estimate"]["unit"] == "tokens/s"
+    assert advice["estimate"]["value"] > 0
+
+
+def test_idle_time_is_told_with_its_place(tmp_path: Path) -> None:
+    spec = good_spec(400)
+    for record in spec.samples:
+        if record.replica == 1 and record.seq > 200:
+            shift = 10 * SECOND
+            record.dispatched_ns = (record.dispatched_ns or 0) + shift
+            record.completed_ns = (record.completed_ns or 0) + shift
+    report = report_of(write_folder(tmp_path / "run", spec))
+    found = _finding(report, "idle.time")
+    assert "work" in found["cause"]
+    assert any(r["finding"] == "idle.time" for r in report["recommendations"])
+
+
+def _engine_lines(running: int, waiting: int, kv: float) -> list[TelemetryLine]:
+    return [
+        EngineLine(
+            t_ns=START_NS + second * SECOND,
+            node="n1",
+            replica=replica,
+            running=running,
+            waiting=waiting,
+            kv_used=kv,
+        )
+        for second in range(40)
+        for replica in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "cause"),
+    [
+        ((10, 0, 0.2), "batch.starved", "nothing waited"),
+        ((40, 9, 0.99), "batch.thin", "KV cache was full"),
+        ((40, 9, 0.2), "batch.thin", "budget of prompt tokens"),
+        ((60, 9, 0.2), None, ""),
+    ],
+)
+def test_thin_batches(
+    tmp_path: Path, state: tuple[int, int, float], code: str | None, cause: str
+) -> None:
+    spec = good_spec(800)
+    spec.telemetry = _engine_lines(*state)
+    report = report_of(write_folder(tmp_path / "run", spec))
+    if code is None:
+        assert not any(c.startswith("batch") for c in codes(report))
+    else:
+        assert cause in _finding(report, code)["cause"]
+
+
+def test_a_growing_queue(tmp_path: Path) -> None:
+    spec = FolderSpec(scenario="server", streaming=True)
+    for seq in range(400):
+        issued = START_NS + seq * 10_000_000
+        first = issued + 50_000_000 + seq * 2_000_000
+        spec.samples.append(
+            sample(
+                seq,
+                seq % 2,
+                issued_ns=issued,
+                dispatched_ns=issued,
+                first_token_ns=first,
+                completed_ns=first + SECOND,
+            )
+        )
+    report = report_of(write_folder(tmp_path / "run", spec))
+    assert "rose in 7 of 7 steps" in _finding(report, "queue")["evidence"]
+    for record in spec.samples:
+        record.first_token_ns = record.issued_ns + 50_000_000
+    calm = report_of(write_folder(tmp_path / "calm", spec))
+    assert "queue" not in codes(calm)
+
+
+def test_a_busy_coordinator_and_failing_memory(tmp_path: Path) -> None:
+    spec = good_spec(400)
+    spec.telemetry = [
+        line
+        for second in range(15)
+        for line in (
+            HostLine(
+                t_ns=START_NS + second * SECOND,
+                node="n1",
+                replica=None,
+                process_cpu_pct=97,
+            ),
+            DeviceLine(
+                t_ns=START_NS + second * SECOND,
+                node="n1",
+                replica=1,
+                device="gpu0",
+                ecc_errors=second // 8,
+            ),
+        )
+    ]
+    report = report_of(write_folder(tmp_path / "run", spec))
+    assert "97%" in _finding(report, "coordinator")["evidence"]
+    assert _finding(report, "ecc")["where"] == ["replica 1"]
+
+
+def test_answers_of_wrong_length(tmp_path: Path) -> None:
+    spec = good_spec()
+    spec.samples[4].output_tokens = 129
+    spec.samples[9].output_tokens = 1
+    report = report_of(write_folder(tmp_path / "run", spec))
+    assert "seq 4" in _finding(report, "tokens.long")["evidence"]
+    assert "seq 9" in _finding(report, "tokens.single")["evidence"]
+    assert report["tokens"]["over_limit"]["value"] == 1
+
+
+def test_every_recommendation_has_a_finding_and_an_estimate(tmp_path: Path) -> None:
+    for case in [c for c in CASES if c.name in ("throttling device, server",)]:
+        found = findings_of(case.make(), 3, tmp_path / "run")
+        assert [f.code for f in found] == [case.code]
+    report = report_of(tmp_path / "run")
+    assert report["recommendations"]
+    for advice in report["recommendations"]:
+        assert advice["finding"] in codes(report)
+        assert advice["estimate"]["value"] > 0

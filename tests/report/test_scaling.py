@@ -1,0 +1,165 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from record.folder import RunFolder, read_json, write_json
+from record.structs import SettingsRecord, Verdict
+from report.scaling.sizes import Reached, against
+from tests.report.reading import codes, report_of, row, rows
+from tests.run_folder import START_NS, FolderSpec, good_spec, sample, write_folder
+
+
+def _offline(path: Path, replicas: int, seconds: float) -> RunFolder:
+    """Write an Offline run of 64 samples for each replica that takes so long."""
+    spec = good_spec(64 * replicas, replicas)
+    step = int(seconds * 1e9 / 64)
+    for record in spec.samples:
+        place = record.seq // replicas
+        record.dispatched_ns = START_NS + place * step
+        record.completed_ns = START_NS + (place + 1) * step
+    return write_folder(path, spec)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "word"),
+    [
+        ((10.0, 10.1, 9.9), "linear within noise"),
+        ((9.0, 9.03, 8.97), "super-linear"),
+        ((12.0, 12.1, 11.9), "sub-linear"),
+        ((9.0, 10.3, 9.8), "linear within noise"),
+    ],
+)
+def test_the_verdict_goes_by_the_whole_interval(
+    tmp_path: Path, seconds: tuple[float, ...], word: str
+) -> None:
+    base = [
+        _offline(tmp_path / f"one{i}", 1, s) for i, s in enumerate((10.0, 10.1, 9.9))
+    ]
+    pair = [_offline(tmp_path / f"two{i}", 2, s) for i, s in enumerate(seconds)]
+    report = report_of(*base, *pair)
+    found = row(report["scaling"]["sizes"], metric="samples/s", replicas=2)
+    assert found["verdict"] == word
+    assert found["runs"] == 3
+    assert found["from"] < found["efficiency"] < found["to"]
+    expected = 100 * np.exp(
+        np.mean(np.log((10.0, 10.1, 9.9))) - np.mean(np.log(seconds))
+    )
+    assert found["efficiency"] == pytest.approx(expected, rel=1e-3)
+    assert report["scaling"]["efficiency"]["value"] == pytest.approx(expected, rel=1e-3)
+    assert report["configuration"]["replicas"]["value"] == 2
+
+
+def test_the_interval_is_welchs() -> None:
+    a, b = np.array([1.0, 1.1, 0.95]), np.array([2.2, 2.0, 2.1, 2.15])
+    reached = [
+        Reached(
+            size=size,
+            values=v.tolist(),
+            log_mean=float(np.log(v).mean()),
+            error=float(np.log(v).std(ddof=1) / len(v) ** 0.5),
+            freedom=len(v) - 1,
+        )
+        for size, v in ((1, a), (2, b))
+    ]
+    ratio = against(reached[1], reached[0], 2)
+    test = stats.ttest_ind(np.log(b), np.log(a), equal_var=False)
+    low, high = test.confidence_interval(0.95)
+    assert (ratio.low, ratio.high) == pytest.approx((np.exp(low) / 2, np.exp(high) / 2))
+
+
+def test_lost_work_does_not_count(tmp_path: Path) -> None:
+    base = _offline(tmp_path / "one", 1, 10.0)
+    spec = good_spec(128, 2)
+    step = int(10e9 / 64)
+    for record in spec.samples:
+        place = record.seq // 2
+        record.dispatched_ns = START_NS + place * step
+        record.completed_ns = START_NS + (place + 1) * step
+        if record.replica == 1 and place >= 32:
+            record.status, record.completed_ns, record.output_tokens = "lost", None, 0
+    report = report_of(base, write_folder(tmp_path / "two", spec))
+    assert report["scaling"]["efficiency"]["value"] == pytest.approx(75, rel=1e-3)
+    losses = row(report["scaling"]["losses"], replicas=2)
+    assert losses["both"] == pytest.approx(75, rel=1e-3)
+    assert report["findings"][0]["code"] == "lost"
+
+
+def _server(path: Path, replicas: int, rate: float, passed: bool) -> RunFolder:
+    spec = FolderSpec(scenario="server", streaming=True, replicas=replicas)
+    for seq in range(100):
+        issued = START_NS + int(seq / rate * 1e9)
+        spec.samples.append(
+            sample(
+                seq,
+                seq % replicas,
+                issued_ns=issued,
+                dispatched_ns=issued,
+                first_token_ns=issued + 10_000_000,
+                completed_ns=issued + 100_000_000,
+            )
+        )
+    folder = write_folder(path, spec)
+    settings = read_json(folder.settings, SettingsRecord)
+    settings.effective["server_target_qps"] = rate
+    write_json(folder.settings, settings)
+    verdict = read_json(folder.verdict, Verdict)
+    verdict.outcome = "passed" if passed else "failed"
+    write_json(folder.verdict, verdict)
+    return folder
+
+
+def test_servers_value_is_the_highest_rate_that_keeps_the_limits(
+    tmp_path: Path,
+) -> None:
+    kept = [(1, 10.0), (2, 19.0)]
+    runs = [
+        _server(tmp_path / f"{n}-kept{i}", n, rate, True)
+        for n, rate in kept
+        for i in range(3)
+    ]
+    # One run in two at a rate is not enough.
+    runs += [
+        _server(tmp_path / "1-missed", 1, 14.0, False),
+        _server(tmp_path / "2-once", 2, 25.0, True),
+        _server(tmp_path / "2-missed", 2, 25.0, False),
+    ]
+    report = report_of(*runs)
+    one = row(report["scaling"]["sizes"], metric="samples/s", replicas=1)
+    two = row(report["scaling"]["sizes"], metric="samples/s", replicas=2)
+    assert one["runs"] == two["runs"] == 3
+    # 100 samples end 0.1 s after the last of them was issued.
+    assert one["actual"] == pytest.approx(100 / (99 / 10 + 0.1), rel=1e-3)
+    assert two["actual"] == pytest.approx(100 / (99 / 19 + 0.1), rel=1e-3)
+    latency = row(report["scaling"]["sizes"], metric="latency", replicas=2)
+    assert latency["efficiency"] == pytest.approx(100, rel=1e-3)
+
+
+def test_unlike_replicas_are_told(tmp_path: Path) -> None:
+    base = _offline(tmp_path / "one", 1, 10.0)
+    records = base.replicas.read_text().replace(
+        '"max_num_seqs": 64', '"max_num_seqs": 8'
+    )
+    base.replicas.write_text(records)
+    report = report_of(base, _offline(tmp_path / "two", 2, 10.0))
+    assert "scaling.unlike" in codes(report)
+
+
+def test_four_sizes_give_a_law_and_a_forecast(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    runs = [
+        _offline(
+            tmp_path / f"{n}-{i}", n, 10 * (1 + 0.05 * (n - 1)) * rng.normal(1, 0.004)
+        )
+        for n in (1, 2, 3, 4)
+        for i in range(2)
+    ]
+    report = report_of(*runs)
+    sigma = row(report["scaling"]["law"], parameter="sigma")
+    assert sigma["value"] == pytest.approx(0.05, abs=0.02)
+    ahead = rows(report["scaling"]["forecast"])
+    assert [r["replicas"] for r in ahead] == [8, 16]
+    assert ahead[0]["from"] < ahead[0]["samples/s"] < ahead[0]["to"]
+    three = report_of(*runs[:6])
+    assert "law" not in three["scaling"]
