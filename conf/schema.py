@@ -157,8 +157,8 @@ class VllmConfig(EngineConfig):
     in_process: bool = option(
         "run vLLM's engine core inside the replica process, not in a child of it", True
     )
-    cpu_kv_cache_gib: float = option(
-        "KV cache of a replica on a CPU, in GiB", 2.0, above=0
+    cpu_kv_cache_gib: int = option(
+        "KV cache of a replica on a CPU, in GiB", 2, at_least=1
     )
 
 

@@ -166,7 +166,7 @@ def _environment(config: EngineConfig) -> dict[str, str]:
     if not isinstance(config, VllmConfig):
         return {}
     return {
-        "VLLM_CPU_KVCACHE_SPACE": f"{config.cpu_kv_cache_gib:g}",
+        "VLLM_CPU_KVCACHE_SPACE": str(config.cpu_kv_cache_gib),
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0" if config.in_process else "1",
         **config.env,
     }

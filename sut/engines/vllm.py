@@ -263,5 +263,8 @@ def _ns(seconds: float) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and "validation error" in lines[0]:
+        # pydantic says below that line what is wrong.
+        return ": ".join(lines[:2])
+    return lines[0] if lines else type(error).__name__
