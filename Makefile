@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: run test check unit integration clean help
+.PHONY: run test check unit integration soak clean help
 
 help:
 	@echo "make run [ARGS='scenario=server ...']  set up, then run the embedded default"
 	@echo "make test                              set up, then check and test everything"
 	@echo "make check | unit | integration        parts of make test"
+	@echo "make soak [ARGS='--faults 200 ...']    faults at random times, for half an hour"
 
 run:
 	@PYTHON=$(PYTHON) scripts/install.sh runtime
@@ -26,6 +27,9 @@ unit: .dev
 
 integration: .dev
 	$(VENV)/pytest -m "integration and not gpu" --durations=10
+
+soak: .dev
+	@$(VENV)/python -m tests.soak $(ARGS)
 
 .PHONY: .dev
 .dev:

@@ -1,32 +1,89 @@
-"""`python -m accuracy RUN_DIR`: scores a run again from its folder."""
+"""`python -m accuracy`: scores a run from its folder, or compares two runs."""
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from accuracy.score import score_run
+from accuracy.compare import compare_runs, write_samples
+from accuracy.console import comparison_lines, result_lines
+from accuracy.score import Elsewhere, score_run
 from conf.errors import UserError
 from record.errors import RecordError
 from record.folder import RunFolder
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m accuracy", description=__doc__)
-    parser.add_argument("run", type=Path, help="run folder, e.g. runs/latest")
-    folder = RunFolder(parser.parse_args().run)
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        result = score_run(folder)
-    except (UserError, RecordError, OSError) as error:
+        if given[:1] == ["compare"]:
+            return _compare(given[1:])
+        return _score(given)
+    except (UserError, RecordError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    for name, value in result.scores.items():
-        print(f"{value:9.4f}  {name}")
-    print(f"{result.gen_len:9d}  gen_len, characters of {result.gen_num} answers")
-    target = "; ".join(result.missed) or "reached"
-    print(f"target: {target if result.target_applies else 'does not apply'}")
-    print(f"sentence splitter: {result.splitter}")
+    except KeyboardInterrupt:
+        print("aborted: interrupted", file=sys.stderr)
+        return 3
+    return 2
+
+
+def _score(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m accuracy",
+        description="Score a run in accuracy mode; write accuracy.json and"
+        " accuracy.txt into its folder.",
+        epilog="python -m accuracy compare RUN RUN: two runs, sample by sample",
+    )
+    parser.add_argument("run", type=Path, help="run folder, e.g. runs/latest")
+    _add_elsewhere(parser)
+    options = parser.parse_args(arguments)
+    try:
+        result = score_run(RunFolder(options.run), _elsewhere(options))
+    except OSError as error:
+        raise UserError(
+            f"{options.run}: accuracy.json cannot be written: {error.strerror}"
+        ) from error
+    print("\n".join(result_lines(result)))
     return 0 if result.good else 1
+
+
+def _compare(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m accuracy compare",
+        description="Compare the answers of two runs over the same data set: bf16"
+        " with fp8, a CPU with a GPU.",
+    )
+    parser.add_argument("before", type=Path, help="run folder")
+    parser.add_argument("after", type=Path, help="run folder")
+    parser.add_argument(
+        "--samples", type=Path, help="file to write, one JSON line for each sample"
+    )
+    _add_elsewhere(parser)
+    options = parser.parse_args(arguments)
+    before, after = RunFolder(options.before), RunFolder(options.after)
+    comparison = compare_runs(before, after, _elsewhere(options))
+    print("\n".join(comparison_lines(comparison)))
+    if options.samples is not None:
+        try:
+            write_samples(options.samples, comparison)
+        except OSError as error:
+            raise UserError(f"{options.samples}: {error.strerror}") from error
+        print(f"samples: {options.samples}")
+    return 0
+
+
+def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dataset", type=Path, help="the run's data set, where it lies now"
+    )
+    parser.add_argument(
+        "--tokenizer", type=Path, help="folder of the run's tokenizer, as it lies now"
+    )
+
+
+def _elsewhere(options: argparse.Namespace) -> Elsewhere:
+    return Elsewhere(dataset=options.dataset, tokenizer=options.tokenizer)
 
 
 if __name__ == "__main__":

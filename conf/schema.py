@@ -124,6 +124,12 @@ class DatasetConfig:
         None,
         at_least=1,
     )
+    prompt_tokens: int | None = option(
+        "made-up data: length of every prompt; left out: lengths like those of real"
+        " prompts",
+        None,
+        at_least=1,
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -214,6 +220,11 @@ class ClusterConfig:
         "times that engines may refuse a sample before the run is given up",
         3,
         at_least=1,
+    )
+    restarts: int = option(
+        "times that each replica may be started anew after it was lost in the run",
+        0,
+        at_least=0,
     )
     load_timeout_s: float = option(
         "seconds a replica may take to be ready", 1800.0, above=0

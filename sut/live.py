@@ -104,10 +104,12 @@ class RunView:
             f"{samples:.2f} samples/s",
             f"{sum(tokens.values()):.0f} tokens/s",
         ]
+        if fences := self._coordinator.fences:
+            parts.append(f"{fences} replica{'s' * (fences > 1)} lost")
         return ", ".join([*parts, *self._latencies(), *self._eta(samples)])
 
     def _latencies(self) -> list[str]:
-        recent = self._coordinator.latencies
+        recent = self._coordinator.answers.latencies
         ttft, tpot = recent.ttft_ms(99), recent.tpot_ms(99)
         shown = []
         if ttft is not None:

@@ -31,12 +31,15 @@ from scenarios.plan import ScenarioPlan, plan_scenario
 from scenarios.rules import MAX_TOKENS
 from scenarios.settings import build_settings, record_settings, set_expected_latency
 from sut.aftermath import report_on, score
+from sut.answers import Sinks
 from sut.console import say, summarise
-from sut.coordinator import Coordinator, Sinks
+from sut.coordinator import Coordinator
 from sut.errors import Aborted
+from sut.garbage import spare_garbage_collector
 from sut.launch import build_coordinator, model_for
 from sut.live import RunView
 from sut.model import Model
+from sut.scratch import Scratch
 from sut.system import LoadGenRun
 
 GOOD, NOT_GOOD, BAD_INPUT, ABORTED = 0, 1, 2, 3
@@ -110,9 +113,9 @@ def _measure(
 ) -> None:
     settings = build_settings(plan, folder)
     record_settings(settings, plan, folder, model.stop_token_ids, model.tokenizer)
-    with RecordWriter(folder) as writer:
+    with Scratch() as scratch, RecordWriter(folder) as writer:
         coordinator = build_coordinator(
-            config, model, dataset, plan.streaming, folder, writer
+            config, model, dataset, plan.streaming, folder, writer, scratch.path
         )
         try:
             with RunView(coordinator, config.run.live) as view:
@@ -161,7 +164,8 @@ def _run_loadgen(
     folder: RunFolder,
 ) -> None:
     test = LoadGenRun(settings, dataset, folder, coordinator.issue, config.run.trace)
-    coordinator.connect(Sinks(first_token=test.first_token, complete=test.complete))
+    spare_garbage_collector()
+    coordinator.connect(Sinks(first_tokens=test.first_tokens, complete=test.complete))
     test.start()
     while not test.wait(_UPDATE_S):
         view.update()

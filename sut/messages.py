@@ -1,7 +1,8 @@
 """What travels between the coordinator and its replicas.
 
 MessagePack by msgspec; token ids travel as little-endian int32 bytes. A message that
-does not fit these types is a breach of protocol by the sender.
+does not fit these types is a breach of protocol by the sender. What comes once per
+sample is out of the garbage collector's sight (`gc=False`): it holds no cycles.
 """
 
 from typing import Literal
@@ -58,7 +59,7 @@ class Setup(Struct, tag="setup", array_like=True):
     warmup: WarmupSpec
 
 
-class Request(Struct, array_like=True):
+class Request(Struct, array_like=True, gc=False):
     """One sample to answer."""
 
     seq: int
@@ -92,7 +93,7 @@ class Ready(Struct, tag="ready", array_like=True):
     """Prompt tokens that one engine step may take in."""
 
 
-class First(Struct, array_like=True):
+class First(Struct, array_like=True, gc=False):
     """The first token of an answer."""
 
     seq: int
@@ -100,7 +101,7 @@ class First(Struct, array_like=True):
     token: bytes
 
 
-class Done(Struct, array_like=True):
+class Done(Struct, array_like=True, gc=False):
     """A whole answer."""
 
     seq: int
@@ -115,7 +116,7 @@ class Done(Struct, array_like=True):
     """From the request's arrival to the answer's departure; set by the replica."""
 
 
-class Failed(Struct, array_like=True):
+class Failed(Struct, array_like=True, gc=False):
     """An engine's refusal of one sample; the replica goes on."""
 
     seq: int

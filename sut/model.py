@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import msgspec
 
+from conf.cache import cache_folder
 from conf.errors import UserError
 from conf.schema import ModelConfig, Weights
-from sut.cache import cache_folder
 
 _SHAPES = Path(__file__).parent / "shapes"
 T = TypeVar("T")

@@ -25,6 +25,8 @@ class Peer:
     started: float = field(default_factory=time.monotonic)
     heard: float = field(default_factory=time.monotonic)
     stuck_s: float = 0.0
+    unreachable: bool = False
+    """Whether a message to it found no connection."""
     fatal: Fatal | None = None
 
     @property
@@ -35,6 +37,8 @@ class Peer:
 
 def unfit(peer: Peer, config: ClusterConfig, now: float) -> str | None:
     """Return why `peer` must be fenced at the time `now` (monotonic), or None."""
+    if peer.unreachable:
+        return "its connection is gone"
     limit = config.heartbeat_timeout_s
     if peer.record is None:
         if now - peer.started > config.load_timeout_s:

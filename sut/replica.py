@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from record.structs import ReplicaRecord
 from sut.engines.base import Engine, EngineConfigError, RequestError
 from sut.engines.factory import make_engine
+from sut.garbage import spare_garbage_collector
 from sut.messages import (
     PROTOCOL,
     Failed,
@@ -99,6 +100,7 @@ def _start(
         first_request_s=warm.first_request_s,
         last_request_s=warm.last_request_s,
     )
+    spare_garbage_collector()
     link.send(Ready(record, info.max_num_batched_tokens))
     return engine
 

@@ -1,5 +1,6 @@
 """A replica's thread for messages: requests in, answers and heartbeats out."""
 
+import contextlib
 import os
 import queue
 import sys
@@ -7,13 +8,24 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
 
 from sut.engines.base import Engine
-from sut.messages import Generate, Heartbeat, Setup, Stop, ToCoordinator, ToReplica
+from sut.messages import (
+    DeviceReading,
+    Generate,
+    Heartbeat,
+    Setup,
+    Stop,
+    ToCoordinator,
+    ToReplica,
+)
 from sut.telemetry import DeviceMonitor, HostMonitor
 from sut.transport import ProtocolError, ReplicaSocket
 
 _HEARTBEAT_S = 1.0
+T = TypeVar("T")
 
 
 class ReplicaLink:
@@ -27,6 +39,8 @@ class ReplicaLink:
         self.monitor: DeviceMonitor | None = None
         self._host = HostMonitor()
         self._busy_since: float | None = None
+        self._blind = False
+        """Whether telemetry has failed once, and that was said."""
         self._outbox: deque[ToCoordinator] = deque()
         self._socket = ReplicaSocket(address, identity)
         self._stop = threading.Event()
@@ -58,8 +72,9 @@ class ReplicaLink:
         try:
             self._exchange()
         except BaseException:  # noqa: BLE001  (mute, the process would seem alive)
-            traceback.print_exc()
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
+                sys.stderr.flush()
             os._exit(3)
 
     def _exchange(self) -> None:
@@ -88,6 +103,22 @@ class ReplicaLink:
             running=stats.running if stats else 0,
             waiting=stats.waiting if stats else 0,
             kv_used=stats.kv_used if stats else None,
-            devices=self.monitor.read() if self.monitor else [],
-            host=self._host.read(),
+            devices=self._read(self._devices) or [],
+            host=self._read(self._host.read),
         )
+
+    def _devices(self) -> list[DeviceReading]:
+        return self.monitor.read() if self.monitor else []
+
+    def _read(self, reader: Callable[[], T]) -> T | None:
+        """Return what a monitor reads; without it a run is poorer, not lost."""
+        try:
+            return reader()
+        except Exception:  # noqa: BLE001  (drivers fail in ways of their own)
+            if not self._blind:
+                self._blind = True
+                # The log may be on the very disk that is full.
+                with contextlib.suppress(OSError):
+                    print("telemetry failed; the run goes on:", file=sys.stderr)
+                    traceback.print_exc()
+            return None

@@ -2,7 +2,7 @@
 
 import array
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import mlperf_loadgen as lg
@@ -10,6 +10,7 @@ import mlperf_loadgen as lg
 from qsl.dataset import Dataset
 from qsl.library import query_sample_library
 from record.folder import RunFolder
+from sut.answers import Batch
 
 _TOKEN_BYTES = 4
 
@@ -22,7 +23,7 @@ class LoadGenRun:
         settings: lg.TestSettings,
         dataset: Dataset,
         folder: RunFolder,
-        issue: Callable[[list[tuple[int, int]]], None],
+        issue: Callable[[Sequence[int], Sequence[int]], None],
         trace: bool,
     ) -> None:
         """Prepare.
@@ -31,7 +32,7 @@ class LoadGenRun:
             settings: LoadGen's settings.
             dataset: samples of the QSL.
             folder: where LoadGen's logs go.
-            issue: takes (LoadGen id, index) pairs in the order of issue.
+            issue: takes LoadGen's ids and the indices, in the order of issue.
             trace: whether LoadGen writes its trace.
         """
         self.error: BaseException | None = None
@@ -53,21 +54,23 @@ class LoadGenRun:
         return not self._thread.is_alive()
 
     @staticmethod
-    def first_token(query_id: int, token: bytes) -> None:
-        """Tell LoadGen that an answer has begun."""
-        buffer = array.array("i", token)
-        address, _ = buffer.buffer_info()
-        lg.FirstTokenComplete([lg.QuerySampleResponse(query_id, address, len(token))])
+    def first_tokens(batch: Batch) -> None:
+        """Tell LoadGen that answers have begun."""
+        buffer = _join(batch)
+        lg.FirstTokenComplete(
+            [lg.QuerySampleResponse(*place) for place in _places(batch, buffer)]
+        )
 
     @staticmethod
-    def complete(query_id: int, tokens: bytes) -> None:
-        """Tell LoadGen an answer; it copies the tokens before this returns."""
-        buffer = array.array("i", tokens)
-        address, count = buffer.buffer_info()
-        response = lg.QuerySampleResponse(
-            query_id, address, count * _TOKEN_BYTES, count
+    def complete(batch: Batch) -> None:
+        """Tell LoadGen answers; it copies the tokens before this returns."""
+        buffer = _join(batch)
+        lg.QuerySamplesComplete(
+            [
+                lg.QuerySampleResponse(query_id, address, size, size // _TOKEN_BYTES)
+                for query_id, address, size in _places(batch, buffer)
+            ]
         )
-        lg.QuerySamplesComplete([response])
 
     def _run(self) -> None:
         try:
@@ -76,9 +79,6 @@ class LoadGenRun:
             self.error = error
 
     def _start_test(self) -> None:
-        def issue(samples: list[lg.QuerySample]) -> None:
-            self._issue([(sample.id, sample.index) for sample in samples])
-
         def flush() -> None:
             return
 
@@ -90,7 +90,8 @@ class LoadGenRun:
         log.enable_trace = self._trace
         count = self._settings.performance_sample_count_override
         with query_sample_library(self._dataset, count) as library:
-            system = lg.ConstructSUT(issue, flush)
+            # The "fast" form hands over plain ids and indices, no object per sample.
+            system = lg.ConstructFastSUT(self._issue, flush)
             try:
                 lg.StartTestWithLogSettings(
                     system, library, self._settings, log, str(self._audit_file())
@@ -104,3 +105,15 @@ class LoadGenRun:
         Left to itself LoadGen takes a stray audit.config of the working directory.
         """
         return self._folder.audit_conf
+
+
+def _join(batch: Batch) -> "array.array[int]":
+    return array.array("i", b"".join(tokens for _, tokens in batch))
+
+
+def _places(batch: Batch, buffer: "array.array[int]") -> Iterator[tuple[int, int, int]]:
+    """Yield (LoadGen id, address, bytes) of each answer in `buffer`."""
+    address, _ = buffer.buffer_info()
+    for query_id, tokens in batch:
+        yield query_id, address, len(tokens)
+        address += len(tokens)

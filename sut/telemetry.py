@@ -29,12 +29,12 @@ class DeviceMonitor:
         self._process = psutil.Process()
         self._handles: dict[str, Any] = {}
         if gpus:
-            pynvml.nvmlInit()
+            _ask(pynvml.nvmlInit)
         for gpu in gpus:
             self._handles[gpu] = (
-                pynvml.nvmlDeviceGetHandleByIndex(int(gpu))
+                _ask(pynvml.nvmlDeviceGetHandleByIndex, int(gpu))
                 if gpu.isdigit()
-                else pynvml.nvmlDeviceGetHandleByUUID(gpu)
+                else _ask(pynvml.nvmlDeviceGetHandleByUUID, gpu)
             )
 
     def names(self) -> list[str]:
@@ -42,7 +42,7 @@ class DeviceMonitor:
         if not self._handles:
             return ["cpu"]
         return [
-            f"{pynvml.nvmlDeviceGetName(handle)} #{gpu}"
+            f"{(handle and _ask(pynvml.nvmlDeviceGetName, handle)) or 'GPU'} #{gpu}"
             for gpu, handle in self._handles.items()
         ]
 
@@ -134,6 +134,8 @@ def _link(handle: Any) -> str | None:
 
 
 def _read_gpu(name: str, handle: Any) -> DeviceReading:
+    if handle is None:
+        return DeviceReading(device=f"gpu{name}")
     memory = _ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
     use = _ask(pynvml.nvmlDeviceGetUtilizationRates, handle)
     power = _ask(pynvml.nvmlDeviceGetPowerUsage, handle)

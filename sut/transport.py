@@ -5,9 +5,7 @@ work through a `Wakeup`, which the socket's own thread polls beside the socket.
 """
 
 import os
-import shutil
 from pathlib import Path
-from tempfile import gettempdir, mkdtemp
 from typing import Any
 
 import msgspec
@@ -15,60 +13,54 @@ import zmq
 
 from sut.messages import ToCoordinator, ToReplica
 
-_PREFIX = "mlperf-sut-"
-
 
 class ProtocolError(Exception):
     """Bytes that are no message of ours."""
 
 
 class Wakeup:
-    """Lets any thread interrupt the poll of another (an eventfd)."""
+    """Lets any thread interrupt the poll of another (an eventfd).
+
+    Whoever has put work somewhere calls `set`; the poller calls `clear` once `fd` is
+    readable, and looks for work after that. A `set` while another stands costs nothing.
+    """
 
     def __init__(self) -> None:
         """Make the descriptor."""
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._is_set = False
 
     def set(self) -> None:
         """Make the poll return."""
-        os.eventfd_write(self.fd, 1)
+        if not self._is_set:
+            self._is_set = True
+            os.eventfd_write(self.fd, 1)
 
     def clear(self) -> None:
         """Forget earlier calls of `set`."""
-        try:
-            os.eventfd_read(self.fd)
-        except BlockingIOError:
-            return
+        # In this order: a `set` between the two lines is seen by the look that follows.
+        os.eventfd_read(self.fd)
+        self._is_set = False
 
     def close(self) -> None:
         """Release the descriptor."""
         os.close(self.fd)
 
 
-def _sweep() -> None:
-    """Remove the sockets of coordinators that were killed."""
-    for folder in Path(gettempdir()).glob(f"{_PREFIX}*-*"):
-        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 class CoordinatorSocket:
     """The coordinator's end: one ROUTER socket, replicas by identity.
 
-    It listens on a Unix socket in a folder that only this user may enter.
+    It listens on a Unix socket.
     """
 
-    def __init__(self) -> None:
-        """Bind.
+    def __init__(self, folder: Path) -> None:
+        """Bind in `folder`.
 
         Raises:
-            OSError: the temporary folder cannot hold a socket.
+            OSError: the folder cannot hold a socket.
         """
-        _sweep()
-        self._folder = Path(mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-        self._path = self._folder / "socket"
-        self.address = f"ipc://{self._path}"
+        path = folder / "socket"
+        self.address = f"ipc://{path}"
         self.wakeup = Wakeup()
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
@@ -81,8 +73,7 @@ class CoordinatorSocket:
             self._socket.bind(self.address)
         except zmq.ZMQError as error:
             self._context.destroy(linger=0)
-            self._folder.rmdir()
-            raise OSError(f"{self._path}: {error}; set TMPDIR elsewhere") from error
+            raise OSError(f"{path}: {error}; set TMPDIR elsewhere") from error
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self.wakeup.fd, zmq.POLLIN)
@@ -93,8 +84,9 @@ class CoordinatorSocket:
 
     def poll(self, timeout_s: float) -> None:
         """Wait for a message, a wakeup or the timeout."""
-        self._poller.poll(round(timeout_s * 1000))
-        self.wakeup.clear()
+        ready = self._poller.poll(round(timeout_s * 1000))
+        if any(source == self.wakeup.fd for source, _ in ready):
+            self.wakeup.clear()
 
     def receive(self) -> tuple[str, ToCoordinator | ProtocolError] | None:
         """Return (identity, message) or None where nothing waits.
@@ -122,11 +114,9 @@ class CoordinatorSocket:
         return True
 
     def close(self) -> None:
-        """Close the socket and remove its file."""
+        """Close the socket."""
         self._context.destroy(linger=0)
         self.wakeup.close()
-        self._path.unlink(missing_ok=True)
-        self._folder.rmdir()
 
 
 class ReplicaSocket:
@@ -149,8 +139,9 @@ class ReplicaSocket:
 
     def poll(self, timeout_s: float) -> None:
         """Wait for a message, a wakeup or the timeout."""
-        self._poller.poll(round(timeout_s * 1000))
-        self.wakeup.clear()
+        ready = self._poller.poll(round(timeout_s * 1000))
+        if any(source == self.wakeup.fd for source, _ in ready):
+            self.wakeup.clear()
 
     def receive(self) -> ToReplica | None:
         """Return the next message, or None where nothing waits.

@@ -25,7 +25,7 @@ class Load(Protocol):
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Speed it has shown, in tokens as counted above; None before its first."""
+        """Speed it has shown, in tokens as counted above; None as long as too few."""
 
 
 class Balancer(Protocol):

@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 
 from sut.balancers.base import Load
+from sut.balancers.speeds import Speeds
 
 
 class CapacityWeighted:
-    """Evens out the time to work off what is outstanding, not its amount.
+    """Evens out the time to work off what is outstanding, not its amount."""
 
-    A replica whose speed is not known yet counts as fast as the mean of the others.
-    """
+    def __init__(self) -> None:
+        """Start before the first replica has shown its speed."""
+        self._speeds = Speeds()
 
     def choose(self, candidates: Sequence[Load]) -> Load:
         """Return the candidate with the fewest outstanding tokens per speed."""
-        known = [load.tokens_per_s for load in candidates if load.tokens_per_s]
-        mean = sum(known) / len(known) if known else 1.0
+        self._speeds.note(candidates)
+        return min(candidates, key=self._wait)
 
-        def wait(load: Load) -> tuple[float, int]:
-            return load.outstanding_tokens / (load.tokens_per_s or mean), load.replica
-
-        return min(candidates, key=wait)
+    def _wait(self, load: Load) -> tuple[float, int]:
+        return load.outstanding_tokens / self._speeds.of(load), load.replica

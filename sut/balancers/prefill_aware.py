@@ -1,8 +1,9 @@
-"""The replica with the shortest queue, prompts not yet read weighing more."""
+"""The replica with the shortest queue for its speed, unread prompts weighing more."""
 
 from collections.abc import Sequence
 
 from sut.balancers.base import Load
+from sut.balancers.speeds import Speeds
 
 _BETA = 8.0
 """Weight of a sample that has no first token yet."""
@@ -11,15 +12,21 @@ _BETA = 8.0
 class PrefillAware:
     """Keeps prompts from piling up before one replica, which is what hurts TTFT.
 
-    Score: outstanding samples + beta x those without a first token, with beta = 8 as
-    AMD's v6.1 submission found for this benchmark.
+    Score: (outstanding samples + beta x those without a first token) / speed, with
+    beta = 8 as AMD's v6.1 submission found for this benchmark. The division is ours: it
+    gives a slow replica smaller batches, so that its TPOT is that of the others.
     """
+
+    def __init__(self) -> None:
+        """Start before the first replica has shown its speed."""
+        self._speeds = Speeds()
 
     def choose(self, candidates: Sequence[Load]) -> Load:
         """Return the candidate with the lowest score."""
-        return min(candidates, key=_score)
+        self._speeds.note(candidates)
+        return min(candidates, key=self._score)
 
-
-def _score(load: Load) -> tuple[float, int, int]:
-    score = load.outstanding_samples + _BETA * load.outstanding_prefills
-    return score, load.outstanding_tokens, load.replica
+    def _score(self, load: Load) -> tuple[float, int, int]:
+        # The sample to come counts: an idle slow replica is no better than a fast one.
+        queue = load.outstanding_samples + 1 + _BETA * load.outstanding_prefills
+        return queue / self._speeds.of(load), load.outstanding_tokens, load.replica

@@ -30,11 +30,17 @@ class Cluster(Protocol):
             OSError: it cannot be started.
         """
 
+    def settled(self, replica: int) -> None:
+        """Note that the replica is ready: it holds what it will hold."""
+
     def exited(self) -> dict[int, str]:
         """Return how each replica ended that is no longer running, by number."""
 
     def kill(self, replica: int) -> None:
         """Have the replica and every process it made killed; does not wait."""
+
+    def gone(self, replica: int) -> bool:
+        """Return whether nothing is left of a replica that was killed."""
 
     def close(self, grace_s: float) -> None:
         """Wait `grace_s` seconds for replicas to leave, then kill what still runs."""

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from record.folder import RunFolder
 from sut.clusters.base import Placement
+from sut.clusters.leftovers import held_memory, kill_group, members, remove_unused
 
 _KILL_WAIT_S = 5.0
+_POLL_S = 0.02
 
 
 class LocalCluster:
@@ -21,6 +23,7 @@ class LocalCluster:
         self,
         placements: list[Placement],
         folder: RunFolder,
+        scratch: Path,
         cache: Path,
         environment: dict[str, str],
     ) -> None:
@@ -29,15 +32,21 @@ class LocalCluster:
         Args:
             placements: where each replica runs.
             folder: run folder, which takes the output of each process.
+            scratch: folder for temporary files of the replicas, which goes with the
+                run.
             cache: folder under which each replica keeps its compile caches.
             environment: variables set for every replica, over this process's own.
         """
         self._placements = {p.replica: p for p in placements}
         self._folder = folder
+        self._scratch = scratch
         self._cache = cache
         self._environment = environment
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._dying: list[subprocess.Popen[bytes]] = []
+        self._dying: dict[int, subprocess.Popen[bytes]] = {}
+        self._segments: set[Path] = set()
+        """Shared memory that replicas have held."""
+        self._guard: subprocess.Popen[bytes] | None = None
 
     @property
     def placements(self) -> list[Placement]:
@@ -50,6 +59,8 @@ class LocalCluster:
         Raises:
             OSError: it cannot be started.
         """
+        if self._guard is None:
+            self._guard = self._start_guard()
         place = self._placements[replica]
         command = [
             *(sys.executable, "-m", "sut.replica"),
@@ -71,38 +82,88 @@ class LocalCluster:
                 start_new_session=True,
             )
         self._processes[replica] = process
+        self._tell_guard(str(process.pid))
         if place.cpus:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(process.pid, place.cpus)
 
+    def settled(self, replica: int) -> None:
+        """Note the shared memory that the replica's processes hold."""
+        process = self._processes.get(replica)
+        if process is not None:
+            for path in held_memory(process.pid) - self._segments:
+                self._segments.add(path)
+                self._tell_guard(str(path))
+
     def exited(self) -> dict[int, str]:
         """Return how each replica ended that is no longer running, by number."""
-        self._dying = [process for process in self._dying if process.poll() is None]
         codes = {number: p.poll() for number, p in self._processes.items()}
         return {n: _ending(code) for n, code in codes.items() if code is not None}
 
     def kill(self, replica: int) -> None:
         """Kill the replica's process group; a GPU process may take seconds to go."""
         process = self._processes.pop(replica, None)
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        self._dying.append(process)
+        if process is not None:
+            self._segments |= kill_group(process.pid)
+            self._dying[replica] = process
+
+    def gone(self, replica: int) -> bool:
+        """Return whether nothing is left of a replica that was killed."""
+        process = self._dying.get(replica)
+        if process is not None:
+            if process.poll() is None or members(process.pid):
+                return False
+            self._tell_guard(str(-process.pid))
+            del self._dying[replica]
+        return True
 
     def close(self, grace_s: float) -> None:
         """Wait `grace_s` seconds for replicas to leave, then kill what still runs."""
-        _wait(list(self._processes.values()), grace_s)
+        deadline = time.monotonic() + grace_s
+        # A replica's helpers clean up after it: they are waited for as well.
+        while len(self.exited()) < len(self._processes) or any(
+            members(process.pid) for process in self._processes.values()
+        ):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_POLL_S)
         for replica in list(self._processes):
             self.kill(replica)
-        _wait(self._dying, _KILL_WAIT_S)
+        deadline = time.monotonic() + _KILL_WAIT_S
+        while not all([self.gone(replica) for replica in list(self._dying)]):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_POLL_S)
+        remove_unused(self._segments)
+        if self._guard is not None:
+            self._guard.communicate()
+
+    def _start_guard(self) -> subprocess.Popen[bytes]:
+        # Apart from this process group: a signal to all of it must not end the guard.
+        return subprocess.Popen(
+            [sys.executable, "-m", "sut.clusters.guard", str(self._scratch)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            start_new_session=True,
+        )
+
+    def _tell_guard(self, line: str) -> None:
+        assert self._guard is not None
+        assert self._guard.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._guard.stdin.write(f"{line}\n".encode())
 
     def _replica_environment(self, place: Placement) -> dict[str, str]:
         caches = self._cache / f"replica-{place.replica}"
+        temporary = self._scratch / f"{place.replica}"
+        temporary.mkdir(exist_ok=True)
         cores = ",".join(str(core) for core in place.cpus)
         return {
             **os.environ,
             "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(temporary),
             "HF_HUB_OFFLINE": "1",
             "VLLM_NO_USAGE_STATS": "1",
             "VLLM_CACHE_ROOT": str(caches / "vllm"),
@@ -113,13 +174,6 @@ class LocalCluster:
             **({"VLLM_CPU_OMP_THREADS_BIND": cores} if not place.gpus else {}),
             **self._environment,
         }
-
-
-def _wait(processes: list[subprocess.Popen[bytes]], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    for process in processes:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.0, deadline - time.monotonic()))
 
 
 def _ending(code: int) -> str:

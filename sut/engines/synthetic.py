@@ -5,41 +5,41 @@ and takes as long as its model of a step says, so that the harness around it can
 tested and measured without a device.
 """
 
+import hashlib
+import struct
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sut.engines.base import EngineInfo, EngineStats, RequestError
 from sut.messages import Done, EngineSpec, First, Request
 
-_MULTIPLIER = np.uint64(6_364_136_223_846_793_005)
 _VOCABULARY = 32_000
+_FIRST_ID = 3
+_TABLE: bytes = (
+    np.random.default_rng(0)
+    .integers(_FIRST_ID, _VOCABULARY, 1 << 16, dtype=np.int32)
+    .tobytes()
+)
 
 
 def synthetic_answer(prompt: bytes, count: int) -> bytes:
     """Return the answer to `prompt`: `count` int32 ids that no other prompt shares.
 
-    A linear congruential generator seeded with a hash of the prompt, so that a test
-    can work out every sample's own answer.
+    The first two ids spell a hash of the prompt, the others are a stretch of a random
+    table that begins at another part of it. It takes microseconds, so that a harness
+    can be measured with it, and is the same in every process, so that a test can work
+    out every sample's own answer.
     """
-    seed = np.uint64(hash_prompt(prompt))
-    steps = np.arange(1, count + 1, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        mixed = (seed + steps) * _MULTIPLIER
-    ids: NDArray[np.uint64] = (mixed >> np.uint64(33)) % np.uint64(_VOCABULARY - 3)
-    return (ids.astype("<i4") + np.int32(3)).tobytes()
-
-
-def hash_prompt(prompt: bytes) -> int:
-    """Return a 64-bit hash of the prompt that is the same in every process."""
-    ids = np.frombuffer(prompt, "<i4").astype(np.uint64)
-    places = np.arange(1, len(ids) + 1, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        return int(((ids + np.uint64(1)) * places * _MULTIPLIER).sum())
+    digest = hashlib.blake2b(prompt, digest_size=8).digest()
+    first, second, place = struct.unpack("<HHI", digest)
+    span = _VOCABULARY - _FIRST_ID
+    head = struct.pack("<ii", _FIRST_ID + first % span, _FIRST_ID + second % span)
+    begin = 4 * (place % (len(_TABLE) // 4 - count))
+    return (head + _TABLE[begin : begin + 4 * count])[: 4 * count]
 
 
 @dataclass(slots=True)
@@ -49,7 +49,6 @@ class _Sequence:
     queued: float
     started: float = 0.0
     first: float = 0.0
-    made: int = 0
 
 
 class SyntheticEngine:
@@ -67,8 +66,12 @@ class SyntheticEngine:
         self._max_model_len = spec.max_model_len
         self._streaming = spec.streaming
         self._waiting: deque[_Sequence] = deque()
-        self._running: dict[int, _Sequence] = {}
-        self._ids = 0
+        self._running = 0
+        self._steps = 0
+        self._begun: list[_Sequence] = []
+        """Sequences whose prompt ends in the present step."""
+        self._ending: dict[int, list[_Sequence]] = {}
+        """Running sequences by the number of the step that ends them."""
 
     @property
     def info(self) -> EngineInfo:
@@ -95,6 +98,20 @@ class SyntheticEngine:
         Raises:
             RequestError: the prompt leaves no room for the answer, or is no int32 list.
         """
+        self.queue(request, time.perf_counter())
+
+    def step(self) -> tuple[Sequence[First], Sequence[Done]]:
+        """Take in prompts up to the budget, then give each running sequence a token."""
+        begin = time.perf_counter()
+        self._sleep_until(begin + self.begin_step(begin))
+        return self.end_step(time.perf_counter())
+
+    def queue(self, request: Request, now: float) -> None:
+        """Queue a request at the time `now` in s, of whatever clock.
+
+        Raises:
+            RequestError: as of `add`.
+        """
         length, rest = divmod(len(request.prompt), 4)
         if rest or not length:
             raise RequestError("the prompt is not a list of int32 token ids")
@@ -103,53 +120,50 @@ class SyntheticEngine:
                 f"{length} prompt tokens and the answer exceed the model's length"
                 f" of {self._max_model_len}"
             )
-        self._waiting.append(_Sequence(request, length, time.perf_counter()))
+        self._waiting.append(_Sequence(request, length, now))
 
-    def step(self) -> tuple[Sequence[First], Sequence[Done]]:
-        """Take in prompts up to the budget, then give each running sequence a token."""
-        begin = time.perf_counter()
-        budget, taken = self._budget, 0
-        while budget and self._waiting and len(self._running) < self._max_seqs:
+    def begin_step(self, now: float) -> float:
+        """Take in prompts; return how many seconds the step takes."""
+        # Each running sequence takes one token of the budget, as in vLLM.
+        budget, taken = max(1, self._budget - self._running), 0
+        while budget and self._waiting and self._running < self._max_seqs:
             sequence = self._waiting[0]
-            sequence.started = sequence.started or begin
+            sequence.started = sequence.started or now
             chunk = min(budget, sequence.prompt_left)
             sequence.prompt_left -= chunk
             budget -= chunk
             taken += chunk
             if sequence.prompt_left:
                 break
-            self._waiting.popleft()
-            self._ids += 1
-            self._running[self._ids] = sequence
-        duration = (
-            self._step_s + self._prefill_s * taken + self._decode_s * len(self._running)
+            self._begun.append(self._waiting.popleft())
+            self._running += 1
+        self._steps += 1
+        if self._begun:
+            last = self._steps + self._tokens - 1
+            self._ending.setdefault(last, []).extend(self._begun)
+        return self._step_s + self._prefill_s * taken + self._decode_s * self._running
+
+    def end_step(self, now: float) -> tuple[Sequence[First], Sequence[Done]]:
+        """Return what the step produced that ended at the time `now` in s."""
+        for sequence in self._begun:
+            sequence.first = now
+        requests = [sequence.request for sequence in self._begun if self._streaming]
+        self._begun.clear()
+        ended = self._ending.pop(self._steps, [])
+        self._running -= len(ended)
+        return (
+            [First(r.seq, r.attempt, synthetic_answer(r.prompt, 1)) for r in requests],
+            [self._done(sequence, now) for sequence in ended],
         )
-        self._sleep_until(begin + duration)
-        return self._advance(time.perf_counter())
 
     def stats(self) -> EngineStats:
         """Return the current state."""
         return EngineStats(
-            running=len(self._running), waiting=len(self._waiting), kv_used=None
+            running=self._running, waiting=len(self._waiting), kv_used=None
         )
 
     def close(self) -> None:
         """Hold nothing."""
-
-    def _advance(self, now: float) -> tuple[list[First], list[Done]]:
-        first, done = [], []
-        for key, sequence in list(self._running.items()):
-            sequence.made += 1
-            request = sequence.request
-            if sequence.made == 1:
-                sequence.first = now
-                if self._streaming:
-                    answer = synthetic_answer(request.prompt, 1)
-                    first.append(First(request.seq, request.attempt, answer))
-            if sequence.made == self._tokens:
-                del self._running[key]
-                done.append(self._done(sequence, now))
-        return first, done
 
     def _done(self, sequence: _Sequence, now: float) -> Done:
         request = sequence.request

@@ -4,72 +4,55 @@ from pathlib import Path
 
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
-from tokenizers import Tokenizer, models, pre_tokenizers
 
-from accuracy.rouge import one_sentence_a_line, rouge, sentence_splitter
-from accuracy.score import score_run
+from accuracy.rouge import METRICS, one_sentence_a_line, score_pairs
+from accuracy.score import Elsewhere, score_run
+from accuracy.sentences import sentence_splitter
 from conf.errors import UserError
-from conf.load import load_config, to_yaml
-from record.errors import RecordError
 from record.folder import RunFolder, read_json, write_json
 from record.structs import SettingsRecord
+from tests.accuracy.made_up import REFERENCES, ids, scorable_run
 from tests.run_folder import good_spec, write_folder
 
-WORDS = ["[UNK]", "the", "cat", "sat", "on", "mat", "dog", "ran", ".", "far"]
-REFERENCES = ["the cat sat on the mat .", "the dog ran far ."]
+HALF_RIGHT = (1, ids("the dog on mat"), None)
+RIGHT = (0, ids(REFERENCES[0]), None)
 
 
 @pytest.fixture
 def scored(tmp_path: Path) -> RunFolder:
     """A run whose model answered the first sample right and the second half right."""
-    tokenizer = Tokenizer(
-        models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]")
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    rows = [{"tok_input": [1, 2], "output": text} for text in REFERENCES]
-    (tmp_path / "data.json").write_text(json.dumps(rows))
-    spec = good_spec(2)
-    spec.mode = "accuracy"
-    spec.answers = [
-        (1, [1, 6, 4, 5], None),
-        (0, [1, 2, 3, 4, 1, 5, 8], None),
-        (1, [1, 1, 1], None),
-    ]
-    folder = write_folder(tmp_path / "run", spec)
-    data = f"dataset.path={tmp_path / 'data.json'}"
-    config = load_config(["mode=accuracy", "engine=synthetic", data])
-    folder.config.write_text(to_yaml(config))
-    settings = read_json(folder.settings, SettingsRecord)
-    settings.tokenizer = str(tmp_path / "tokenizer.json")
-    write_json(folder.settings, settings)
-    return folder
+    return scorable_run(tmp_path, [HALF_RIGHT, RIGHT])
 
 
-def test_first_answer_of_each_index_is_scored(scored: RunFolder) -> None:
-    result = score_run(scored)
+def test_first_answer_of_each_index_is_scored(tmp_path: Path) -> None:
+    folder = scorable_run(tmp_path, [HALF_RIGHT, RIGHT, (1, ids("the the the"), None)])
+    result = score_run(folder)
     assert result.gen_num == 2
     assert result.scores["rouge1"] == pytest.approx((100 + 50) / 2, abs=0.01)
     assert result.gen_len == len("the cat sat on the mat .") + len("the dog on mat")
     assert result.tokens_per_sample == 5.5
-    assert result.good
+    assert not result.missed
     assert not result.target_applies
+    assert not result.good, "an index is answered twice"
+    assert [
+        "1 answers to an index that has one already (index 1)" in p
+        for p in result.problems
+    ] == [True]
+
+
+def test_a_sound_log_is_good(scored: RunFolder) -> None:
+    assert score_run(scored).good
 
 
 def test_accuracy_txt_has_plain_numbers(scored: RunFolder) -> None:
     score_run(scored)
     line = ast.literal_eval((scored / "accuracy.txt").read_text())
-    assert list(line) == [
-        "rouge1",
-        "rouge2",
-        "rougeL",
-        "rougeLsum",
-        "gen_len",
-        "gen_num",
-    ]
+    assert list(line) == [*METRICS, "gen_len", "gen_num"]
     assert type(line["gen_len"]) is int
     written = json.loads((scored / "accuracy.json").read_text())
     assert written["rouge1"]["unit"] == "%"
+    low, high = written["rouge1"]["interval"]
+    assert low < written["rouge1"]["value"] < high
     assert written["sentence_splitter"]
 
 
@@ -82,7 +65,9 @@ def test_the_benchmarks_targets_are_applied_to_the_benchmark(
     settings = read_json(scored.settings, SettingsRecord)
     settings.is_benchmark, settings.benchmark = True, benchmark
     write_json(scored.settings, settings)
-    assert not score_run(scored).target_applies, "two samples are not the data set"
+    few = score_run(scored)
+    assert not few.target_applies
+    assert few.no_target == "2 answers, the benchmark's data set has 13368 samples"
     settings.rules["performance_sample_count_override"] = 2
     write_json(scored.settings, settings)
     result = score_run(scored)
@@ -90,34 +75,40 @@ def test_the_benchmarks_targets_are_applied_to_the_benchmark(
     assert any(f"needs {gen_len} within 10%" in text for text in result.missed)
 
 
-def test_ids_outside_the_vocabulary_are_told(scored: RunFolder) -> None:
-    text = scored.accuracy_log.read_text().replace('"data" : "0100', '"data" : "FFFF')
-    scored.accuracy_log.write_text(text)
-    with pytest.raises(RecordError, match="index 1: ids outside"):
-        score_run(scored)
-
-
 def test_rouge_is_what_rouge_score_says() -> None:
-    _, split = sentence_splitter()
-    prediction = "The cat sat. It ran far."
-    reference = one_sentence_a_line("The cat ran far. It sat.", split)
-    ours = rouge([one_sentence_a_line(prediction, split)], [reference])
-    lines = "The cat sat.\nIt ran far."
-    scorer = RougeScorer(["rougeLsum"], use_stemmer=True)
-    theirs = scorer.score("The cat ran far.\nIt sat.", lines)["rougeLsum"].fmeasure
-    assert ours["rougeLsum"] == round(100 * theirs, 4)
+    prediction, reference = "The cat sat. It ran far.", "The cat ran far. It sat."
+    ours = score_pairs([prediction], [reference])
+    split = sentence_splitter().split
+    texts = [one_sentence_a_line(text, split) for text in (reference, prediction)]
+    assert texts[1] == "The cat sat.\nIt ran far."
+    theirs = RougeScorer(METRICS, use_stemmer=True).score(*texts)
+    assert ours.percent() == {m: round(100 * theirs[m].fmeasure, 4) for m in METRICS}
+    assert ours.characters.tolist() == [len(texts[1])]
 
 
-def test_what_cannot_be_scored_is_told(scored: RunFolder, tmp_path: Path) -> None:
-    scored.accuracy_log.write_text("[\n]\n")
-    with pytest.raises(RecordError, match="holds no answers"):
-        score_run(scored)
+def test_a_run_without_accuracy_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="mode=performance has no accuracy"):
         score_run(write_folder(tmp_path / "other", good_spec()))
 
 
-def test_a_log_of_other_data_is_told(scored: RunFolder) -> None:
-    text = scored.accuracy_log.read_text().replace('"qsl_idx" : 0', '"qsl_idx" : 9')
-    scored.accuracy_log.write_text(text)
-    with pytest.raises(RecordError, match="index 9: not a log of sample"):
+def test_made_up_tokens_are_told(scored: RunFolder) -> None:
+    settings = read_json(scored.settings, SettingsRecord)
+    settings.tokenizer = None
+    write_json(scored.settings, settings)
+    with pytest.raises(UserError, match="no text to score"):
         score_run(scored)
+
+
+def test_a_folder_from_another_host_is_scored(scored: RunFolder) -> None:
+    expected = score_run(scored).scores
+    here = scored.path.parent
+    moved = here / "moved"
+    moved.mkdir()
+    for name in ("data.json", "tokenizer.json"):
+        (here / name).rename(moved / name)
+    with pytest.raises(UserError, match="no longer there; name it with --dataset"):
+        score_run(scored)
+    with pytest.raises(UserError, match="--tokenizer"):
+        score_run(scored, Elsewhere(dataset=moved / "data.json"))
+    elsewhere = Elsewhere(dataset=moved / "data.json", tokenizer=moved)
+    assert score_run(scored, elsewhere).scores == expected

@@ -50,12 +50,15 @@ class Finished:
 class Command:
     """One `sut.main` process and the run folder that it makes."""
 
-    def __init__(self, runs: Path, *overrides: str) -> None:
+    def __init__(
+        self, runs: Path, *overrides: str, env: dict[str, str] | None = None
+    ) -> None:
         self._runs = runs
         self._started = time.monotonic()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "sut.main", f"run.dir={runs}", *overrides],
             cwd=ROOT,
+            env=os.environ | (env or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -70,6 +73,10 @@ class Command:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
     def signal(self, number: int) -> None:
         """Send a signal to the coordinator."""
         self._process.send_signal(number)
@@ -79,22 +86,26 @@ class Command:
         self.wait_for(self.folder.replicas.exists, "replicas.json")
         return [r.pid for r in read_json(self.folder.replicas, list[ReplicaRecord])]
 
-    def wait_for_samples(self, count: int) -> None:
+    def wait_for_samples(self, count: int, seconds: float = 60) -> None:
         """Wait until this many samples are recorded."""
 
         def enough() -> bool:
             path = self.folder.samples
             return path.exists() and path.read_bytes().count(b"\n") >= count
 
-        self.wait_for(enough, f"{count} samples")
+        self.wait_for(enough, f"{count} samples", seconds)
 
-    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for a condition, at most a minute."""
-        for _ in range(1200):
+    def wait_for(
+        self, condition: Callable[[], bool], what: str, seconds: float = 60
+    ) -> None:
+        """Wait for a condition."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             if condition():
                 return
             assert self._process.poll() is None, f"ended before {what}: {self._rest()}"
             time.sleep(0.05)
+        self._process.kill()
         raise AssertionError(f"{what} never came")
 
     def finish(self, timeout_s: float = 120) -> Finished:

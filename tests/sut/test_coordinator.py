@@ -15,9 +15,10 @@ from record.folder import RunFolder
 from record.lines import read_lines
 from record.structs import EventRecord, SampleRecord
 from record.writer import RecordWriter
+from sut.answers import Sinks
 from sut.balancers import make_balancer
 from sut.clusters.base import Placement
-from sut.coordinator import Coordinator, CoordinatorParts, Sinks
+from sut.coordinator import Coordinator, CoordinatorParts
 from sut.dispatcher import Dispatcher
 from sut.ledger import Ledger
 from sut.messages import (
@@ -40,6 +41,7 @@ from tests.run_folder import replica_record
 from tests.sut.engines.contract import spec
 
 Behaviour = Callable[["FakeReplica", list[Request]], None]
+SAMPLES = 50
 TOKENS = b"\x05\x00\x00\x00\x06\x00\x00\x00"
 
 
@@ -101,17 +103,25 @@ def good(replica: FakeReplica, requests: list[Request]) -> None:
 class FakeCluster:
     """Implements `Cluster` over threads."""
 
-    def __init__(self, behaviours: list[Behaviour]) -> None:
+    def __init__(self, behaviours: list[list[Behaviour]]) -> None:
+        """Take a list per replica: what it does after each start."""
         self._behaviours = behaviours
         self.replicas: dict[int, FakeReplica] = {}
+        self.starts = [0] * len(behaviours)
+        self.kinds: dict[tuple[int, int], type[FakeReplica]] = {}
+        """Kind of a replica by its number and that of the start."""
 
     @property
     def placements(self) -> list[Placement]:
         return [Placement(replica=i, node="n1") for i in range(len(self._behaviours))]
 
     def start(self, replica: int, address: str, identity: str) -> None:
-        behaviour = self._behaviours[replica]
-        self.replicas[replica] = FakeReplica(replica, address, identity, behaviour)
+        if not self._behaviours[replica]:
+            raise OSError("no memory")
+        behaviour = self._behaviours[replica].pop(0)
+        self.starts[replica] += 1
+        kind = self.kinds.get((replica, self.starts[replica]), FakeReplica)
+        self.replicas[replica] = kind(replica, address, identity, behaviour)
         self.replicas[replica].start()
 
     def exited(self) -> dict[int, str]:
@@ -121,6 +131,12 @@ class FakeCluster:
         if (fake := self.replicas.pop(replica, None)) is not None:
             fake.killed.set()
 
+    def settled(self, replica: int) -> None:
+        pass
+
+    def gone(self, replica: int) -> bool:
+        return True
+
     def close(self, grace_s: float) -> None:
         for replica in list(self.replicas):
             self.kill(replica)
@@ -129,33 +145,36 @@ class FakeCluster:
 class Run:
     """A coordinator, and what LoadGen would be told."""
 
-    def __init__(self, folder: RunFolder, coordinator: Coordinator) -> None:
+    def __init__(
+        self, folder: RunFolder, coordinator: Coordinator, cluster: FakeCluster
+    ) -> None:
         self.folder = folder
         self.coordinator = coordinator
+        self.cluster = cluster
         self.first: list[tuple[int, bytes]] = []
         self.complete: list[tuple[int, bytes]] = []
 
     def issue(self, count: int) -> None:
         assert self.coordinator.ready.wait(10)
-        sinks = Sinks(
-            first_token=lambda i, t: self.first.append((i, t)),
-            complete=lambda i, t: self.complete.append((i, t)),
+        self.coordinator.connect(
+            Sinks(first_tokens=self.first.extend, complete=self.complete.extend)
         )
-        self.coordinator.connect(sinks)
-        self.coordinator.issue([(1000 + i, i) for i in range(count)])
+        self.coordinator.issue(range(1000, 1000 + count), range(count))
 
     def wait(self, count: int) -> None:
-        deadline = time.monotonic() + 10
-        while len(self.complete) < count and self.coordinator.failure is None:
-            assert time.monotonic() < deadline, f"{len(self.complete)} of {count}"
-            time.sleep(0.01)
+        self.wait_for(
+            lambda: len(self.complete) >= count or self.coordinator.failure is not None
+        )
 
     def wait_failure(self) -> str:
+        self.wait_for(lambda: self.coordinator.failure is not None)
+        return str(self.coordinator.failure)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 10
-        while self.coordinator.failure is None:
-            assert time.monotonic() < deadline, "no failure"
+        while not condition():
+            assert time.monotonic() < deadline, f"{len(self.complete)} completed"
             time.sleep(0.01)
-        return self.coordinator.failure
 
     def events(self) -> list[EventRecord]:
         return list(read_lines(self.folder.events, EventRecord))
@@ -166,25 +185,33 @@ class Run:
 
 @contextmanager
 def running(
-    tmp_path: Path, *behaviours: Behaviour, stall_s: float = 60
+    tmp_path: Path,
+    *behaviours: Behaviour | list[Behaviour],
+    stall_s: float = 60,
+    restarts: int = 0,
 ) -> Iterator[Run]:
     folder = RunFolder(tmp_path)
-    config = ClusterConfig(name="local", heartbeat_timeout_s=60, max_attempts=3)
+    config = ClusterConfig(
+        name="local", heartbeat_timeout_s=60, max_attempts=3, restarts=restarts
+    )
+    lives = [b if isinstance(b, list) else [b] for b in behaviours]
+    cluster = FakeCluster(lives)
     with RecordWriter(folder) as writer:
         coordinator = Coordinator(
             CoordinatorParts(
                 config=config,
-                cluster=FakeCluster(list(behaviours)),
-                dispatcher=Dispatcher(make_balancer(None, True), lambda _index: 10),
+                cluster=cluster,
+                dispatcher=Dispatcher(make_balancer(None, True), [10] * SAMPLES),
                 ledger=Ledger(writer),
                 setup=Setup(spec(streaming=True), WarmupSpec(10, 10, 1, 100)),
-                prompt=lambda index: index.to_bytes(4, "little"),
+                prompts=[index.to_bytes(4, "little") for index in range(SAMPLES)],
+                scratch=tmp_path,
                 stall_timeout_s=stall_s,
             )
         )
         coordinator.start()
         try:
-            yield Run(folder, coordinator)
+            yield Run(folder, coordinator, cluster)
         finally:
             coordinator.close()
 
@@ -242,6 +269,11 @@ def leaves(replica: FakeReplica, _requests: list[Request]) -> None:
     replica.exited = "killed by SIGKILL"
 
 
+def begins_twice(replica: FakeReplica, requests: list[Request]) -> None:
+    first = First(requests[0].seq, requests[0].attempt, TOKENS[:4])
+    replica.send(Outputs([first, first], [], [], 0, 0))
+
+
 def begins_only(replica: FakeReplica, requests: list[Request]) -> None:
     begun = [First(r.seq, r.attempt, TOKENS[:4]) for r in requests]
     replica.send(Outputs(begun, [], [], 0, 0))
@@ -262,6 +294,7 @@ def begins_only(replica: FakeReplica, requests: list[Request]) -> None:
         (crashes, "out of memory"),
         (leaves, "its process killed by SIGKILL"),
         (begins_only, "killed half-way"),
+        (begins_twice, "began twice"),
     ],
 )
 def test_a_replica_that_misbehaves_is_fenced_and_costs_nothing(
@@ -363,3 +396,48 @@ def test_without_a_replica_the_run_ends(tmp_path: Path) -> None:
     assert "no replica is left" in reason
     assert {s.status for s in run.samples()} == {"lost"}
     assert len(run.samples()) == 6
+
+
+def test_a_lost_replica_may_return(tmp_path: Path) -> None:
+    with running(tmp_path, [leaves, good], restarts=1) as run:
+        run.issue(6)
+        run.wait(6)
+        (record,) = run.coordinator.replica_records()
+    assert run.coordinator.failure is None
+    assert record.restarts == 1
+    assert {s.attempt for s in run.samples()} == {2}
+    kinds = [e.kind for e in run.events() if e.kind != "retry"]
+    assert kinds == ["death", "fence", "rejoin"]
+
+
+def test_a_replica_returns_only_so_often(tmp_path: Path) -> None:
+    with running(tmp_path, [leaves, leaves, leaves], restarts=2) as run:
+        run.issue(6)
+        reason = run.wait_failure()
+    assert "no replica is left" in reason
+    assert [e.kind for e in run.events()].count("fence") == 3
+
+
+def test_a_replica_that_is_lost_while_it_returns_costs_nothing(tmp_path: Path) -> None:
+    class NeverReady(FakeReplica):
+        def run(self) -> None:
+            self.exited = "exited with code 3"
+
+    with running(tmp_path, [leaves, good, good], good, restarts=2) as run:
+        cluster = run.cluster
+        cluster.kinds = {(0, 2): NeverReady}
+        run.issue(20)
+        run.wait(20)
+        run.wait_for(lambda: cluster.starts[0] == 3)
+    assert run.coordinator.failure is None
+    assert {s.status for s in run.samples()} == {"completed"}
+
+
+def test_a_replica_that_cannot_be_started_anew_stays_lost(tmp_path: Path) -> None:
+    with running(tmp_path, [leaves], good, restarts=1) as run:
+        run.issue(6)
+        run.wait(6)
+        run.wait_for(lambda: run.coordinator.fences == 2)
+    assert run.coordinator.failure is None
+    causes = [e.cause for e in run.events() if e.kind == "fence"]
+    assert "cannot be started anew: no memory" in causes

@@ -9,14 +9,14 @@ from sut.dispatcher import Dispatcher, Sample, UnexpectedAnswer
 
 
 def _dispatcher(replicas: int = 2, room: int | None = None) -> Dispatcher:
-    dispatcher = Dispatcher(RoundRobin(), lambda index: 100 + index)
+    dispatcher = Dispatcher(RoundRobin(), range(100, 1000))
     for number in range(replicas):
         dispatcher.add_replica(number, "n", room)
     return dispatcher
 
 
 def _issue(dispatcher: Dispatcher, count: int) -> None:
-    dispatcher.issue([(1000 + i, i) for i in range(count)], now_ns=5)
+    dispatcher.issue([(5, range(1000, 1000 + count), range(count))])
 
 
 def test_samples_go_out_in_order_of_issue() -> None:
@@ -44,9 +44,9 @@ def test_a_replica_with_a_queue_gets_no_more_until_it_asks() -> None:
 
 def test_the_longest_go_first_inside_one_pass_over_the_data() -> None:
     lengths = [5, 9, 7]
-    dispatcher = Dispatcher(RoundRobin(), lengths.__getitem__, block=3)
+    dispatcher = Dispatcher(RoundRobin(), lengths, block=3)
     dispatcher.add_replica(0, "n", None)
-    dispatcher.issue([(i, i % 3) for i in range(6)], now_ns=0)
+    dispatcher.issue([(0, range(6), [i % 3 for i in range(6)])])
     assert [s.seq for s in dispatcher.assign(0)[0]] == [1, 2, 0, 4, 5, 3]
 
 
@@ -58,7 +58,8 @@ def test_speed_counts_only_time_with_work() -> None:
         (sample,) = dispatcher.assign(start)[0]
         dispatcher.complete(sample, 28, start + 2 * second)
     # Twice a prompt of 100 and an answer of 28 tokens, in twice 2 s.
-    assert dispatcher.replicas[0].tokens_per_s == 64
+    assert dispatcher.replicas[0].capacity_tokens_per_s == 64
+    assert dispatcher.replicas[0].tokens_per_s is None, "too few to tell"
 
 
 def test_prefills_are_those_without_a_first_token() -> None:
@@ -113,7 +114,7 @@ class DispatcherMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.dispatcher = Dispatcher(LeastOutstandingTokens(), lambda i: 100 + i % 7)
+        self.dispatcher = Dispatcher(LeastOutstandingTokens(), [100, 101, 106] * 3)
         self.completed: list[int] = []
         self.next_replica = 0
         self.add(3)

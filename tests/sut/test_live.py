@@ -1,5 +1,6 @@
 import re
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,10 +16,11 @@ class FakeCoordinator:
     """What the view reads of a coordinator."""
 
     def __init__(self) -> None:
-        self.dispatcher = Dispatcher(RoundRobin(), lambda _index: 100)
-        self.latencies = RecentLatencies()
+        self.dispatcher = Dispatcher(RoundRobin(), [100] * 10)
+        self.answers = SimpleNamespace(latencies=RecentLatencies())
         self.peers = {0: Peer(0, "n1", "replica-0"), 1: Peer(1, "n1", "replica-1")}
         self.ready = threading.Event()
+        self.fences = 2
 
 
 @pytest.mark.parametrize("kind", [LiveView.plain, LiveView.rich])
@@ -30,13 +32,13 @@ def test_progress_is_shown(kind: LiveView, capsys: pytest.CaptureFixture[str]) -
         dispatcher = coordinator.dispatcher
         for number in (0, 1):
             dispatcher.add_replica(number, "n1", None)
-        dispatcher.issue([(i, i) for i in range(10)], 0)
+        dispatcher.issue([(0, range(10), range(10))])
         view.begin_run(10)
         view.update()
         for batch in dispatcher.assign(0).values():
             sample = batch[0]
             sample.first_token_ns = 5_000_000
-            coordinator.latencies.add(sample, 132_000_000, 128)
+            coordinator.answers.latencies.add(sample, 132_000_000, 128)
             dispatcher.complete(sample, 128, 132_000_000)
         view.begin_run(10)
         view.update()
@@ -45,6 +47,7 @@ def test_progress_is_shown(kind: LiveView, capsys: pytest.CaptureFixture[str]) -
     assert "2 starting" in shown
     assert "2/10 done" in shown
     assert "8 in flight" in shown
+    assert "2 replicas lost" in shown
     assert "TTFT p50/p99 5/5 ms" in shown
     assert "TPOT p50/p99 1.0/1.0 ms" in shown
     assert "ETA" in shown

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from sut.transport import CoordinatorSocket, ProtocolError, ReplicaSocket
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[CoordinatorSocket, ReplicaSocket]]:
-    coordinator = CoordinatorSocket()
+def pair(tmp_path: Path) -> Iterator[tuple[CoordinatorSocket, ReplicaSocket]]:
+    coordinator = CoordinatorSocket(tmp_path)
     replica = ReplicaSocket(coordinator.address, "replica-0")
     yield coordinator, replica
     replica.close()
@@ -53,8 +54,8 @@ def test_wakeup_ends_a_poll(pair: tuple[CoordinatorSocket, ReplicaSocket]) -> No
 
 
 @pytest.mark.parametrize("junk", [b"", b"\x00", b"junk", b"\x93\xa7outputs\x01\x02"])
-def test_malformed_bytes_are_told_from_messages(junk: bytes) -> None:
-    coordinator = CoordinatorSocket()
+def test_malformed_bytes_are_told_from_messages(tmp_path: Path, junk: bytes) -> None:
+    coordinator = CoordinatorSocket(tmp_path)
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.IDENTITY, b"replica-0")
@@ -73,9 +74,22 @@ def test_empty_outputs_survive(pair: tuple[CoordinatorSocket, ReplicaSocket]) ->
     assert _receive(coordinator)[1] == Outputs([], [], [], 0, 0)
 
 
-def test_nothing_is_left_on_disk() -> None:
-    coordinator = CoordinatorSocket()
-    path = Path(coordinator.address.removeprefix("ipc://"))
-    assert path.parent.stat().st_mode & 0o077 == 0
-    coordinator.close()
-    assert not path.parent.exists()
+def test_a_wakeup_before_the_poll_is_not_lost_and_not_kept(
+    pair: tuple[CoordinatorSocket, ReplicaSocket],
+) -> None:
+    for _ in range(3):
+        pair[0].wakeup.set()
+        pair[0].wakeup.set()
+        begun = time.monotonic()
+        pair[0].poll(60)
+        assert time.monotonic() - begun < 30
+    begun = time.monotonic()
+    pair[0].poll(0.05)
+    assert time.monotonic() - begun >= 0.04
+
+
+def test_a_folder_too_deep_for_a_socket(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    with pytest.raises(OSError, match="set TMPDIR elsewhere"):
+        CoordinatorSocket(deep)

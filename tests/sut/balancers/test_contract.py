@@ -6,7 +6,7 @@ import pytest
 
 from conf.schema import BalancerName
 from sut.balancers import make_balancer
-from sut.dispatcher import ReplicaLoad
+from sut.dispatcher import ReplicaLoad, Sample
 
 
 def _loads(*tokens: int) -> list[ReplicaLoad]:
@@ -65,7 +65,8 @@ def test_prefill_aware_spares_a_queue_of_prompts() -> None:
 def test_capacity_weighted_gives_the_faster_more() -> None:
     balancer = make_balancer(BalancerName.capacity_weighted, streaming=False)
     loads = _loads(0, 0)
-    loads[0].tokens_per_s, loads[1].tokens_per_s = 1000.0, 500.0
+    for load, tokens in zip(loads, (1000, 500), strict=True):
+        load.finished, load.finished_tokens, load.busy_ns = 100, tokens, 10**9
     given = [0, 0]
     for _ in range(300):
         chosen = balancer.choose(loads).replica
@@ -79,3 +80,26 @@ def test_the_default_suits_the_scenario() -> None:
         type(make_balancer(None, streaming)).__name__ for streaming in (True, False)
     ]
     assert names == ["PrefillAware", "LeastOutstandingTokens"]
+
+
+def _hand(load: ReplicaLoad, count: int) -> None:
+    load.outstanding = {seq: Sample(seq, seq, seq, 100, 0) for seq in range(count)}
+
+
+def test_prefill_aware_gives_a_slow_replica_fewer() -> None:
+    balancer = make_balancer(BalancerName.prefill_aware, streaming=True)
+    loads = _loads(0, 0)
+    for load, tokens in zip(loads, (1000, 500), strict=True):
+        load.finished, load.finished_tokens, load.busy_ns = 100, tokens, 10**9
+        _hand(load, 10)
+    _hand(loads[0], 15)
+    assert balancer.choose(loads).replica == 0
+
+
+def test_a_replica_that_has_shown_no_speed_counts_as_the_mean() -> None:
+    balancer = make_balancer(BalancerName.capacity_weighted, streaming=True)
+    loads = _loads(2000, 1500, 1400)
+    for load, tokens in zip(loads, (1000, 500), strict=False):
+        load.finished, load.finished_tokens, load.busy_ns = 100, tokens, 10**9
+    # 2 s, 3 s, and 1.87 s at the mean of 750 tokens/s.
+    assert balancer.choose(loads).replica == 2

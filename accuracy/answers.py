@@ -1,0 +1,114 @@
+"""The answers of a run, held against its data set and its record."""
+
+from dataclasses import dataclass
+
+from qsl.dataset import Dataset
+from record.errors import RecordError
+from record.folder import RunFolder
+from record.lines import read_lines
+from record.loadgen_log import Answer, is_closed, read_answers
+from record.structs import SampleRecord
+
+_NAMED = 5
+
+
+@dataclass(slots=True, kw_only=True)
+class Answers:
+    """One answer per index, in the order of the log, and what is wrong with it."""
+
+    first: list[Answer]
+    """The first answer of each index: the one that the benchmark scores."""
+    finish_reasons: list[str | None]
+    """Why each of them ended, as the engine said."""
+    problems: list[str]
+    """Faults of the log that do not keep it from being scored."""
+
+
+def read_first_answers(folder: RunFolder, dataset: Dataset) -> Answers:
+    """Return the first answer of each index in the accuracy log of `folder`.
+
+    Raises:
+        RecordError: the log or the record of samples is missing or damaged, or the
+            log is not one of this data set.
+    """
+    log = folder.accuracy_log
+    answers = read_answers(log)
+    if not answers:
+        raise RecordError(log, "holds no answers")
+    first: dict[int, Answer] = {}
+    repeated: list[int] = []
+    for answer in answers:
+        if answer.qsl_index in first:
+            repeated.append(answer.qsl_index)
+        else:
+            first[answer.qsl_index] = answer
+    samples = _records(folder)
+    for answer in first.values():
+        _check(answer, dataset, samples.get(answer.seq), folder)
+    missing = sorted(set(range(len(dataset))) - set(first))
+    problems = []
+    if not is_closed(log):
+        problems.append(f"{log}: no closing bracket; it was cut off, or the run died")
+    if repeated:
+        problems.append(
+            f"{log}: {len(repeated)} answers to an index that has one already"
+            f" (index {named(repeated)}); the first counts"
+        )
+    if missing:
+        problems.append(
+            f"{log}: {len(missing)} of {len(dataset)} samples have no answer"
+            f" (index {named(missing)})"
+        )
+    records = [samples.get(answer.seq) for answer in first.values()]
+    return Answers(
+        first=list(first.values()),
+        finish_reasons=[record.finish_reason if record else None for record in records],
+        problems=problems,
+    )
+
+
+def named(indices: list[int]) -> str:
+    """Return the first few indices, for a message."""
+    rest = f" and {len(indices) - _NAMED} more" if len(indices) > _NAMED else ""
+    return ", ".join(str(index) for index in indices[:_NAMED]) + rest
+
+
+def _records(folder: RunFolder) -> dict[int, SampleRecord]:
+    records: list[SampleRecord] = list(read_lines(folder.samples, SampleRecord))
+    done = [record for record in records if record.status == "completed"]
+    return {record.seq: record for record in reversed(done)}
+
+
+def _check(
+    answer: Answer, dataset: Dataset, record: SampleRecord | None, folder: RunFolder
+) -> None:
+    """Refuse an answer that cannot be one of this run to this data set."""
+    log, index = folder.accuracy_log, answer.qsl_index
+    where = f"sample {answer.seq} (index {index})"
+    if index >= len(dataset):
+        raise RecordError(
+            log,
+            f"{where}: not a log of {dataset.name}, which has {len(dataset)} rows;"
+            " name the data set of the run with --dataset",
+        )
+    if answer.token_count not in (None, len(answer.tokens)):
+        raise RecordError(
+            log,
+            f"{where}: {answer.token_count} tokens by its count, but data for"
+            f" {len(answer.tokens)} of 32 bits",
+        )
+    if record is None:
+        raise RecordError(folder.samples, f"{where}: answered, but not recorded")
+    if record.qsl_index != index or record.output_tokens != len(answer.tokens):
+        raise RecordError(
+            log,
+            f"{where}: {len(answer.tokens)} tokens; {folder.samples.name} has index"
+            f" {record.qsl_index}, {record.output_tokens} tokens: of another run",
+        )
+    if (length := len(dataset.prompt(index))) != record.prompt_tokens:
+        raise RecordError(
+            log,
+            f"{where}: the prompt had {record.prompt_tokens} tokens, in"
+            f" {dataset.name} it has {length}: a log of another data set; name the"
+            " right one with --dataset",
+        )

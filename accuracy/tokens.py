@@ -1,0 +1,61 @@
+"""What the answers' tokens say about the engine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accuracy.answers import Answers
+from record.loadgen_log import Answer
+
+
+@dataclass(slots=True, kw_only=True)
+class TokenStatistics:
+    """Lengths and ends of answers; lists hold indices of the data set."""
+
+    lengths: NDArray[np.int64]
+    """Tokens of each answer, its stop token included, shape (answers,)."""
+    ended_by_stop: float
+    """Share of answers, 0 to 1, whose last token is a stop token (EOS)."""
+    ended_by_length: float
+    """Share of answers, 0 to 1, that the limit of tokens ended."""
+    empty: list[int]
+    """Answers without a token."""
+    single: list[int]
+    """Answers of one token, mostly a stop token at once."""
+    double_stop: list[int]
+    """Answers with a stop token before their last token."""
+    other_first: list[int] | None
+    """Answers that begin with another token than was reported first; None: the run
+    did not stream."""
+
+
+def token_statistics(
+    answers: Answers, stop_token_ids: Sequence[int], streaming: bool
+) -> TokenStatistics:
+    """Return the statistics of at least one answer."""
+    stops = np.array(stop_token_ids, np.int32)
+    chosen = answers.first
+    stopped = [bool(np.isin(a.tokens[-1:], stops).any()) for a in chosen]
+    cut = [
+        reason == "length" and not stop
+        for reason, stop in zip(answers.finish_reasons, stopped, strict=True)
+    ]
+    return TokenStatistics(
+        lengths=np.array([len(a.tokens) for a in chosen], np.int64),
+        ended_by_stop=float(np.mean(stopped)),
+        ended_by_length=float(np.mean(cut)),
+        empty=[a.qsl_index for a in chosen if len(a.tokens) == 0],
+        single=[a.qsl_index for a in chosen if len(a.tokens) == 1],
+        double_stop=[
+            a.qsl_index for a in chosen if np.isin(a.tokens[:-1], stops).any()
+        ],
+        other_first=[a.qsl_index for a in chosen if not _first_agrees(a)]
+        if streaming
+        else None,
+    )
+
+
+def _first_agrees(answer: Answer) -> bool:
+    return answer.first is not None and np.array_equal(answer.first, answer.tokens[:1])

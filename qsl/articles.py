@@ -1,0 +1,176 @@
+"""Articles with their reference summaries, from where `qsl.prepare` is told."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import datasets
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet
+
+from conf.errors import UserError
+from qsl.official import read_full_rows
+
+HUB = "abisee/cnn_dailymail"
+_VERSION = "3.0.0"
+_ENDS = ".jsonl, .csv, .parquet, or .json or .json.gz in cnn_eval.json form"
+VALIDATION_ROWS = 13_368
+EDGE_ROWS = 5_000
+_EDGE_SEED = 42
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_COLUMNS = ("article", "highlights", "id")
+
+
+class Article(msgspec.Struct):
+    """One row of CNN/DailyMail."""
+
+    article: _Text
+    highlights: _Text | list[str]
+    """The reference summary: one sentence a line, or a list of them."""
+    id: str = ""
+
+    @property
+    def summary(self) -> str:
+        """The reference summary, one sentence a line."""
+        if isinstance(self.highlights, str):
+            return self.highlights
+        return "\n".join(self.highlights)
+
+
+def read_articles(source: str, split: str) -> list[Article]:
+    """Return the articles of `source`, in its order.
+
+    Args:
+        source: the data set's name on the Hugging Face hub, or a file.
+        split: the split to take from the hub; a file has only one.
+
+    Raises:
+        UserError: the source is missing, out of reach or damaged; says in which row.
+    """
+    if source == HUB:
+        return _from_hub(split)
+    path = Path(source)
+    readers = {".jsonl": _from_jsonl, ".csv": _from_csv, ".parquet": _from_parquet}
+    if path.suffix in (".json", ".gz"):
+        rows = read_full_rows(path)
+        return [Article(article=row.input, highlights=row.output) for row in rows]
+    if path.suffix not in readers:
+        raise UserError(f"{source}: neither {HUB} nor a file that ends in {_ENDS}")
+    try:
+        articles = list(readers[path.suffix](path))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    return articles
+
+
+def draw_edge(articles: list[Article]) -> list[Article]:
+    """Return the 5,000 articles of the edge benchmark, in its order.
+
+    The benchmark draws them by `datasets`' shuffle with seed 42, from the validation
+    split in its own order.
+
+    Raises:
+        UserError: there are fewer articles.
+    """
+    if len(articles) < EDGE_ROWS:
+        raise UserError(
+            f"--edge draws {EDGE_ROWS} articles, but the source has {len(articles)}"
+        )
+    rows = datasets.Dataset.from_dict({"row": list(range(len(articles)))})
+    drawn = rows.shuffle(seed=_EDGE_SEED)[:EDGE_ROWS]["row"]
+    return [articles[row] for row in drawn]
+
+
+def pick_calibration(articles: list[Article], listing: Path) -> list[Article]:
+    """Return the articles whose ids `listing` has, one a line, in its order.
+
+    Raises:
+        UserError: the list is missing or empty, or an id is not among the articles.
+    """
+    try:
+        wanted = listing.read_text(encoding="utf-8").split()
+    except OSError as error:
+        raise UserError(f"{listing}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{listing}: no list of ids: {error}") from error
+    if not wanted:
+        raise UserError(f"{listing}: holds no ids")
+    by_id = {article.id: article for article in articles}
+    for number, name in enumerate(wanted, 1):
+        if name not in by_id:
+            raise UserError(f"{listing}:{number}: no article has the id {name}")
+    return [by_id[name] for name in wanted]
+
+
+def _from_hub(split: str) -> list[Article]:
+    try:
+        rows = datasets.load_dataset(HUB, _VERSION, split=split)
+        articles = list(_from_table(HUB, rows.data.table))
+    except UserError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f"{HUB}: {lines[0]}; where the hub is out of reach, give a file with its"
+            f" {split} split instead: {_ENDS}"
+        ) from error
+    if split == "validation" and len(articles) != VALIDATION_ROWS:
+        raise UserError(
+            f"{HUB}: {len(articles)} rows in its {split} split, not {VALIDATION_ROWS}"
+        )
+    return articles
+
+
+def _from_jsonl(path: Path) -> Iterator[Article]:
+    decoder = msgspec.json.Decoder(Article)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise UserError(f"{path}:{number}: {error}") from error
+
+
+def _from_csv(path: Path) -> Iterator[Article]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file, strict=True)
+        number = 0
+        try:
+            _check_columns(str(path), rows.fieldnames or [])
+            for number, row in enumerate(rows, 1):
+                yield _article(str(path), number, row)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: row {number + 1}: {error}") from error
+
+
+def _from_parquet(path: Path) -> Iterator[Article]:
+    try:
+        with path.open("rb") as file:
+            table = pyarrow.parquet.read_table(file)
+    except pa.ArrowException as error:
+        raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
+    yield from _from_table(str(path), table)
+
+
+def _from_table(source: str, table: pa.Table) -> Iterator[Article]:
+    _check_columns(source, table.column_names)
+    kept = [
+        name for name in ("article", "highlights", "id") if name in table.schema.names
+    ]
+    for number, row in enumerate(table.select(kept).to_pylist(), 1):
+        yield _article(source, number, row)
+
+
+def _check_columns(source: str, names: Sequence[str]) -> None:
+    for name in _COLUMNS[:2]:
+        if name not in names:
+            raise UserError(f"{source}: no column {name}")
+
+
+def _article(source: str, number: int, row: object) -> Article:
+    try:
+        return msgspec.convert(row, Article)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{source}: row {number}: {error}") from error

@@ -1,0 +1,132 @@
+"""Takes in what replicas answer and tells LoadGen and the ledger."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sut.dispatcher import Dispatcher, Sample, UnexpectedAnswer
+from sut.latencies import RecentLatencies
+from sut.ledger import Ledger
+from sut.messages import Done, Failed, First, Outputs
+from sut.peers import Peer
+
+_WHOLE = ("stop", "length")
+"""Reasons for which an answer may end."""
+
+Batch = list[tuple[int, bytes]]
+"""LoadGen ids, each with its int32 tokens."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Sinks:
+    """Where answers go: LoadGen's side of the run."""
+
+    first_tokens: Callable[[Batch], None]
+    complete: Callable[[Batch], None]
+
+
+class RefusedTooOften(Exception):
+    """Engines refused a sample as often as the configuration allows."""
+
+
+class Answers:
+    """Checks answers, and hands on what counts, in the batches that they come in."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, ledger: Ledger, streaming: bool, max_attempts: int
+    ) -> None:
+        """Take answers to the samples of `dispatcher`; `sinks` must be set first.
+
+        Args:
+            dispatcher: knows who holds which sample.
+            ledger: records what is final.
+            streaming: whether each answer is announced by its first token.
+            max_attempts: times that engines may refuse a sample.
+        """
+        self.sinks: Sinks | None = None
+        self.latencies = RecentLatencies()
+        self._dispatcher = dispatcher
+        self._ledger = ledger
+        self._streaming = streaming
+        self._max_attempts = max_attempts
+
+    def take(self, peer: Peer, outputs: Outputs) -> None:
+        """Take in what one engine step of `peer` produced.
+
+        Answers that came before a wrong one in the same message count.
+
+        Raises:
+            UnexpectedAnswer: the replica answered what it was not asked.
+            RefusedTooOften: the run cannot go on.
+        """
+        self._dispatcher.note_queue(peer.replica, outputs.waiting, outputs.received)
+        if outputs.first:
+            self._begin(peer, outputs.first)
+        if outputs.done:
+            self._complete(peer, outputs.done)
+        for failed in outputs.failed:
+            self._retry(peer, failed)
+
+    def _begin(self, peer: Peer, firsts: Sequence[First]) -> None:
+        dispatcher = self._dispatcher
+        batch: Batch = []
+        now_ns = time.time_ns()
+        try:
+            for first in firsts:
+                sample = dispatcher.held(peer.replica, first.seq, first.attempt)
+                if len(first.token) != 4:
+                    raise UnexpectedAnswer(f"sample {first.seq}: no int32 first token")
+                if sample.begun:
+                    raise UnexpectedAnswer(f"sample {first.seq} began twice")
+                dispatcher.begin(sample)
+                if sample.first_token is not None:
+                    # An earlier attempt told LoadGen already; twice would be an error.
+                    continue
+                sample.first_token = first.token
+                sample.first_token_ns = now_ns
+                batch.append((sample.query_id, first.token))
+        finally:
+            if batch:
+                assert self.sinks is not None
+                self.sinks.first_tokens(batch)
+
+    def _complete(self, peer: Peer, dones: Sequence[Done]) -> None:
+        batch: Batch = []
+        now_ns = time.time_ns()
+        try:
+            for done in dones:
+                sample = self._dispatcher.held(peer.replica, done.seq, done.attempt)
+                if done.finish_reason not in _WHOLE:
+                    cause = f"the engine ended its answer: {done.finish_reason}"
+                    self._retry(peer, Failed(done.seq, done.attempt, cause))
+                    continue
+                if not done.tokens or len(done.tokens) % 4:
+                    raise UnexpectedAnswer(f"sample {done.seq}: no int32 tokens")
+                if self._streaming:
+                    self._check_first_token(sample, peer, done)
+                batch.append((sample.query_id, done.tokens))
+                self._ledger.completed(sample, peer, done, now_ns)
+                self.latencies.add(sample, now_ns, len(done.tokens) // 4)
+                self._dispatcher.complete(sample, len(done.tokens) // 4, now_ns)
+        finally:
+            if batch:
+                assert self.sinks is not None
+                self.sinks.complete(batch)
+
+    def _check_first_token(self, sample: Sample, peer: Peer, done: Done) -> None:
+        if sample.first_token is None:
+            raise UnexpectedAnswer(f"sample {sample.seq} ended before it began")
+        if not done.tokens.startswith(sample.first_token):
+            cause = "the recomputed answer begins with another token"
+            self._ledger.event("protocol", cause, peer, sample.seq)
+
+    def _retry(self, peer: Peer, failed: Failed) -> None:
+        sample = self._dispatcher.held(peer.replica, failed.seq, failed.attempt)
+        self._dispatcher.requeue(sample)
+        self._ledger.event("retry", failed.cause, peer, sample.seq)
+        sample.refusals += 1
+        if sample.refusals >= self._max_attempts:
+            raise RefusedTooOften(
+                f"sample {sample.seq} (index {sample.qsl_index}) failed"
+                f" {sample.refusals} times, last: {failed.cause}"
+            )

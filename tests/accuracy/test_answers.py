@@ -1,0 +1,124 @@
+"""Logs that are damaged, incomplete, or of another run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from accuracy.score import score_run
+from record.errors import RecordError
+from record.folder import RunFolder
+from tests.accuracy.made_up import ids, scorable_run
+
+TEXTS = [f"the cat sat on mat {i}" for i in range(8)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    answers = [(i, ids("the cat") * (i + 1), None) for i in range(8)]
+    return scorable_run(tmp_path, answers, TEXTS)
+
+
+def _change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_samples_without_an_answer_are_reported(folder: RunFolder) -> None:
+    lines = folder.accuracy_log.read_text().splitlines(keepends=True)
+    folder.accuracy_log.write_text("".join(lines[:2] + lines[3:5] + lines[-2:]))
+    result = score_run(folder)
+    assert result.gen_num == 4
+    assert not result.good
+    assert "4 of 8 samples have no answer (index 1, 4, 5, 6)" in result.problems[0]
+
+
+def test_a_log_cut_between_records_is_reported(folder: RunFolder) -> None:
+    lines = folder.accuracy_log.read_text().splitlines(keepends=True)
+    folder.accuracy_log.write_text("".join(lines[:6]))
+    result = score_run(folder)
+    assert result.gen_num == 5
+    assert [p.partition(": ")[2][:18] for p in result.problems] == [
+        "no closing bracket",
+        "3 of 8 samples hav",
+    ]
+
+
+def test_a_log_cut_inside_a_record_is_refused(folder: RunFolder) -> None:
+    text = folder.accuracy_log.read_text()
+    folder.accuracy_log.write_text(text[: len(text) // 2])
+    with pytest.raises(RecordError, match=r"accuracy\.json:6: not a record"):
+        score_run(folder)
+
+
+def _other_prompts(folder: RunFolder) -> None:
+    rows = [{"tok_input": [1] * (9 - i), "output": t} for i, t in enumerate(TEXTS)]
+    (folder.path.parent / "data.json").write_text(json.dumps(rows))
+
+
+def _fewer_rows(folder: RunFolder) -> None:
+    rows = [{"tok_input": [1] * (i + 1), "output": "x"} for i in range(3)]
+    (folder.path.parent / "data.json").write_text(json.dumps(rows))
+
+
+def _empty_log(folder: RunFolder) -> None:
+    folder.accuracy_log.write_text("[\n]\n")
+
+
+def _no_samples(folder: RunFolder) -> None:
+    folder.samples.unlink()
+
+
+def _fewer_samples(folder: RunFolder) -> None:
+    lines = folder.samples.read_text().splitlines(keepends=True)
+    folder.samples.write_text("".join(lines[:3]))
+
+
+def _other_run(folder: RunFolder) -> None:
+    _change(folder.samples, '"output_tokens":6', '"output_tokens":7')
+
+
+def _id_above(folder: RunFolder) -> None:
+    _change(folder.accuracy_log, '"data" : "010000000A', '"data" : "01000000FF')
+
+
+def _id_below(folder: RunFolder) -> None:
+    _change(folder.accuracy_log, '"data" : "01000000', '"data" : "FFFFFFFF')
+
+
+def _half_a_token(folder: RunFolder) -> None:
+    _change(folder.accuracy_log, '"data" : "0100', '"data" : "01')
+
+
+def _token_less(folder: RunFolder) -> None:
+    _change(folder.accuracy_log, '"data" : "01000000', '"data" : "')
+
+
+def _noise(folder: RunFolder) -> None:
+    folder.accuracy_log.write_bytes(bytes(range(256)) * 9)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (_empty_log, "holds no answers"),
+        (_fewer_rows, r"sample 3 \(index 3\): not a log of sample, which has 3 rows"),
+        (_other_prompts, "the prompt had 1 tokens, in sample it has 9: a log of ano"),
+        (_no_samples, r"samples\.jsonl: No such file"),
+        (_fewer_samples, r"sample 3 \(index 3\): answered, but not recorded"),
+        (_other_run, r"sample 2 \(index 2\): 6 tokens; .* 7 tokens: of another run"),
+        (_id_above, "index 0: token 1 is 255, ids outside"),
+        (_id_below, "index 0: token 0 is -1, ids outside"),
+        (_half_a_token, r"accuracy\.json:2: damaged tokens"),
+        (_token_less, r"sample 0 \(index 0\): 2 tokens by its count, but data for 1"),
+        (_noise, r"accuracy\.json:\d+: not a record"),
+    ],
+)
+def test_damage_is_refused_with_its_place(
+    folder: RunFolder, damage: Callable[[RunFolder], None], told: str
+) -> None:
+    damage(folder)
+    with pytest.raises(RecordError, match=told):
+        score_run(folder)

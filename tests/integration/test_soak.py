@@ -1,0 +1,51 @@
+"""A few faults of each kind, as `make soak` does by the hundred."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.soak.faults import (
+    CORE_KILLED,
+    REPLICA_FAULTS,
+    RUN_FAULTS,
+    ReplicaFault,
+    RunFault,
+)
+from tests.soak.trial import SYNTHETIC, VLLM, replica_trial, run_trial
+
+pytestmark = pytest.mark.integration
+
+
+def _replica_fault(name: str) -> ReplicaFault:
+    (fault,) = [f for f in REPLICA_FAULTS if f.name == name]
+    return fault
+
+
+def _run_fault(name: str) -> RunFault:
+    (fault,) = [f for f in RUN_FAULTS if f.name == name]
+    return fault
+
+
+def test_faults_of_replicas_cost_nothing(tmp_path: Path) -> None:
+    deck = [_replica_fault(n) for n in ("hang", "twice", "killed", "garbage", "refuse")]
+    trial = replica_trial(4, SYNTHETIC, deck, tmp_path, [])
+    assert trial.problems == []
+    assert trial.samples == 4000
+    assert sum(outcome.landed for outcome in trial.outcomes) >= 1
+
+
+@pytest.mark.parametrize("name", ["coordinator killed", "disk full"])
+def test_the_end_of_a_run_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    early = replace(SYNTHETIC, life_s=6.0, spread_s=2.0)
+    trial = run_trial(1, early, _run_fault(name), tmp_path)
+    assert trial.problems == []
+    assert [outcome.fault for outcome in trial.outcomes] == [name]
+
+
+def test_a_killed_engine_core_of_vllm_costs_nothing(tmp_path: Path) -> None:
+    apart = ["engine.in_process=false"]
+    trial = replica_trial(2, VLLM, [CORE_KILLED], tmp_path, apart)
+    assert trial.problems == []
+    assert trial.samples == 192
+    assert [(o.fault, o.landed) for o in trial.outcomes] == [(CORE_KILLED.name, True)]

@@ -1,0 +1,108 @@
+"""`python -m tests.soak`: faults at random times until enough have landed.
+
+Prints each trial's seed, then a Markdown table by class of fault. A trial can be
+repeated by its seed. Exit code 1 where anything did not hold.
+"""
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from tests.soak.faults import (
+    CORE_KILLED,
+    REPLICA_FAULTS,
+    RUN_FAULTS,
+    ReplicaFault,
+    RunFault,
+)
+from tests.soak.trial import (
+    SYNTHETIC,
+    VLLM,
+    Engine,
+    Trial,
+    replica_trial,
+    run_trial,
+)
+
+_EVERY = 3
+"""One trial in so many ends its run."""
+
+
+def main() -> int:
+    """Run the soak; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--faults", type=int, default=200, help="how many must land")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--engine", choices=["synthetic", "vllm"], default="synthetic")
+    arguments = parser.parse_args()
+    engine = SYNTHETIC if arguments.engine == "synthetic" else VLLM
+    trials: list[Trial] = []
+    landed = 0
+    for trial in _trials(arguments.seed, engine):
+        trials.append(trial)
+        landed += sum(outcome.landed for outcome in trial.outcomes)
+        faults = ", ".join(o.fault for o in trial.outcomes if o.landed) or "none landed"
+        result = "; ".join(trial.problems) or "ok"
+        print(
+            f"seed {trial.seed}: {trial.what}: {faults}: {trial.samples} samples,"
+            f" {trial.seconds:.1f} s: {result}",
+            flush=True,
+        )
+        if landed >= arguments.faults:
+            break
+    print(_table(trials))
+    failed = [trial.seed for trial in trials if trial.problems]
+    print(f"{len(trials)} trials, {landed} faults, trials with problems: {failed}")
+    return 1 if failed else 0
+
+
+def _trials(seed: int, engine: Engine) -> Iterator[Trial]:
+    deck: list[ReplicaFault] = []
+    faults = [*REPLICA_FAULTS, *([CORE_KILLED] if engine is VLLM else [])]
+    for number in range(sys.maxsize):
+        rng = random.Random(seed + number)
+        if len(deck) < 5:
+            deck[:0] = rng.sample(faults, len(faults))
+        with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+            work = Path(folder)
+            try:
+                if number % _EVERY == _EVERY - 1:
+                    fault = RUN_FAULTS[number // _EVERY % len(RUN_FAULTS)]
+                    yield run_trial(seed + number, engine, fault, work)
+                else:
+                    # vLLM's engine core is a process of its own only if asked for.
+                    extra = ["engine.in_process=false"] if engine is VLLM else []
+                    yield replica_trial(seed + number, engine, deck, work, extra)
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                yield Trial(seed=seed + number, what="", problems=[str(error)])
+
+
+def _table(trials: list[Trial]) -> str:
+    known: list[ReplicaFault | RunFault] = [*REPLICA_FAULTS, CORE_KILLED, *RUN_FAULTS]
+    rows = [
+        "| fault | how it is injected | landed | seconds to notice or to exit:"
+        " median | longest |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for fault in known:
+        outcomes = [o for t in trials for o in t.outcomes if o.fault == fault.name]
+        landed = [o for o in outcomes if o.landed]
+        times = [o.seconds for o in landed if o.seconds is not None]
+        median = f"{np.median(times):.2f}" if times else ""
+        longest = f"{max(times):.2f}" if times else ""
+        if outcomes:
+            rows.append(
+                f"| {fault.name} | {fault.how} | {len(landed)} | {median} | {longest} |"
+            )
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
