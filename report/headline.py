@@ -52,15 +52,13 @@ def _speed(run: Run) -> list[Card]:
     return [
         Card(
             label="Throughput",
-            value=f"{run.samples_per_s:,.4g}",
+            value=cell(run.samples_per_s),
             unit="samples/s",
             note="completed work / wall time",
         ),
         Card(
             label="Output tokens",
-            value=f"{run.tokens_per_s:,.5g}"
-            if run.tokens_per_s < 1000
-            else f"{run.tokens_per_s:,.0f}",
+            value=cell(run.tokens_per_s),
             unit="tokens/s",
             note=f"over {run.wall_s:,.1f} s on {run.size} replica"
             + ("" if run.size == 1 else "s"),

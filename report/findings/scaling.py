@@ -7,7 +7,7 @@ import numpy as np
 from report.figures import figure
 from report.findings.finding import Finding, Found, Recommendation
 from report.run import Run
-from report.scaling.sizes import Scaled, by_size
+from report.scaling.sizes import Scaled, by_size, counted, work_parts
 
 _LEAST = 0.9
 
@@ -19,7 +19,7 @@ def scaling_findings(runs: Sequence[Run], rows: list[Scaled]) -> Iterator[Found]
         return
     yield from _unlike(sizes)
     for row in rows:
-        yield from _poor(row)
+        yield from _poor(row, sizes)
 
 
 def _unlike(sizes: dict[int, list[Run]]) -> Iterator[Found]:
@@ -67,7 +67,39 @@ def _resources(run: Run) -> dict[str, str]:
     }
 
 
-def _poor(row: Scaled) -> Iterator[Found]:
+def _loss(sizes: dict[int, list[Run]], size: int) -> str:
+    """Return which part of efficiency was lost, and what the host says to it."""
+    own, base = work_parts(counted(sizes[size])), work_parts(counted(sizes[1]))
+    if own is None or base is None:
+        return "not shown by the record"
+    idle, slow = own[0] / base[0], own[1] / base[1]
+    text = (
+        f"replicas had work for {idle:.0%} of the time that the single one had, and"
+        f" were {slow:.0%} as fast while working"
+    )
+    cores = [_processor_time(sizes[n]) for n in (size, 1)]
+    if slow < idle and cores[0] is not None and cores[1] is not None:
+        text += (
+            f"; the process of each used {cores[0]:.0f}% of a core against"
+            f" {cores[1]:.0f}%"
+        )
+        if cores[0] < _LEAST * cores[1]:
+            text += ": they shared the host's processors, with each other or other work"
+    return text
+
+
+def _processor_time(runs: list[Run]) -> float | None:
+    """Return the mean processor time of a replica, 100 for one core."""
+    values = [
+        run.measured.hosts.of(record.replica, "process_cpu_pct")
+        for run in runs
+        for record in run.replicas
+    ]
+    told = [float(own.mean()) for own in values if len(own)]
+    return float(np.mean(told)) if told else None
+
+
+def _poor(row: Scaled, sizes: dict[int, list[Run]]) -> Iterator[Found]:
     share = row.efficiency
     if row.metric.name != "samples/s":
         return
@@ -93,8 +125,7 @@ def _poor(row: Scaled) -> Iterator[Found]:
                 where=[f"size {row.size}"],
                 evidence=f"{row.own.value:,.4g} of {row.theoretical:,.4g} samples/s;"
                 f" 95% interval {share.low:.1%} to {share.high:.1%}",
-                cause="the table of losses splits it into time without work and speed"
-                " while working",
+                cause=_loss(sizes, row.size),
             ),
             advice=Recommendation(
                 finding="scaling.poor",

@@ -17,6 +17,7 @@ from report.scaling.sizes import (
     keeps_limits,
     rate_of,
     scaled,
+    work_parts,
 )
 from report.scaling.usl import FEWEST_SIZES, Fit, Interval, fit
 
@@ -141,7 +142,7 @@ def _size(row: Scaled) -> list[Json]:
 
 def _losses(sizes: dict[int, list[Run]]) -> Table:
     """Split efficiency in tokens/s into time with work and speed while working."""
-    parts = {size: _work_parts(counted(own)) for size, own in sizes.items()}
+    parts = {size: work_parts(counted(own)) for size, own in sizes.items()}
     base = parts.get(1)
     rows: list[list[Json]] = [
         [
@@ -171,17 +172,6 @@ def _losses(sizes: dict[int, list[Run]]) -> Table:
         ],
         rows,
     )
-
-
-def _work_parts(runs: list[Run]) -> tuple[float, float] | None:
-    shares, speeds = [], []
-    for run in runs:
-        busy = [busy_s(own) for own in run.by_replica.values()]
-        tokens = float(run.done.output_tokens.sum())
-        if run.wall_s and sum(busy):
-            shares.append(sum(busy) / (run.wall_s * run.size))
-            speeds.append(tokens / sum(busy))
-    return (float(np.mean(shares)), float(np.mean(speeds))) if shares else None
 
 
 def _runs(runs: Sequence[Run]) -> Table:

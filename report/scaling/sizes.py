@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 from report.blocks import FEWEST_BLOCKS
+from report.busy import busy_s
 from report.comparison import Comparison
 from report.noise import error_of_mean
 from report.numbers import known
@@ -246,3 +247,18 @@ def _error_inside(run: Run, metric: Metric) -> tuple[float, float]:
     # The first and last block hold the ramp and the drain.
     error, freedom = error_of_mean(cells[1:-1])
     return error / float(cells[1:-1].mean()), freedom
+
+
+def work_parts(runs: list[Run]) -> tuple[float, float] | None:
+    """Return the share of the run with work, and tokens/s of a replica while it had.
+
+    Means over runs and replicas; None where nothing was done.
+    """
+    shares, speeds = [], []
+    for run in runs:
+        busy = [busy_s(own) for own in run.by_replica.values()]
+        tokens = float(run.done.output_tokens.sum())
+        if run.wall_s and sum(busy):
+            shares.append(sum(busy) / (run.wall_s * run.size))
+            speeds.append(tokens / sum(busy))
+    return (float(np.mean(shares)), float(np.mean(speeds))) if shares else None
