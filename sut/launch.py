@@ -52,7 +52,7 @@ def build_coordinator(
         _environment(config.engine),
     )
     lengths: list[int] = dataset.lengths.tolist()
-    spec = _engine_spec(config, model, len(placements[0].gpus), streaming)
+    spec = engine_spec(config, model, len(placements[0].gpus), streaming)
     warmup = WarmupSpec(
         typical_tokens=int(np.median(dataset.lengths)),
         longest_tokens=max(lengths),
@@ -99,9 +99,18 @@ def _gpus() -> list[str]:
     return list(takewhile(known, (name.strip() for name in visible.split(","))))
 
 
-def _engine_spec(
-    config: Config, model: Model, gpus: int, streaming: bool
-) -> EngineSpec:
+def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> EngineSpec:
+    """Return what every replica's engine is built from.
+
+    Args:
+        config: the run.
+        model: found on disk.
+        gpus: GPUs of one replica.
+        streaming: whether first tokens are told on their own.
+
+    Raises:
+        UserError: data and model do not fit each other.
+    """
     dummy = config.model.weights is Weights.dummy
     name, options = _engine_options(config.engine)
     if name == "vllm":

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from sut.engines.base import Engine
 from sut.messages import (
-    DeviceReading,
     Generate,
     Heartbeat,
     Setup,
@@ -25,7 +24,7 @@ from sut.telemetry import DeviceMonitor, HostMonitor
 from sut.transport import ProtocolError, ReplicaSocket
 
 _HEARTBEAT_S = 1.0
-T = TypeVar("T")
+_Reading = TypeVar("_Reading")
 
 
 class ReplicaLink:
@@ -103,17 +102,14 @@ class ReplicaLink:
             running=stats.running if stats else 0,
             waiting=stats.waiting if stats else 0,
             kv_used=stats.kv_used if stats else None,
-            devices=self._read(self._devices) or [],
+            devices=(self.monitor and self._read(self.monitor.read)) or [],
             host=self._read(self._host.read),
         )
 
-    def _devices(self) -> list[DeviceReading]:
-        return self.monitor.read() if self.monitor else []
-
-    def _read(self, reader: Callable[[], T]) -> T | None:
+    def _read(self, what: Callable[[], _Reading]) -> _Reading | None:
         """Return what a monitor reads; without it a run is poorer, not lost."""
         try:
-            return reader()
+            return what()
         except Exception:  # noqa: BLE001  (drivers fail in ways of their own)
             if not self._blind:
                 self._blind = True

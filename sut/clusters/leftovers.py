@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-_SHARED_MEMORY = "/dev/shm/"  # noqa: S108  (where Linux keeps POSIX shared memory)
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Linux keeps it)
 
 
 def kill_group(group: int) -> set[Path]:
@@ -23,7 +23,8 @@ def kill_group(group: int) -> set[Path]:
 
 def held_memory(group: int) -> set[Path]:
     """Return the shared memory that the processes of `group` have mapped."""
-    return {path for pid in members(group) for path in _mapped(pid)}
+    inodes = {inode for pid in members(group) for inode in _mapped(pid)}
+    return {path for path in _segments() if _inode(path) in inodes}
 
 
 def members(group: int) -> list[int]:
@@ -44,24 +45,35 @@ def members(group: int) -> list[int]:
 
 def remove_unused(segments: Iterable[Path]) -> None:
     """Unlink those segments of shared memory that no process has mapped."""
-    unused = set(segments)
+    unused = {inode: path for path in segments if (inode := _inode(path)) is not None}
     if not unused:
         return
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            unused -= _mapped(int(entry.name))
-    for path in unused:
+            for inode in _mapped(int(entry.name)):
+                unused.pop(inode, None)
+    for path in unused.values():
         with contextlib.suppress(OSError):
             path.unlink()
 
 
-def _mapped(pid: int) -> set[Path]:
+def _mapped(pid: int) -> set[int]:
+    """Return the inodes of the shared memory that a process has mapped."""
+    # By number: a semaphore is mapped under a name that it has only while it is made.
     with contextlib.suppress(OSError):
         lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-        names = (line.partition(_SHARED_MEMORY)[2] for line in lines)
-        return {
-            Path(_SHARED_MEMORY + name)
-            for name in names
-            if name and not name.endswith(" (deleted)")
-        }
+        # address permissions offset device inode path
+        return {int(line.split()[4]) for line in lines if str(_SHARED_MEMORY) in line}
     return set()
+
+
+def _segments() -> list[Path]:
+    with contextlib.suppress(OSError):
+        return list(_SHARED_MEMORY.iterdir())
+    return []
+
+
+def _inode(path: Path) -> int | None:
+    with contextlib.suppress(OSError):
+        return path.stat().st_ino
+    return None

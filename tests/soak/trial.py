@@ -187,9 +187,10 @@ def replica_trial(
     trial.seconds = time.monotonic() - stage.began
     if done.code != 0:
         trial.problems.append(f"exit code {done.code}: {done.err[-500:]}")
-    trial.problems += stage.leftovers()
     trial.problems += _readable(done.folder, complete=True)
-    if trial.problems:
+    damaged = bool(trial.problems)
+    trial.problems += stage.leftovers()
+    if damaged:
         return trial
     for path in stage.sabotage.glob("*.*.*"):
         replica, at, name = path.name.split(".", 2)

@@ -14,7 +14,8 @@ from tests.sut.clusters.contract import running, wait_for
 
 pytestmark = pytest.mark.integration
 
-# A leader with a child that holds shared memory; each prints its process id.
+# A leader with a child that holds shared memory and a semaphore (which glibc maps under
+# another name than its own); each prints its process id.
 _FAMILY = """
 import os, sys, time
 from multiprocessing import resource_tracker
@@ -23,6 +24,8 @@ child = os.fork()
 if not child:
     resource_tracker.register = lambda *_: None
     memory = SharedMemory(create=True, size=4096, name=sys.argv[1])
+    from _multiprocessing import SemLock
+    semaphore = SemLock(1, 1, 1, "/" + sys.argv[1], False)
 os.write(1, b"%d\\n" % os.getpid())
 time.sleep(600)
 """
@@ -33,6 +36,7 @@ class Family:
 
     def __init__(self, name: str) -> None:
         self.segment = Path("/dev/shm") / name
+        self.semaphore = Path("/dev/shm") / f"sem.{name}"
         self.leader = subprocess.Popen(
             [sys.executable, "-c", _FAMILY, name],
             stdout=subprocess.PIPE,
@@ -50,13 +54,14 @@ def family() -> Iterator[Family]:
     if members(family.leader.pid):
         os.killpg(family.leader.pid, signal.SIGKILL)
     family.leader.communicate()
-    family.segment.unlink(missing_ok=True)
+    for path in (family.segment, family.semaphore):
+        path.unlink(missing_ok=True)
 
 
 def test_a_group_is_found_and_killed_whole(family: Family) -> None:
     group = family.leader.pid
     assert sorted(members(group)) == sorted([group, family.child])
-    assert kill_group(group) == {family.segment}
+    assert kill_group(group) == {family.segment, family.semaphore}
     wait_for(lambda: not members(group), "the end")
     assert not running(family.child)
 
@@ -70,6 +75,7 @@ def test_a_child_that_outlives_its_leader_is_killed(family: Family) -> None:
     wait_for(lambda: not members(group), "the end")
     remove_unused(segments)
     assert not family.segment.exists()
+    assert not family.semaphore.exists()
 
 
 def test_memory_that_somebody_uses_stays(family: Family) -> None:

@@ -1,0 +1,60 @@
+"""A Llama checkpoint of random weights, small enough to write in a test."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+VOCABULARY = 32_000
+_HIDDEN, _INNER, _LAYERS, _HEADS, _KV_HEADS, _HEAD = 256, 512, 2, 4, 2, 64
+
+
+def write_tiny_llama(folder: Path) -> Path:
+    """Write the checkpoint to `folder` and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.normal(0, 0.05, shape).astype(np.float32)
+
+    tensors = {
+        "model.embed_tokens.weight": normal(VOCABULARY, _HIDDEN),
+        "model.norm.weight": np.ones(_HIDDEN, np.float32),
+        "lm_head.weight": normal(VOCABULARY, _HIDDEN),
+    }
+    for layer in range(_LAYERS):
+        name = f"model.layers.{layer}."
+        tensors |= {
+            f"{name}input_layernorm.weight": np.ones(_HIDDEN, np.float32),
+            f"{name}post_attention_layernorm.weight": np.ones(_HIDDEN, np.float32),
+            f"{name}self_attn.q_proj.weight": normal(_HEADS * _HEAD, _HIDDEN),
+            f"{name}self_attn.k_proj.weight": normal(_KV_HEADS * _HEAD, _HIDDEN),
+            f"{name}self_attn.v_proj.weight": normal(_KV_HEADS * _HEAD, _HIDDEN),
+            f"{name}self_attn.o_proj.weight": normal(_HIDDEN, _HEADS * _HEAD),
+            f"{name}mlp.gate_proj.weight": normal(_INNER, _HIDDEN),
+            f"{name}mlp.up_proj.weight": normal(_INNER, _HIDDEN),
+            f"{name}mlp.down_proj.weight": normal(_HIDDEN, _INNER),
+        }
+    save_file(tensors, folder / "model.safetensors")
+    shape = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "hidden_size": _HIDDEN,
+        "intermediate_size": _INNER,
+        "num_hidden_layers": _LAYERS,
+        "num_attention_heads": _HEADS,
+        "num_key_value_heads": _KV_HEADS,
+        "head_dim": _HEAD,
+        "max_position_embeddings": 4096,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10_000.0,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "vocab_size": VOCABULARY,
+    }
+    (folder / "config.json").write_text(json.dumps(shape))
+    return folder
