@@ -35,7 +35,7 @@ from sut.telemetry import gpu_count
 
 ABORTED = 3
 _FEWEST_RUNS = 3
-_STEPS_DOWN = 4
+_STEPS_DOWN = 12
 _PACED = (ScenarioName.server, ScenarioName.interactive)
 
 
@@ -180,6 +180,7 @@ def _paced(options: Options, config: Config, series: Series) -> None:
             return
         for size in failed:
             rates[size] /= 1 + options.tolerance
+    print(f"no rate was confirmed with {failed} replicas", file=sys.stderr)
 
 
 def _search(options: Options, series: Series, start: float) -> dict[int, float]:

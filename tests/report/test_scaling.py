@@ -119,8 +119,9 @@ def test_servers_value_is_the_highest_rate_that_keeps_the_limits(
         for n, rate in kept
         for i in range(3)
     ]
-    # One run in two at a rate is not enough.
+    # One run in two at a rate is not enough, nor is a single one.
     runs += [
+        _server(tmp_path / "1-lucky", 1, 12.0, True),
         _server(tmp_path / "1-missed", 1, 14.0, False),
         _server(tmp_path / "2-once", 2, 25.0, True),
         _server(tmp_path / "2-missed", 2, 25.0, False),
