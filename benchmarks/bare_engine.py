@@ -173,7 +173,7 @@ def main() -> None:
     in_process = config.engine.in_process or arguments.profile is not None
     os.environ |= config.engine.env
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if in_process else "1"
-    os.environ["VLLM_CPU_KVCACHE_SPACE"] = f"{config.engine.cpu_kv_cache_gib:g}"
+    os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.engine.cpu_kv_cache_gib)
     dataset = load_dataset(config.dataset)
     model = model_for(config, print)
     gpus = config.cluster.gpus_per_replica

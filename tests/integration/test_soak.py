@@ -12,7 +12,7 @@ from tests.soak.faults import (
     ReplicaFault,
     RunFault,
 )
-from tests.soak.trial import SYNTHETIC, VLLM, replica_trial, run_trial
+from tests.soak.trial import SYNTHETIC, replica_trial, run_trial, vllm_engine
 
 pytestmark = pytest.mark.integration
 
@@ -45,7 +45,8 @@ def test_the_end_of_a_run_leaves_nothing_behind(tmp_path: Path, name: str) -> No
 
 def test_a_killed_engine_core_of_vllm_costs_nothing(tmp_path: Path) -> None:
     apart = ["engine.in_process=false"]
-    trial = replica_trial(2, VLLM, [CORE_KILLED], tmp_path, apart)
+    engine = vllm_engine(tmp_path / "model")
+    trial = replica_trial(2, engine, [CORE_KILLED], tmp_path / "run", apart)
     assert trial.problems == []
-    assert trial.samples == 192
+    assert trial.samples == 3000
     assert [(o.fault, o.landed) for o in trial.outcomes] == [(CORE_KILLED.name, True)]

@@ -24,11 +24,11 @@ from tests.soak.faults import (
 )
 from tests.soak.trial import (
     SYNTHETIC,
-    VLLM,
     Engine,
     Trial,
     replica_trial,
     run_trial,
+    vllm_engine,
 )
 
 _EVERY = 3
@@ -42,30 +42,39 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--engine", choices=["synthetic", "vllm"], default="synthetic")
     arguments = parser.parse_args()
-    engine = SYNTHETIC if arguments.engine == "synthetic" else VLLM
-    trials: list[Trial] = []
-    landed = 0
-    for trial in _trials(arguments.seed, engine):
-        trials.append(trial)
-        landed += sum(outcome.landed for outcome in trial.outcomes)
-        faults = ", ".join(o.fault for o in trial.outcomes if o.landed) or "none landed"
-        result = "; ".join(trial.problems) or "ok"
-        print(
-            f"seed {trial.seed}: {trial.what}: {faults}: {trial.samples} samples,"
-            f" {trial.seconds:.1f} s: {result}",
-            flush=True,
+    with tempfile.TemporaryDirectory(prefix="soak-model-") as model:
+        engine = (
+            SYNTHETIC if arguments.engine == "synthetic" else vllm_engine(Path(model))
         )
-        if landed >= arguments.faults:
-            break
+        trials = _soak(engine, arguments.seed, arguments.faults)
     print(_table(trials))
     failed = [trial.seed for trial in trials if trial.problems]
+    landed = sum(o.landed for t in trials for o in t.outcomes)
     print(f"{len(trials)} trials, {landed} faults, trials with problems: {failed}")
     return 1 if failed else 0
 
 
+def _soak(engine: Engine, seed: int, faults: int) -> list[Trial]:
+    trials: list[Trial] = []
+    landed = 0
+    for trial in _trials(seed, engine):
+        trials.append(trial)
+        landed += sum(outcome.landed for outcome in trial.outcomes)
+        told = ", ".join(o.fault for o in trial.outcomes if o.landed) or "none landed"
+        result = "; ".join(trial.problems) or "ok"
+        print(
+            f"seed {trial.seed}: {trial.what}: {told}: {trial.samples} samples,"
+            f" {trial.seconds:.1f} s: {result}",
+            flush=True,
+        )
+        if landed >= faults:
+            break
+    return trials
+
+
 def _trials(seed: int, engine: Engine) -> Iterator[Trial]:
     deck: list[ReplicaFault] = []
-    faults = [*REPLICA_FAULTS, *([CORE_KILLED] if engine is VLLM else [])]
+    faults = [*REPLICA_FAULTS, *([CORE_KILLED] if engine is not SYNTHETIC else [])]
     for number in range(sys.maxsize):
         rng = random.Random(seed + number)
         if len(deck) < 5:
@@ -78,7 +87,9 @@ def _trials(seed: int, engine: Engine) -> Iterator[Trial]:
                     yield run_trial(seed + number, engine, fault, work)
                 else:
                     # vLLM's engine core is a process of its own only if asked for.
-                    extra = ["engine.in_process=false"] if engine is VLLM else []
+                    extra = (
+                        ["engine.in_process=false"] if engine is not SYNTHETIC else []
+                    )
                     yield replica_trial(seed + number, engine, deck, work, extra)
             except (AssertionError, subprocess.TimeoutExpired) as error:
                 yield Trial(seed=seed + number, what="", problems=[str(error)])

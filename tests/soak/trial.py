@@ -30,6 +30,7 @@ from tests.soak.faults import (
     marked_processes,
     replicas,
 )
+from tests.tiny_llama import write_tiny_llama
 
 SABOTAGE = Path(__file__).parent / "sabotage"
 SHARED_MEMORY = Path("/dev/shm")
@@ -77,6 +78,10 @@ class Engine:
 
     overrides: list[str]
     replicas: int
+    faults: int
+    """At most so many in a run."""
+    target_qps: float
+    """Rate in Server."""
     spread_s: float
     """Faults come within this time after the first answer."""
     life_s: float
@@ -95,22 +100,32 @@ SYNTHETIC = Engine(
         "run.min_queries=4000",
     ],
     replicas=4,
+    faults=5,
     spread_s=7.0,
     life_s=15.0,
+    target_qps=400,
 )
-VLLM = Engine(
-    overrides=[
-        "cluster.replicas=2",
-        "cluster.load_timeout_s=600",
-        # A step of a real model on a busy core may take seconds.
-        "cluster.heartbeat_timeout_s=10",
-        "cluster.step_timeout_s=20",
-        "run.min_queries=192",
-    ],
-    replicas=2,
-    spread_s=10.0,
-    life_s=70.0,
-)
+
+
+def vllm_engine(folder: Path) -> Engine:
+    """Return vLLM with a tiny model of random weights, which is written to `folder`."""
+    return Engine(
+        overrides=[
+            *("model=llama3_1-8b_dummy", f"model.path={write_tiny_llama(folder)}"),
+            "engine.options.load_format=safetensors",
+            *("dataset=synthetic", "dataset.prompt_tokens=100", "dataset.count=3000"),
+            *("cluster.replicas=2", "engine.cpu_kv_cache_gib=1"),
+            "cluster.load_timeout_s=90",
+            "run.min_queries=3000",
+            # A step of a real model on a busy core may take seconds.
+            *("cluster.heartbeat_timeout_s=10", "cluster.step_timeout_s=20"),
+        ],
+        replicas=2,
+        faults=4,
+        spread_s=50.0,
+        life_s=80.0,
+        target_qps=30,
+    )
 
 
 class Stage:
@@ -119,7 +134,7 @@ class Stage:
     def __init__(self, work: Path, overrides: Iterable[str]) -> None:
         """Start the run."""
         self.sabotage, self.temporary = work / "sabotage", work / "tmp"
-        self.sabotage.mkdir()
+        self.sabotage.mkdir(parents=True)
         self.temporary.mkdir()
         path = [str(SABOTAGE), str(ROOT), os.environ.get("PYTHONPATH", "")]
         self._shared = _names(SHARED_MEMORY)
@@ -165,12 +180,12 @@ def replica_trial(
     mode = rng.choice(["performance", "accuracy"])
     overrides = [*engine.overrides, *extra, f"scenario={scenario}", f"mode={mode}"]
     if scenario == "server":
-        overrides += [] if engine is VLLM else ["scenario.target_qps=400"]
+        overrides.append(f"scenario.target_qps={engine.target_qps}")
     stage = Stage(work, [*overrides, "cluster.restarts=9"])
     trial = Trial(seed=seed, what=f"{scenario} {mode}")
     injected: list[tuple[ReplicaFault, int, int]] = []
     stage.command.wait_for_samples(1, _START_S)
-    count = min(len(deck), rng.randint(2, 5) if engine is SYNTHETIC else 2)
+    count = min(len(deck), rng.randint(2, engine.faults))
     moments = sorted(rng.uniform(0, engine.spread_s) for _ in range(count))
     first_answer = time.monotonic()
     for moment in moments:
@@ -218,8 +233,8 @@ def run_trial(seed: int, engine: Engine, fault: RunFault, work: Path) -> Trial:
     rng = random.Random(seed)
     scenario = rng.choice(["offline", "server"])
     overrides = [*engine.overrides, f"scenario={scenario}"]
-    if scenario == "server" and engine is SYNTHETIC:
-        overrides.append("scenario.target_qps=400")
+    if scenario == "server":
+        overrides.append(f"scenario.target_qps={engine.target_qps}")
     stage = Stage(work, overrides)
     moment = rng.uniform(0.0, engine.life_s)
     trial = Trial(seed=seed, what=f"{scenario}, {moment:.1f} s after the start")
