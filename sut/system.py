@@ -2,7 +2,7 @@
 
 import array
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mlperf_loadgen as lg
@@ -13,6 +13,7 @@ from record.folder import RunFolder
 from sut.answers import Batch
 
 _TOKEN_BYTES = 4
+_Response = lg.QuerySampleResponse
 
 
 class LoadGenRun:
@@ -56,21 +57,25 @@ class LoadGenRun:
     @staticmethod
     def first_tokens(batch: Batch) -> None:
         """Tell LoadGen that answers have begun."""
-        buffer = _join(batch)
-        lg.FirstTokenComplete(
-            [lg.QuerySampleResponse(*place) for place in _places(batch, buffer)]
-        )
+        buffer, address = _join(batch)
+        responses = []
+        for query_id, token in batch:
+            responses.append(_Response(query_id, address, len(token)))
+            address += len(token)
+        lg.FirstTokenComplete(responses)
+        del buffer  # LoadGen reads from it until here
 
     @staticmethod
     def complete(batch: Batch) -> None:
         """Tell LoadGen answers; it copies the tokens before this returns."""
-        buffer = _join(batch)
-        lg.QuerySamplesComplete(
-            [
-                lg.QuerySampleResponse(query_id, address, size, size // _TOKEN_BYTES)
-                for query_id, address, size in _places(batch, buffer)
-            ]
-        )
+        buffer, address = _join(batch)
+        responses = []
+        for query_id, tokens in batch:
+            size = len(tokens)
+            responses.append(_Response(query_id, address, size, size // _TOKEN_BYTES))
+            address += size
+        lg.QuerySamplesComplete(responses)
+        del buffer  # LoadGen reads from it until here
 
     def _run(self) -> None:
         try:
@@ -107,13 +112,7 @@ class LoadGenRun:
         return self._folder.audit_conf
 
 
-def _join(batch: Batch) -> "array.array[int]":
-    return array.array("i", b"".join(tokens for _, tokens in batch))
-
-
-def _places(batch: Batch, buffer: "array.array[int]") -> Iterator[tuple[int, int, int]]:
-    """Yield (LoadGen id, address, bytes) of each answer in `buffer`."""
-    address, _ = buffer.buffer_info()
-    for query_id, tokens in batch:
-        yield query_id, address, len(tokens)
-        address += len(tokens)
+def _join(batch: Batch) -> tuple["array.array[int]", int]:
+    """Return all tokens end to end, and the address where they begin."""
+    buffer = array.array("i", b"".join([tokens for _, tokens in batch]))
+    return buffer, buffer.buffer_info()[0]
