@@ -74,23 +74,22 @@ def _soak(engine: Engine, seed: int, faults: int) -> list[Trial]:
 
 def _trials(seed: int, engine: Engine) -> Iterator[Trial]:
     deck: list[ReplicaFault] = []
-    faults = [*REPLICA_FAULTS, *([CORE_KILLED] if engine is not SYNTHETIC else [])]
     for number in range(sys.maxsize):
         rng = random.Random(seed + number)
-        if len(deck) < 5:
-            deck[:0] = rng.sample(faults, len(faults))
+        if len(deck) < engine.faults:
+            deck[:0] = rng.sample(REPLICA_FAULTS, len(REPLICA_FAULTS))
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
             work = Path(folder)
             try:
                 if number % _EVERY == _EVERY - 1:
                     fault = RUN_FAULTS[number // _EVERY % len(RUN_FAULTS)]
                     yield run_trial(seed + number, engine, fault, work)
+                elif number == 0 and engine is not SYNTHETIC:
+                    # The engine core is a process of its own only if asked for.
+                    apart = ["engine.in_process=false"]
+                    yield replica_trial(seed, engine, [CORE_KILLED], work, apart)
                 else:
-                    # vLLM's engine core is a process of its own only if asked for.
-                    extra = (
-                        ["engine.in_process=false"] if engine is not SYNTHETIC else []
-                    )
-                    yield replica_trial(seed + number, engine, deck, work, extra)
+                    yield replica_trial(seed + number, engine, deck, work, [])
             except (AssertionError, subprocess.TimeoutExpired) as error:
                 yield Trial(seed=seed + number, what="", problems=[str(error)])
 

@@ -100,8 +100,8 @@ SYNTHETIC = Engine(
         "run.min_queries=4000",
     ],
     replicas=4,
-    faults=5,
-    spread_s=7.0,
+    faults=8,
+    spread_s=9.0,
     life_s=15.0,
     target_qps=400,
 )
@@ -362,11 +362,18 @@ def _names(folder: Path) -> set[str]:
 
 
 def _mapped(name: str) -> bool:
+    """Return whether a process (of a run beside this one, say) uses the memory."""
+    path = SHARED_MEMORY / name
+    try:
+        remains = f" {path.stat().st_ino} "
+    except FileNotFoundError:
+        return True
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if f"/dev/shm/{name}" in (entry / "maps").read_text():
-                    return True
+                lines = (entry / "maps").read_text().splitlines()
             except OSError:
                 continue
+            if any(remains in line and str(SHARED_MEMORY) in line for line in lines):
+                return True
     return False
