@@ -227,12 +227,11 @@ def _refuse_strangers(run: Run, path: Path) -> None:
     """
     known = np.array([UNKNOWN, *run.node_of], np.int64)
     strange = ~np.isin(run.samples.replica, known)
-    if strange.any() and run.replicas:
+    if strange.any():
         line = int(np.flatnonzero(strange)[0]) + 1
+        where = "replicas.json" if run.replicas else "replicas.json, which is missing"
         raise RecordError(
-            path,
-            f"replica {run.samples.replica[line - 1]} is not in replicas.json",
-            line,
+            path, f"replica {run.samples.replica[line - 1]} is not in {where}", line
         )
 
 

@@ -157,6 +157,14 @@ def test_an_aborted_run_has_a_report_with_a_note(
     assert write_report(RunFolder(folder)).exists()
 
 
+def test_samples_without_their_replicas_are_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "run", good_spec())
+    for name in ("replicas.json", "verdict.json"):
+        (folder / name).unlink()
+    with pytest.raises(RecordError, match=r"samples.jsonl:1: .*which is missing"):
+        report_of(folder)
+
+
 def test_a_damaged_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no such run folder"):
         write_report(RunFolder(tmp_path / "none"))
