@@ -59,6 +59,7 @@ def main() -> int:
         if setup is not None:
             engine = _start(setup, arguments, link, monitor)
             _serve(engine, link, asks=not setup.spec.streaming)
+            link.engine = None
             engine.close()
     except EngineConfigError as error:
         link.send(Fatal("config", str(error)))

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from sut.engines.base import Engine
 from sut.messages import (
+    Fatal,
     Generate,
     Heartbeat,
     Setup,
@@ -91,8 +92,18 @@ class ReplicaLink:
             while self._outbox:
                 self._socket.send(self._outbox.popleft())
             if time.monotonic() >= next_beat:
+                self._leave_if_crippled()
                 self._socket.send(self._heartbeat())
                 next_beat = time.monotonic() + _HEARTBEAT_S
+
+    def _leave_if_crippled(self) -> None:
+        # The main thread may wait for ever for an answer of the process that is lost.
+        if self.engine and not self._stop.is_set():
+            lost = self.engine.lost_process()
+            if lost is not None:
+                self._socket.send(Fatal("crash", f"its process {lost} ended"))
+                self._socket.close()
+                os._exit(3)
 
     def _heartbeat(self) -> Heartbeat:
         since = self._busy_since

@@ -61,5 +61,11 @@ class Engine(Protocol):
     def stats(self) -> EngineStats:
         """Return the current state; any thread may call this."""
 
+    def lost_process(self) -> str | None:
+        """Name a process that the engine needs and that has ended, if there is one.
+
+        Any thread may call this, also while `step` waits for that process for ever.
+        """
+
     def close(self) -> None:
         """Release what the engine holds."""

@@ -162,6 +162,10 @@ class SyntheticEngine:
             running=self._running, waiting=len(self._waiting), kv_used=None
         )
 
+    def lost_process(self) -> str | None:
+        """Need no process but this one."""
+        return None
+
     def close(self) -> None:
         """Hold nothing."""
 

@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 import vllm
 from vllm.engine.arg_utils import EngineArgs
@@ -146,6 +147,14 @@ class VllmEngine:
         self._config = config
         self._arguments = arguments
         self._build_s = time.perf_counter() - started
+        # Engine cores and workers, by the title that vLLM gives them; others, the
+        # compiler's say, may come and go.
+        children = psutil.Process().children(recursive=True)
+        self._processes = {
+            process: name
+            for process in children
+            if (name := process.name()).startswith("VLLM::")
+        }
 
     def _make_stats(self, *_arguments: Any) -> _LatestStats:
         self._stats.append(_LatestStats())
@@ -229,6 +238,13 @@ class VllmEngine:
             waiting=latest.num_waiting_reqs,
             kv_used=float(latest.kv_cache_usage),
         )
+
+    def lost_process(self) -> str | None:
+        """Name an engine core or worker that has ended: vLLM may not notice."""
+        for process, name in self._processes.items():
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                return name
+        return None
 
     def close(self) -> None:
         """Shut the engine core down."""

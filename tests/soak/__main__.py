@@ -1,7 +1,7 @@
 """`python -m tests.soak`: faults at random times until enough have landed.
 
-Prints each trial's seed, then a Markdown table by class of fault. A trial can be
-repeated by its seed. Exit code 1 where anything did not hold.
+Prints each trial's seed, then a Markdown table by class of fault. A trial is repeated
+by `--seed SEED --faults 1`. Exit code 1 where anything did not hold.
 """
 
 import argparse
@@ -57,32 +57,32 @@ def main() -> int:
 def _soak(engine: Engine, seed: int, faults: int) -> list[Trial]:
     trials: list[Trial] = []
     landed = 0
-    for trial in _trials(seed, engine):
-        trials.append(trial)
-        landed += sum(outcome.landed for outcome in trial.outcomes)
-        told = ", ".join(o.fault for o in trial.outcomes if o.landed) or "none landed"
-        result = "; ".join(trial.problems) or "ok"
-        print(
-            f"seed {trial.seed}: {trial.what}: {told}: {trial.samples} samples,"
-            f" {trial.seconds:.1f} s: {result}",
-            flush=True,
-        )
-        if landed >= faults:
-            break
+    try:
+        for trial in _trials(seed, engine):
+            trials.append(trial)
+            landed += sum(outcome.landed for outcome in trial.outcomes)
+            told = ", ".join(o.fault for o in trial.outcomes if o.landed)
+            result = "; ".join(trial.problems) or "ok"
+            print(
+                f"seed {trial.seed}: {trial.what}: {told or 'none landed'}:"
+                f" {trial.samples} samples, {trial.seconds:.1f} s: {result}",
+                flush=True,
+            )
+            if landed >= faults:
+                break
+    except KeyboardInterrupt:
+        print("interrupted; so far:")
     return trials
 
 
 def _trials(seed: int, engine: Engine) -> Iterator[Trial]:
-    deck: list[ReplicaFault] = []
     for number in range(sys.maxsize):
-        rng = random.Random(seed + number)
-        if len(deck) < engine.faults:
-            deck[:0] = rng.sample(REPLICA_FAULTS, len(REPLICA_FAULTS))
+        deck = random.Random(seed + number).sample(REPLICA_FAULTS, len(REPLICA_FAULTS))
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
             work = Path(folder)
             try:
-                if number % _EVERY == _EVERY - 1:
-                    fault = RUN_FAULTS[number // _EVERY % len(RUN_FAULTS)]
+                if (seed + number) % _EVERY == 0:
+                    fault = RUN_FAULTS[(seed + number) % len(RUN_FAULTS)]
                     yield run_trial(seed + number, engine, fault, work)
                 elif number == 0 and engine is not SYNTHETIC:
                     # The engine core is a process of its own only if asked for.

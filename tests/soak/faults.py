@@ -100,7 +100,7 @@ REPLICA_FAULTS = [
 CORE_KILLED = ReplicaFault(
     name="engine core killed",
     how="SIGKILL to vLLM's engine core process",
-    cause="EngineDead|EngineCore|exited|killed",
+    cause="EngineDead|VLLM::.* ended|exited|killed",
     commit=_kill_core,
 )
 

@@ -59,6 +59,7 @@ class EngineContract:
         assert not engine.busy
         assert engine.info.max_num_batched_tokens >= 1
         assert engine.stats().running == 0
+        assert engine.lost_process() is None
 
     def test_every_request_is_answered_once(self, engine: Engine) -> None:
         first, done = run(engine, *(request(seq) for seq in range(9)))
