@@ -115,7 +115,7 @@ def vllm_engine(folder: Path) -> Engine:
             "engine.options.load_format=safetensors",
             *("dataset=synthetic", "dataset.prompt_tokens=100", "dataset.count=3000"),
             *("cluster.replicas=2", "engine.cpu_kv_cache_gib=1"),
-            "cluster.load_timeout_s=90",
+            "cluster.load_timeout_s=240",
             "run.min_queries=3000",
             # A step of a real model on a busy core may take seconds.
             *("cluster.heartbeat_timeout_s=10", "cluster.step_timeout_s=20"),
