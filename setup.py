@@ -14,6 +14,8 @@ PACKAGES = [
     "record",
     "report",
     "scenarios",
+    "submission",
+    "submission.checks",
     "sut",
     "sut.balancers",
     "sut.clusters",

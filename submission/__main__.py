@@ -5,11 +5,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from conf.errors import UserError
 from record.errors import RecordError
-from submission.execute import ABORTED, BAD_INPUT, RunFailed
+from submission.build import build_tree
+from submission.check import check_submission
+from submission.execute import ABORTED, BAD_INPUT, NOT_GOOD, RunFailed
+from submission.machine import describe_machine
 from submission.make import make_all, show_plan
 from submission.request import read_request
 
@@ -45,13 +49,44 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     return _GOOD
 
 
+def _build(options: argparse.Namespace, console: Console) -> int:
+    tree = build_tree(read_request(options.request))
+    console.print(f"tree: {tree}", markup=False)
+    return _GOOD
+
+
+def _check(options: argparse.Namespace, console: Console) -> int:
+    request = read_request(options.request)
+    good = check_submission(request, options.mlperf_inference, console)
+    return _GOOD if good else NOT_GOOD
+
+
+def _describe(_options: argparse.Namespace, console: Console) -> int:
+    console.out(msgspec.json.format(msgspec.json.encode(describe_machine())).decode())
+    return _GOOD
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m submission", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="make the runs that are still to be made")
     run.add_argument("--dry-run", action="store_true", help="list them instead")
     run.set_defaults(act=_run)
-    for command in (run,):
+    build = commands.add_parser("build", help="put the tree together")
+    build.set_defaults(act=_build)
+    describe = commands.add_parser(
+        "describe", help="print what this node is made of, for machines: in a request"
+    )
+    describe.set_defaults(act=_describe)
+    check = commands.add_parser("check", help="check the tree before it is uploaded")
+    check.add_argument(
+        "--mlperf-inference",
+        type=Path,
+        metavar="DIR",
+        help="checkout of mlcommons/inference, whose tools are run then",
+    )
+    check.set_defaults(act=_check)
+    for command in (run, build, check):
         command.add_argument("request", type=Path, help="the request's YAML file")
     return parser
 

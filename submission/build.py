@@ -129,12 +129,14 @@ def _add_result(result: ResultFolder, runs: dict[Mode, RunFolder]) -> None:
     for mode, run in runs.items():
         publish(run, result.run(mode).path)
     accuracy = runs[Mode.accuracy]
-    scores = accuracy / "accuracy.txt"
-    if not scores.exists():
-        raise UserError(
-            f"{scores}: missing; `python -m accuracy {accuracy.path}` makes it or says"
-            " why it cannot be"
-        )
+    scores, details = accuracy / "accuracy.txt", accuracy / "accuracy.json"
+    for path in (scores, details):
+        if not path.exists():
+            raise UserError(
+                f"{path}: missing; `python -m accuracy {accuracy.path}` makes it or"
+                " says why it cannot be"
+            )
+    shutil.copy(details, result.accuracy.path)
     log = accuracy.accuracy_log.read_bytes()
     result.accuracy.accuracy_log.write_bytes(truncated(log))
     write_text(result.scores, with_hash(scores.read_text(), log))

@@ -9,7 +9,7 @@ from conf.errors import UserError
 from record.folder import RunFolder
 from record.source import ROOT
 
-BAD_INPUT, ABORTED = 2, 3
+NOT_GOOD, BAD_INPUT, ABORTED = 1, 2, 3
 
 
 class RunFailed(Exception):

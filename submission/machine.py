@@ -64,7 +64,7 @@ def describe_machine() -> Machine:
     info = cpuinfo.get_cpu_info()
     sockets = _sockets()
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-    frequency = psutil.cpu_freq()
+    frequency: Any = psutil.cpu_freq()
     disks = list(_disks())
     speeds = list(_link_speeds())
     return Machine(

@@ -7,7 +7,7 @@ from conf.errors import UserError
 from conf.schema import ScenarioName
 from record.source import source_digests
 from submission.evidence import Evidence, find_run
-from submission.execute import RunFailed, make_run
+from submission.execute import NOT_GOOD, RunFailed, make_run
 from submission.plan import (
     TITLES,
     PlannedRun,
@@ -19,7 +19,6 @@ from submission.plan import (
 from submission.probe import known_rates, probe
 from submission.request import Request
 
-_NOT_GOOD = 1
 _NEAR = 1.02
 """A run this much longer than the shortest is still called efficient."""
 
@@ -76,7 +75,7 @@ def make_all(request: Request, console: Console) -> None:
             raise RunFailed(
                 f"{run.title}: {found.refused or folder.path}; put it right and give"
                 " the same command again",
-                _NOT_GOOD,
+                NOT_GOOD,
             )
 
 

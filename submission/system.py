@@ -12,21 +12,45 @@ from submission.machine import Gpus, Machine
 from submission.request import Request
 
 MEANINGFUL = (
-    "division submitter status system_name system_type number_of_nodes"
-    " host_processor_model_name host_processors_per_node host_processor_core_count"
-    " host_memory_capacity host_memory_configuration host_storage_capacity"
-    " host_storage_type host_networking host_networking_topology"
-    " host_network_card_count accelerators_per_node accelerator_model_name"
-    " accelerator_memory_capacity accelerator_memory_configuration"
-    " accelerator_host_interconnect accelerator_interconnect cooling framework"
-    " operating_system other_software_stack"
-).split()
+    "division",
+    "submitter",
+    "status",
+    "system_name",
+    "system_type",
+    "number_of_nodes",
+    "host_processor_model_name",
+    "host_processors_per_node",
+    "host_processor_core_count",
+    "host_memory_capacity",
+    "host_memory_configuration",
+    "host_storage_capacity",
+    "host_storage_type",
+    "host_networking",
+    "host_networking_topology",
+    "host_network_card_count",
+    "accelerators_per_node",
+    "accelerator_model_name",
+    "accelerator_memory_capacity",
+    "accelerator_memory_configuration",
+    "accelerator_host_interconnect",
+    "accelerator_interconnect",
+    "cooling",
+    "framework",
+    "operating_system",
+    "other_software_stack",
+)
 """Fields that the official checker wants to say something."""
 MAY_BE_EMPTY = (
-    "host_processor_frequency host_processor_caches host_processor_interconnect"
-    " accelerator_frequency accelerator_interconnect_topology"
-    " accelerator_on-chip_memories hw_notes sw_notes system_type_detail"
-).split()
+    "host_processor_frequency",
+    "host_processor_caches",
+    "host_processor_interconnect",
+    "accelerator_frequency",
+    "accelerator_interconnect_topology",
+    "accelerator_on-chip_memories",
+    "hw_notes",
+    "sw_notes",
+    "system_type_detail",
+)
 """Fields that must be there, but may be empty."""
 ECC = "accelerator_ecc"
 """A field of this package's own: NVML's word on error correction."""

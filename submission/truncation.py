@@ -23,6 +23,16 @@ def with_hash(scores: str, log: bytes) -> str:
     return f"{scores.rstrip()}\n\nhash={hashlib.sha256(log).hexdigest()}\n"
 
 
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def hash_in(scores: Path) -> str | None:
     """Return the hash that accuracy.txt tells; None if it tells none.
 
