@@ -1,14 +1,14 @@
 """`python -m submission run`: every run that is still to be made, in order."""
 
 from rich.console import Console
-from rich.table import Table
 
 from conf.errors import UserError
-from conf.schema import ScenarioName
+from conf.schema import Mode, ScenarioName
 from record.source import source_digests
 from submission.evidence import Evidence, find_run
 from submission.execute import NOT_GOOD, RunFailed, make_run
 from submission.plan import (
+    TIMED,
     TITLES,
     PlannedRun,
     plan_runs,
@@ -31,17 +31,18 @@ def show_plan(request: Request, console: Console) -> None:
     """
     runs = plan_runs(request, known_rates(request))
     source = source_digests()
-    table = Table("", "run", "expected", "state", box=None, pad_edge=False)
     left = 0.0
     for number, run in enumerate(runs, 1):
         found = find_run(request.runs, run, source)
         if found.folder is None:
             left += run.expected_s or 0
-        table.add_row(str(number), run.title, _duration(run), _state(found, run))
-    console.print(table)
+        console.print(
+            f"{number:2} {run.title:24} {_duration(run):>13}  {_state(found, run)}",
+            markup=False,
+        )
     console.print(
-        f"to be made: about {left / 60:.0f} min in LoadGen, beside loading and warming"
-        " up before each run"
+        f"to be made: {left / 60:.0f} min in LoadGen, beside loading and warming up"
+        " before each run"
     )
     for run in runs:
         _rate_advice(run, console)
@@ -90,8 +91,7 @@ def _probe_if_needed(
 
 
 def _refuse_without_rate(run: PlannedRun, request: Request) -> None:
-    timed = run.scenario in (ScenarioName.server, ScenarioName.interactive)
-    if not timed or sizing(run.config)[1] is not None:
+    if run.scenario not in TIMED or sizing(run.config)[1] is not None:
         return
     raise UserError(
         f"scenario_options.{run.scenario.value}: needs scenario.target_qps, the arrival"
@@ -109,11 +109,11 @@ def _advice(request: Request) -> str:
 def _rate_advice(run: PlannedRun, console: Console) -> None:
     """Say so where a slightly lower rate would save a whole pass over the data."""
     rate = sizing(run.config)[1]
-    if rate is None or run.config.mode.value != "performance":
+    if run.scenario not in TIMED or rate is None:
         return
-    if run.scenario not in (ScenarioName.server, ScenarioName.interactive):
+    if run.config.mode is not Mode.performance:
         return
-    schedule = server_schedule(rules_of(run.config))
+    schedule = server_schedule(run.config)
     arrivals = schedule.arrivals(rate)
     console.print(
         f"{run.title}: {rate:g} queries/s issue {arrivals.queries:,} queries in"

@@ -1,13 +1,17 @@
 """Which runs a submission needs, in which order, and how long each takes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conf.load import load_config
 from conf.schema import Benchmark, Config, Mode, ScenarioName
 from scenarios.plan import ScenarioPlan, plan_scenario
 from submission.request import Request
-from submission.schedule import ServerSchedule, offline_samples
+from submission.schedule import (
+    ServerSchedule,
+    offline_samples,
+    singlestream_expected_s,
+    singlestream_queries,
+)
 
 TITLES = {
     ScenarioName.offline: "Offline",
@@ -16,6 +20,8 @@ TITLES = {
     ScenarioName.singlestream: "SingleStream",
 }
 """Scenarios as the submission's folders are named."""
+TIMED = (ScenarioName.server, ScenarioName.interactive)
+"""Scenarios in which LoadGen decides when queries arrive."""
 COMPLIANCE_SAMPLES = 100
 
 
@@ -77,15 +83,19 @@ def _planned(
     options = [*options_for(request, scenario, mode), "run=full"]
     config = load_config(options)
     key, given = sizing(config)
-    if given is None and scenario.value in rates:
-        options.append(f"scenario.{key}={rates[scenario.value]:g}")
+    measured = rates.get(scenario.value)
+    if given is None and measured is not None:
+        size = measured
+        if scenario is ScenarioName.singlestream:
+            size = 1000 * singlestream_expected_s(measured / 1000, *_passes(config))
+        options.append(f"scenario.{key}={size:.6g}")
         config = load_config(options)
     return PlannedRun(
         scenario=scenario,
         mode=mode,
         options=options,
         config=config,
-        expected_s=_expected_s(config),
+        expected_s=_expected_s(config, measured),
     )
 
 
@@ -106,37 +116,43 @@ def rules_of(config: Config) -> ScenarioPlan:
     return plan_scenario(config, size)
 
 
-def server_schedule(plan: ScenarioPlan) -> ServerSchedule:
-    """Return the seeded schedule of a scenario with arrival times."""
+def server_schedule(config: Config) -> ServerSchedule:
+    """Return the seeded schedule of a scenario with arrival times.
+
+    Raises:
+        UserError: the run would break a rule.
+    """
+    samples, shortest_s = _passes(config)
     return ServerSchedule(
-        seed=int(plan.rules["schedule_rng_seed"]),
-        pass_queries=int(plan.rules["performance_sample_count_override"]),
-        min_duration_s=plan.rules["min_duration_ms"] / 1000,
+        seed=int(rules_of(config).rules["schedule_rng_seed"]),
+        pass_queries=samples,
+        min_duration_s=shortest_s,
     )
 
 
-def _expected_s(config: Config) -> float | None:
-    """Return how long LoadGen takes; in Offline as long as the expected rate holds."""
+def _passes(config: Config) -> tuple[int, float]:
+    """Return the size of the data set and the shortest duration in s, by the rules."""
+    rules = rules_of(config).rules
+    samples = int(rules["performance_sample_count_override"])
+    return samples, rules["min_duration_ms"] / 1000
+
+
+def _expected_s(config: Config, measured: float | None) -> float | None:
+    """Return how long LoadGen takes if it goes on as fast as measured, or as told."""
     _, size = sizing(config)
     if size is None:
         return None
-    plan = rules_of(config)
-    data_set = int(plan.rules["performance_sample_count_override"])
-    shortest_s = plan.rules["min_duration_ms"] / 1000
+    data_set, shortest_s = _passes(config)
     if config.scenario.name is ScenarioName.singlestream:
-        each_s = size / 1000
-        passes = data_set * each_s
-        return passes if config.mode is Mode.accuracy else max(passes, shortest_s)
-    samples: float = data_set
-    if config.mode is Mode.compliance:
-        samples = COMPLIANCE_SAMPLES
-    elif config.mode is Mode.performance:
-        if plan.loadgen_scenario == "Server":
-            return server_schedule(plan).arrivals(size).duration_s
-        samples = offline_samples(size, data_set, shortest_s)
-    return samples / size
-
-
-def total_s(runs: Sequence[PlannedRun]) -> float:
-    """Return the expected seconds of all runs whose size is known."""
-    return sum(run.expected_s or 0 for run in runs)
+        queries = data_set
+        if config.mode is Mode.performance:
+            queries = singlestream_queries(size / 1000, data_set, shortest_s)
+        return queries * (measured or size) / 1000
+    if config.mode is Mode.performance and config.scenario.name in TIMED:
+        return server_schedule(config).arrivals(size).duration_s
+    samples = {
+        Mode.performance: offline_samples(size, data_set, shortest_s),
+        Mode.compliance: COMPLIANCE_SAMPLES,
+        Mode.accuracy: data_set,
+    }
+    return samples[config.mode] / size

@@ -5,12 +5,16 @@ shortest duration, so that a rate a little too high doubles the run: at 22.1 que
 13,368 queries end just before 600 s, and LoadGen appends 13,368 more.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 _WORD = 2**32
+_GENERATED = 2
+_MARGIN = 1.05
+_ROUND_UP = 1.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +85,34 @@ def offline_samples(target_qps: float, data_set: int, min_duration_s: float) -> 
     """
     needed = max(data_set, int(1.1 * min_duration_s * target_qps))
     return -(-needed // data_set) * data_set
+
+
+def singlestream_queries(
+    expected_s: float, data_set: int, min_duration_s: float
+) -> int:
+    """Return how many queries LoadGen issues in SingleStream: all that it generates.
+
+    It generates twice what fills the shortest duration, in whole passes, and with
+    equal issue it does not end before the last of them.
+
+    Args:
+        expected_s: latency that LoadGen is told to expect.
+        data_set: samples of the data set.
+        min_duration_s: shortest duration.
+    """
+    generated = math.ceil(_GENERATED * min_duration_s / expected_s)
+    return -(-generated // data_set) * data_set
+
+
+def singlestream_expected_s(
+    measured_s: float, data_set: int, min_duration_s: float
+) -> float:
+    """Return the latency to tell LoadGen, so that the run is as short as may be.
+
+    Args:
+        measured_s: mean latency of a query; it may turn out 5% less.
+        data_set: samples of the data set.
+        min_duration_s: shortest duration.
+    """
+    passes = math.ceil(_MARGIN * min_duration_s / (data_set * measured_s))
+    return _ROUND_UP * _GENERATED * min_duration_s / (passes * data_set)

@@ -7,6 +7,7 @@ from conf.schema import Mode, ScenarioName
 from record.json_types import Json
 from submission.checks.finding import AGAIN, Finding
 from submission.checks.loaded import LoadedResult, LoadedRun
+from submission.plan import TIMED
 
 SEEDS = ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed")
 _SETTINGS = {
@@ -26,7 +27,6 @@ _LIMITS = (
     ("TTFT", "result_first_token_99.00_percentile_latency_ns", "ttft_latency"),
     ("TPOT", "result_time_per_output_token_99.00_percentile_ns", "tpot_latency"),
 )
-_TIMED = (ScenarioName.server, ScenarioName.interactive)
 _CLOCK = "%m-%d-%Y %H:%M:%S.%f"
 
 
@@ -42,7 +42,7 @@ def performance_findings(result: LoadedResult) -> Iterator[Finding]:
         yield _finding(run, "validity", f"LoadGen says {validity}. {reason}".strip())
     yield from _settings(result, run)
     yield from _length(result, run)
-    if result.scenario in _TIMED:
+    if result.scenario in TIMED:
         yield from _latencies(result, run)
 
 
@@ -57,7 +57,7 @@ def _settings(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
                 f" {rules[seed]}",
             )
     wanted = dict(_SETTINGS)
-    if result.scenario in _TIMED:
+    if result.scenario in TIMED:
         wanted |= _SERVER_SETTINGS
     for key, rule in wanted.items():
         if values.get(key) != rules[rule]:
