@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from conf.errors import UserError
-from conf.schema import Mode, ScenarioName
+from conf.schema import Mode
 from record.source import source_digests
 from submission.evidence import Evidence, find_run
 from submission.execute import NOT_GOOD, RunFailed, make_run
@@ -55,11 +55,15 @@ def make_all(request: Request, console: Console) -> None:
         UserError: the request cannot be run.
         RunFailed: a run was aborted, did not pass or was degraded.
     """
-    for run in plan_runs(request, known_rates(request)):
-        _refuse_without_rate(run, request)
-    for scenario in request.scenarios:
-        _probe_if_needed(request, scenario, console)
     runs = plan_runs(request, known_rates(request))
+    for run in runs:
+        _refuse_without_rate(run, request)
+    unsized = {run.scenario for run in runs if sizing(run.config)[1] is None}
+    for scenario in sorted(unsized, key=request.scenarios.index):
+        console.print(f"probe of {TITLES[scenario]}: sizes its runs")
+        probe(request, scenario)
+    if unsized:
+        runs = plan_runs(request, known_rates(request))
     for run in runs:
         rules_of(run.config)
         _rate_advice(run, console)
@@ -78,16 +82,6 @@ def make_all(request: Request, console: Console) -> None:
                 " the same command again",
                 NOT_GOOD,
             )
-
-
-def _probe_if_needed(
-    request: Request, scenario: ScenarioName, console: Console
-) -> None:
-    runs = plan_runs(request, known_rates(request))
-    config = next(run.config for run in runs if run.scenario is scenario)
-    if sizing(config)[1] is None:
-        console.print(f"probe of {TITLES[scenario]}: sizes its runs")
-        probe(request, scenario)
 
 
 def _refuse_without_rate(run: PlannedRun, request: Request) -> None:
