@@ -37,6 +37,8 @@ print(json.dumps([m["seeds"], m["accuracy-target"], m["accuracy-upper-limit"],
                   m["performance-sample-count"], c.TEST_DURATION_MS,
                   c.LLM_LATENCY_LIMITS["llama3.1-8b"]]))
 """
+_COMPLAINT = re.compile(r"^\[.* (?:ERROR|WARNING)\] (.*)$", re.M)
+_NO_COMPLAINT = re.compile(r"Execution of check \S+ skipped|SUMMARY")
 _TIMEOUT_S = 3600
 _SCORE = re.compile(r"'(rouge\w+|gen_len|gen_num)': (?:np\.\w+\()?'?([\d.]+)")
 
@@ -119,17 +121,16 @@ def checker_findings(checkout: Checkout, tree: Path, scratch: Path) -> list[Find
     (scratch / "checker.log").write_text(done.stdout + done.stderr)
     if done.returncode == 0:
         return []
-    lines = [
-        line
-        for line in (done.stdout + done.stderr).splitlines()
-        if " ERROR] " in line or " WARNING] " in line
-    ] or [_last_line(done.stderr)]
+    text = (done.stdout + done.stderr).replace(f"{tree.resolve()}/", "")
+    said = [x for x in _COMPLAINT.findall(text) if not _NO_COMPLAINT.match(x)]
+    # A traceback leaves no complaint behind, only its last line.
+    lines = said or [_last_line(done.stderr)]
     return [
         Finding(
             check="official_checker",
             path=tree,
-            problem=line.replace(f"{tree.resolve()}/", ""),
-            remedy="see the finding of the same file above",
+            problem=line,
+            remedy="our own checks of the same file say what to do",
         )
         for line in lines
     ]

@@ -20,12 +20,16 @@ def before(closed: Tree) -> set[Finding]:
     return set(check_tree(closed.root))
 
 
-def test_open_tree_of_real_runs_is_good(tmp_path: Path) -> None:
-    assert check_tree(unpack(tmp_path).root) == []
+@pytest.mark.parametrize("fixture", ["datacenter", "edge"])
+def test_open_tree_of_real_runs_is_good(tmp_path: Path, fixture: str) -> None:
+    assert check_tree(unpack(tmp_path, fixture).root) == []
 
 
-def test_closed_tree_of_real_runs_lacks_the_benchmarks_weights(tmp_path: Path) -> None:
-    found = check_tree(unpack(tmp_path).close().root)
+@pytest.mark.parametrize("fixture", ["datacenter", "edge"])
+def test_closed_tree_of_real_runs_lacks_the_benchmarks_weights(
+    tmp_path: Path, fixture: str
+) -> None:
+    found = check_tree(unpack(tmp_path, fixture).close().root)
     assert {finding.check for finding in found} == {"benchmark", "accuracy_target"}
 
 
