@@ -15,6 +15,7 @@ from submission.check import check_submission
 from submission.execute import ABORTED, BAD_INPUT, NOT_GOOD, RunFailed
 from submission.machine import describe_machine
 from submission.make import make_all, show_plan
+from submission.official import Checkout
 from submission.request import read_request
 
 _GOOD = 0
@@ -57,7 +58,12 @@ def _build(options: argparse.Namespace, console: Console) -> int:
 
 def _check(options: argparse.Namespace, console: Console) -> int:
     request = read_request(options.request)
-    good = check_submission(request, options.mlperf_inference, console)
+    checkout = None
+    if options.mlperf_inference:
+        checkout = Checkout(
+            options.mlperf_inference.resolve(), options.evaluation_python
+        )
+    good = check_submission(request, checkout, console)
     return _GOOD if good else NOT_GOOD
 
 
@@ -84,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="checkout of mlcommons/inference, whose tools are run then",
+    )
+    check.add_argument(
+        "--evaluation-python",
+        default=sys.executable,
+        metavar="PYTHON",
+        help="interpreter with the packages of the official evaluation",
     )
     check.set_defaults(act=_check)
     for command in (run, build, check):

@@ -34,21 +34,20 @@ from submission.truncation import hash_in, sha256
 
 
 def check_submission(
-    request: Request, inference: Path | None, console: Console
+    request: Request, checkout: Checkout | None, console: Console
 ) -> bool:
     """Check the tree of `request`; print each finding and return whether it is good.
 
     Args:
         request: what was asked for.
-        inference: checkout of mlcommons/inference; None: our own checks alone.
+        checkout: of mlcommons/inference; None: our own checks alone.
         console: where findings go.
 
     Raises:
-        UserError: there is no tree, or `inference` is no such checkout.
+        UserError: there is no tree, or `checkout` is none.
     """
     if not request.tree.is_dir():
         raise UserError(f"{request.tree}: no tree; `python -m submission build` first")
-    checkout = Checkout(inference.resolve()) if inference else None
     if checkout:
         checkout.require()
     logs = _accuracy_runs(request)

@@ -10,7 +10,7 @@ from record.errors import RecordError
 from record.folder import RunFolder, read_json
 from record.structs import Verdict
 from submission.conditions import conditions, differences
-from submission.plan import PlannedRun
+from submission.plan import PlannedRun, rules_of
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,6 +70,8 @@ def _why_not(
         return f"did not finish ({error})"
     if changed := differences(conditions(config), conditions(planned.config)):
         return f"made with another {_listed(changed)}"
+    if folder.user_conf.read_text() != rules_of(planned.config).user_conf:
+        return "made with another user.conf"
     if changed := differences(made_by, source):
         return f"made by other code ({_listed(changed)})"
     if verdict.outcome != "passed":

@@ -48,6 +48,8 @@ class Checkout:
     """A checkout of mlcommons/inference."""
 
     path: Path
+    evaluation_python: str = sys.executable
+    """Interpreter that has the packages which the official evaluation imports."""
 
     def require(self) -> None:
         """Look for the tools.
@@ -222,9 +224,9 @@ def evaluation_findings(
     command += ["--dataset-file", str(data_set.resolve()), "--dtype", "int32"]
     command += ["--model-name", str(tokenizer.resolve())]
     command += ["--total-sample-count", str(int(told["gen_num"]))]
-    done = _python(checkout, command, _EVALUATE.parent)
+    done = _python(checkout, command, _EVALUATE.parent, checkout.evaluation_python)
     if done.returncode:
-        problem = f"evaluation.py: {_last_line(done.stderr)}"
+        problem = f"evaluation.py failed: {_last_line(done.stderr)}"
     else:
         theirs = _scores(done.stdout)
         other = [name for name in told if told[name] != theirs.get(name)]
@@ -237,7 +239,8 @@ def evaluation_findings(
         check="official_evaluation",
         path=scores,
         problem=problem,
-        remedy="docs/accuracy.md tells what the script needs",
+        remedy="docs/accuracy.md tells what the script needs; name an interpreter that"
+        " has it with --evaluation-python",
     )
 
 
@@ -252,10 +255,13 @@ def _results(tree: Path) -> list[tuple[SubmitterFolder, ResultFolder]]:
 
 
 def _python(
-    checkout: Checkout, command: list[str], folder: Path
+    checkout: Checkout,
+    command: list[str],
+    folder: Path,
+    interpreter: str = sys.executable,
 ) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, *command],
+        [interpreter, *command],
         cwd=checkout.path / folder,
         capture_output=True,
         text=True,

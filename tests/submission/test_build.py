@@ -12,6 +12,7 @@ from submission.build import build_tree
 from submission.check import check_submission
 from submission.checks import check_tree
 from submission.layout import SubmitterFolder
+from submission.official import Checkout
 from submission.request import Request, read_request
 from tests.submission.requests import RATE, write_request
 from tests.submission.trees import as_runs, unpack
@@ -95,7 +96,7 @@ def test_check_needs_tree_and_checkout(
 ) -> None:
     console = Console(file=io.StringIO())
     with pytest.raises(UserError, match="give a checkout of mlcommons/inference"):
-        check_submission(request_of_runs, tmp_path, console)
+        check_submission(request_of_runs, Checkout(tmp_path), console)
     other = read_request(write_request(tmp_path))
     with pytest.raises(UserError, match="no tree"):
         check_submission(other, None, console)
