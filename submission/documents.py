@@ -21,15 +21,21 @@ def measurements(config: Config, weights: WeightFacts) -> dict[str, Json]:
         "input_data_types": "int32",
         "retraining": weights.retraining,
         "starting_weights_filename": weights.starting_weights_filename,
-        "weight_data_types": weight_data_types(config),
+        "weight_data_types": weights.weight_data_types
+        or known_weight_type(config)
+        or config.model.dtype,
         "weight_transformations": weights.weight_transformations,
     }
 
 
-def weight_data_types(config: Config) -> str:
-    """Return the type of the weights as the engine was told it."""
+def known_weight_type(config: Config) -> str | None:
+    """Return the type of the weights where the configuration decides it.
+
+    None: the checkpoint does (it may be quantized already).
+    """
     if isinstance(config.engine, VllmConfig):
-        return str(config.engine.options.get("quantization") or config.model.dtype)
+        chosen = config.engine.options.get("quantization")
+        return None if chosen is None else str(chosen)
     return "none: the synthetic engine has no weights"
 
 
@@ -53,7 +59,7 @@ def result_readme(title: str, config: Config, run: RunFolder) -> str:
     return f"""\
 # {title}
 Model {config.model.name}, data set {config.dataset.name}, engine \
-{config.engine.name}, {len(replicas)} replicas on \
+{config.engine.name}, {len(replicas)} replica(s) on \
 {len({r.node for r in replicas})} node(s)\
 {f" with {gpus} GPU(s) each" if gpus else ""}.
 

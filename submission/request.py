@@ -51,6 +51,8 @@ class WeightFacts:
     """Name or address of the checkpoint as it was obtained."""
     weight_transformations: str = MISSING
     """What was done to the weights, e.g. `fp8 by vLLM while loading`; or `none`."""
+    weight_data_types: str = ""
+    """Needed where the checkpoint is quantized already; empty: as configured."""
     retraining: str = "no"
 
 
@@ -79,8 +81,8 @@ class Request:
     calibration: str = MISSING
     """How the weights were calibrated or quantized: a text for the reviewers."""
     bandwidth: str = ""
-    """How the host's ingress bandwidth was shown to suffice; empty: the
-    requirement alone is stated, which closed does not accept."""
+    """How the host's ingress bandwidth was shown to suffice; closed needs it. What
+    must suffice is computed from the runs."""
 
     @property
     def root(self) -> Path:
@@ -152,6 +154,11 @@ def _check(path: Path, request: Request) -> None:
                     else " and one of server, interactive"
                 )
             )
+    if request.division is Division.closed and not request.bandwidth.strip():
+        raise UserError(
+            f"{path}: bandwidth: closed needs a statement on how the ingress bandwidth"
+            " was shown to suffice"
+        )
     if not wanted:
         raise UserError(f"{path}: scenarios: names none")
     unknown = set(request.scenario_options) - {s.value for s in wanted}

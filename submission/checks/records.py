@@ -7,6 +7,7 @@ from submission.checks.finding import AGAIN, BUILD, Finding
 from submission.checks.loaded import LoadedResult, LoadedRun
 
 _AUDIT_WARNING = "Found Audit Config file"
+_PREFIX_CACHING = "enable_prefix_caching"
 _LOADGEN_MODES = {
     Mode.performance: "PerformanceOnly",
     Mode.accuracy: "AccuracyOnly",
@@ -108,7 +109,8 @@ def _verdict(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
 
 def _config(run: LoadedRun) -> Iterator[Finding]:
     engine = run.config.engine
-    if isinstance(engine, VllmConfig) and engine.options.get("enable_prefix_caching"):
+    asked = isinstance(engine, VllmConfig) and engine.options.get(_PREFIX_CACHING)
+    if asked or any(replica.engine.get(_PREFIX_CACHING) for replica in run.replicas):
         yield Finding(
             check="prefix_caching",
             path=run.folder.config,

@@ -6,7 +6,7 @@ from pathlib import Path
 from conf.schema import Mode
 from submission.checks.finding import BUILD, Finding
 from submission.checks.loaded import LoadedResult
-from submission.documents import weight_data_types
+from submission.documents import known_weight_type
 
 _MEASUREMENTS = (
     "input_data_types",
@@ -31,13 +31,13 @@ def text_findings(result: LoadedResult) -> Iterator[Finding]:
             )
         run = result.runs.get(Mode.performance)
         if run is not None:
-            used = weight_data_types(run.config)
-            if told.get("weight_data_types") not in (None, "", used):
+            used = known_weight_type(run.config)
+            said = str(told.get("weight_data_types") or "")
+            if used and said and used.lower() not in said.lower():
                 yield Finding(
                     check="weight_types",
                     path=path,
-                    problem=f"weight_data_types is {told['weight_data_types']}, the run"
-                    f" used {used}",
+                    problem=f"weight_data_types is {said}, the run used {used}",
                     remedy=BUILD,
                 )
     wanted = [result.folder.readme]

@@ -64,6 +64,11 @@ def _prefix_caching(tree: Tree) -> None:
         run.config.write_text(text)
 
 
+def _cached_prefixes(tree: Tree) -> None:
+    path = tree.result("Server").performance.replicas
+    edit_json(path, lambda r: r[0]["engine"].update(enable_prefix_caching=True))
+
+
 def _degrade(tree: Tree) -> None:
     event = {"t_ns": 1, "kind": "death", "replica": 0, "cause": "killed"}
     with tree.result("Server").performance.events.open("a") as file:
@@ -240,6 +245,11 @@ SPOILS = (
         act=_perf("effective_test_mode", "AccuracyOnly"),
     ),
     Spoil(what="prefix caching on", check="prefix_caching", act=_prefix_caching),
+    Spoil(
+        what="prefix caching on in one replica",
+        check="prefix_caching",
+        act=_cached_prefixes,
+    ),
     Spoil(what="a replica died in the run", check="degraded", act=_degrade),
     Spoil(what="the accuracy run was a smoke run", check="full_run", act=_smoke),
     Spoil(

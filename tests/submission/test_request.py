@@ -36,6 +36,7 @@ def test_request_is_typed_and_its_paths_are_relative_to_it(tmp_path: Path) -> No
             {"division": "closed", "benchmark": "edge", "scenarios": ["offline"]},
             "singlestream",
         ),
+        ({"division": "closed"}, "bandwidth: closed needs"),
         ({"scenario_options": {"interactive": []}}, "interactive is not run"),
         ({"options": ["mode=accuracy"]}, "chosen by the submission"),
         ({"options": ["run=smoke"]}, "chosen by the submission"),
