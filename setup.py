@@ -18,6 +18,8 @@ PACKAGES = [
     "report.plots",
     "report.scaling",
     "scenarios",
+    "submission",
+    "submission.checks",
     "sut",
     "sut.balancers",
     "sut.clusters",

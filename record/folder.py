@@ -75,6 +75,11 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def source(self) -> Path:
+        """SHA-256 of each source file that made the run."""
+        return self.path / "source.json"
+
+    @property
     def settings(self) -> Path:
         """Effective LoadGen settings."""
         return self.path / "settings.json"

@@ -25,6 +25,7 @@ from conf.schema import Config
 from qsl.dataset import Dataset, check_prompts, load_dataset
 from record.errors import RecordError
 from record.folder import RunFolder, write_json, write_text
+from record.source import write_source
 from record.writer import RecordWriter
 from scenarios import gate
 from scenarios.plan import ScenarioPlan, plan_scenario
@@ -82,6 +83,7 @@ def run(config: Config) -> int:
     try:
         folder = RunFolder.create(Path(config.run.dir), label)
         write_text(folder.config, to_yaml(config))
+        write_source(folder)
     except OSError as error:
         raise UserError(f"run.dir={config.run.dir}: {error.strerror}") from error
     say(f"run folder: {folder.path}")

@@ -1,0 +1,39 @@
+"""Digests of the code that makes a run, so that two runs can be told to share it."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from record.folder import RunFolder, write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+_PACKAGES = ("accuracy", "conf", "qsl", "record", "scenarios", "sut")
+"""What decides answers, their timing and their scores."""
+
+
+def source_digests(root: Path = ROOT) -> dict[str, str]:
+    """Return the SHA-256 of each source file that a run depends on, by its path.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(_files(root))
+    }
+
+
+def write_source(folder: RunFolder) -> None:
+    """Write `source.json`.
+
+    Raises:
+        OSError: the folder cannot be written, or a source file cannot be read.
+    """
+    write_json(folder.source, source_digests())
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for package in _PACKAGES:
+        for pattern in ("*.py", "*.yaml", "*.config"):
+            yield from (root / package).rglob(pattern)
+    yield root / "mlperf.conf"

@@ -1,0 +1,1 @@
+"""Runs, tree and checks of an MLPerf Inference submission."""

@@ -1,0 +1,107 @@
+"""`python -m submission`: runs, tree and checks of an MLPerf submission."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from conf.errors import UserError
+from record.errors import RecordError
+from submission.build import build_tree
+from submission.check import check_submission
+from submission.execute import ABORTED, BAD_INPUT, NOT_GOOD, RunFailed
+from submission.machine import describe_machine
+from submission.make import make_all, show_plan
+from submission.official import Checkout
+from submission.request import read_request
+
+_GOOD = 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; return the exit code."""
+    options = _parser().parse_args(arguments)
+    console = Console(soft_wrap=True, highlight=False)
+    try:
+        return int(options.act(options, console))
+    except (UserError, RecordError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except RunFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return ABORTED
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
+    request = read_request(options.request)
+    if options.dry_run:
+        show_plan(request, console)
+    else:
+        make_all(request, console)
+    return _GOOD
+
+
+def _build(options: argparse.Namespace, console: Console) -> int:
+    tree = build_tree(read_request(options.request))
+    console.print(f"tree: {tree}", markup=False)
+    return _GOOD
+
+
+def _check(options: argparse.Namespace, console: Console) -> int:
+    request = read_request(options.request)
+    checkout = None
+    if options.mlperf_inference:
+        checkout = Checkout(
+            options.mlperf_inference.resolve(), options.evaluation_python
+        )
+    good = check_submission(request, checkout, console)
+    return _GOOD if good else NOT_GOOD
+
+
+def _describe(_options: argparse.Namespace, console: Console) -> int:
+    console.out(msgspec.json.format(msgspec.json.encode(describe_machine())).decode())
+    return _GOOD
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m submission", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="make the runs that are still to be made")
+    run.add_argument("--dry-run", action="store_true", help="list them instead")
+    run.set_defaults(act=_run)
+    build = commands.add_parser("build", help="put the tree together")
+    build.set_defaults(act=_build)
+    describe = commands.add_parser(
+        "describe", help="print what this node is made of, for machines: in a request"
+    )
+    describe.set_defaults(act=_describe)
+    check = commands.add_parser("check", help="check the tree before it is uploaded")
+    check.add_argument(
+        "--mlperf-inference",
+        type=Path,
+        metavar="DIR",
+        help="checkout of mlcommons/inference, whose tools are run then",
+    )
+    check.add_argument(
+        "--evaluation-python",
+        default=sys.executable,
+        metavar="PYTHON",
+        help="interpreter with the packages of the official evaluation",
+    )
+    check.set_defaults(act=_check)
+    for command in (run, build, check):
+        command.add_argument("request", type=Path, help="the request's YAML file")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

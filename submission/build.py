@@ -1,0 +1,156 @@
+"""`python -m submission build`: puts the tree together from runs that passed."""
+
+import os
+import shutil
+from pathlib import Path
+
+from conf.errors import UserError
+from conf.schema import Mode, ScenarioName
+from record.folder import RunFolder, read_json, write_json, write_text
+from record.source import ROOT, source_digests
+from record.structs import SettingsRecord
+from submission import documents
+from submission.evidence import find_run
+from submission.layout import BENCHMARK_FOLDERS, ResultFolder, SubmitterFolder
+from submission.machine import Machine, describe_machine
+from submission.plan import TITLES, PlannedRun, plan_runs
+from submission.probe import known_rates
+from submission.published import publish
+from submission.request import Request
+from submission.system import system_description
+from submission.truncation import truncated, with_hash
+from submission.verification import verification_text
+
+_SOURCE_FOLDERS = (
+    "accuracy",
+    "conf",
+    "qsl",
+    "record",
+    "report",
+    "requirements",
+    "scenarios",
+    "scripts",
+    "submission",
+    "sut",
+)
+_SOURCE_FILES = (
+    *("README.md", "CHANGELOG.md", "Makefile", "mlperf.conf", "pyproject.toml"),
+    *("setup.py", "user.conf"),
+)
+
+Runs = dict[ScenarioName, dict[Mode, RunFolder]]
+
+
+def build_tree(request: Request) -> Path:
+    """Make the tree of `request` anew and return its root.
+
+    Raises:
+        UserError: runs or facts are missing; each is named.
+        RecordError: a record of a run is missing or damaged.
+        OSError: the tree cannot be written.
+    """
+    planned = plan_runs(request, known_rates(request))
+    runs = _found(request, planned)
+    description = system_description(request, read_machines(request))
+    draft = request.root / f".tree-{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        home = SubmitterFolder(draft / request.division.value / request.submitter)
+        copy_source(home.source)
+        _write(home.system(request.system), description)
+        performance = {}
+        for scenario, folders in runs.items():
+            title = TITLES[scenario]
+            benchmark = BENCHMARK_FOLDERS[request.benchmark]
+            result = home.result(request.system, benchmark, title)
+            config = next(run.config for run in planned if run.scenario is scenario)
+            _add_result(result, folders)
+            write_json(
+                result.measurements, documents.measurements(config, request.weights)
+            )
+            readme = documents.result_readme(title, config, result.performance)
+            write_text(result.readme, readme)
+            performance[title] = result.performance.path
+        home.calibration.parent.mkdir(parents=True)
+        write_text(home.calibration, documents.calibration(request))
+        write_text(home.bandwidth, documents.bandwidth(request, performance))
+        shutil.rmtree(request.tree, ignore_errors=True)
+        draft.rename(request.tree)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return request.tree
+
+
+def read_machines(request: Request) -> list[Machine]:
+    """Return the nodes as described; this host where none is named.
+
+    Raises:
+        RecordError: a description is missing or damaged.
+    """
+    paths = [Path(name) for name in request.machines]
+    return [read_json(path, Machine) for path in paths] or [describe_machine()]
+
+
+def copy_source(target: Path) -> None:
+    """Copy the code of this package to the new folder `target`.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "*.tmp")
+    for name in _SOURCE_FOLDERS:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target / name, ignore=unwanted)
+    for name in _SOURCE_FILES:
+        if (ROOT / name).is_file():
+            shutil.copy(ROOT / name, target / name)
+
+
+def _found(request: Request, planned: list[PlannedRun]) -> Runs:
+    source = source_digests()
+    runs: Runs = {}
+    missing = []
+    for run in planned:
+        found = find_run(request.runs, run, source)
+        if found.folder is None:
+            reason = f" ({found.refused})" if found.refused else ""
+            missing.append(run.title + reason)
+        else:
+            runs.setdefault(run.scenario, {})[run.config.mode] = found.folder
+    if missing:
+        raise UserError(
+            f"no run to build from: {'; '.join(missing)}; make it with"
+            " `python -m submission run`"
+        )
+    return runs
+
+
+def _add_result(result: ResultFolder, runs: dict[Mode, RunFolder]) -> None:
+    for mode, run in runs.items():
+        publish(run, result.run(mode).path)
+    accuracy = runs[Mode.accuracy]
+    scores, details = accuracy / "accuracy.txt", accuracy / "accuracy.json"
+    for path in (scores, details):
+        if not path.exists():
+            raise UserError(
+                f"{path}: missing; `python -m accuracy {accuracy.path}` makes it or"
+                " says why it cannot be"
+            )
+    shutil.copy(details, result.accuracy.path)
+    log = accuracy.accuracy_log.read_bytes()
+    result.accuracy.accuracy_log.write_bytes(truncated(log))
+    write_text(result.scores, with_hash(scores.read_text(), log))
+    shutil.copy(result.performance.user_conf, result.user_conf)
+    if Mode.compliance in runs:
+        compliance = runs[Mode.compliance]
+        shutil.copy(compliance.audit_conf, result.compliance.audit_conf)
+        result.compliance_answers.parent.mkdir(parents=True)
+        shutil.copy(compliance.accuracy_log, result.compliance_answers)
+        settings = read_json(compliance.settings, SettingsRecord)
+        text = verification_text(compliance.accuracy_log, settings)
+        write_text(result.verification, text)
+
+
+def _write(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, content)

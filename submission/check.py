@@ -1,0 +1,180 @@
+"""`python -m submission check`: our checks of the tree, then the official tools."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from conf.errors import UserError
+from conf.load import load_config
+from conf.schema import Mode
+from record.errors import RecordError
+from record.folder import RunFolder, read_json
+from record.source import source_digests
+from record.structs import SettingsRecord
+from scenarios.gate import judge
+from submission.checks import Finding, check_tree
+from submission.checks.finding import AGAIN, BUILD
+from submission.evidence import find_run
+from submission.layout import BENCHMARK_FOLDERS, SubmitterFolder
+from submission.official import (
+    VERSION,
+    Checkout,
+    checker_findings,
+    evaluation_findings,
+    round_findings,
+    truncation_findings,
+    verification_findings,
+)
+from submission.plan import TITLES, plan_runs
+from submission.probe import known_rates
+from submission.request import Request
+from submission.truncation import hash_in, sha256
+
+
+def check_submission(
+    request: Request, checkout: Checkout | None, console: Console
+) -> bool:
+    """Check the tree of `request`; print each finding and return whether it is good.
+
+    Args:
+        request: what was asked for.
+        checkout: of mlcommons/inference; None: our own checks alone.
+        console: where findings go.
+
+    Raises:
+        UserError: there is no tree, or `checkout` is none.
+    """
+    if not request.tree.is_dir():
+        raise UserError(f"{request.tree}: no tree; `python -m submission build` first")
+    if checkout:
+        checkout.require()
+    logs = _accuracy_runs(request)
+    good = _show(console, "tree", lambda: iter(check_tree(request.tree)))
+    good &= _show(console, "runs", lambda: _run_findings(request, logs))
+    if checkout is None:
+        console.print("official tools: not run; give --mlperf-inference=CHECKOUT")
+        return good
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        good &= _official(request, checkout, logs, scratch, console)
+    return good
+
+
+def _official(
+    request: Request,
+    checkout: Checkout,
+    logs: dict[Path, RunFolder],
+    scratch: Path,
+    console: Console,
+) -> bool:
+    tree = request.tree
+    whole = {path: run.accuracy_log for path, run in logs.items()}
+    good = _show(console, "official constants", lambda: round_findings(checkout))
+    good &= _show(
+        console,
+        "official evaluation",
+        lambda: _evaluations(checkout, logs, console),
+    )
+    good &= _show(
+        console,
+        "official truncation",
+        lambda: truncation_findings(checkout, tree, whole, scratch),
+    )
+    good &= _show(
+        console,
+        "official TEST06 verification",
+        lambda: verification_findings(checkout, tree, scratch),
+    )
+    return good & _show(
+        console,
+        f"official checker {VERSION}",
+        lambda: iter(checker_findings(checkout, tree, scratch)),
+    )
+
+
+def _show(console: Console, title: str, check: Callable[[], Iterator[Finding]]) -> bool:
+    with console.status(title):
+        found = list(check())
+    console.print(f"{title}: {f'{len(found)} finding(s)' if found else 'good'}")
+    for finding in found:
+        console.print(f"  {finding}", markup=False)
+    return not found
+
+
+def _accuracy_runs(request: Request) -> dict[Path, RunFolder]:
+    """Return the accuracy run behind each result of the tree, where it is known."""
+    source = source_digests()
+    home = SubmitterFolder(request.tree / request.division.value / request.submitter)
+    found = {}
+    for planned in plan_runs(request, known_rates(request)):
+        if planned.config.mode is not Mode.accuracy:
+            continue
+        folder = find_run(request.runs, planned, source).folder
+        if folder is not None:
+            result = home.result(
+                request.system,
+                BENCHMARK_FOLDERS[request.benchmark],
+                TITLES[planned.scenario],
+            )
+            found[result.path] = folder
+    return found
+
+
+def _run_findings(request: Request, logs: dict[Path, RunFolder]) -> Iterator[Finding]:
+    """Yield what is wrong with the runs that the tree would be built from now."""
+    source = source_digests()
+    for planned in plan_runs(request, known_rates(request)):
+        found = find_run(request.runs, planned, source)
+        if found.folder is None:
+            yield Finding(
+                check="runs",
+                path=request.runs,
+                problem=f"{planned.title}: {found.refused or 'no such run'}",
+                remedy=AGAIN,
+            )
+            continue
+        try:
+            verdict = judge(found.folder)
+        except RecordError as error:
+            yield Finding(
+                check="runs", path=found.folder.path, problem=str(error), remedy=AGAIN
+            )
+            continue
+        if verdict.outcome != "passed":
+            yield Finding(
+                check="runs",
+                path=found.folder.path,
+                problem=f"judged again, it {verdict.outcome}: {verdict.reason}",
+                remedy=AGAIN,
+            )
+    for path, run in logs.items():
+        scores = path / "accuracy" / "accuracy.txt"
+        if not scores.exists():
+            continue
+        if hash_in(scores) != sha256(run.accuracy_log):
+            yield Finding(
+                check="hash",
+                path=scores,
+                problem=f"its hash is not that of {run.accuracy_log}",
+                remedy=BUILD,
+            )
+
+
+def _evaluations(
+    checkout: Checkout, logs: dict[Path, RunFolder], console: Console
+) -> Iterator[Finding]:
+    for path, run in logs.items():
+        settings = read_json(run.settings, SettingsRecord)
+        data_set = load_config([], run.config).dataset.path
+        if settings.tokenizer is None or data_set is None:
+            console.print(f"  {path.name}: not scored, its tokens or data are made up")
+            continue
+        yield from evaluation_findings(
+            checkout,
+            path / "accuracy" / "accuracy.txt",
+            run.accuracy_log,
+            Path(data_set),
+            Path(settings.tokenizer).parent,
+        )

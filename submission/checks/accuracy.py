@@ -1,0 +1,129 @@
+"""The accuracy run: its scores, and its log as the tree carries it."""
+
+import re
+from collections.abc import Iterator
+
+from accuracy.rouge import METRICS
+from accuracy.targets import TARGETS, missed_targets
+from conf.schema import Mode
+from record.errors import RecordError
+from record.folder import read_json
+from record.json_types import Json
+from submission.checks.finding import AGAIN, BUILD, Finding
+from submission.checks.loaded import LoadedResult, LoadedRun
+from submission.truncation import LARGEST_BYTES, hash_in
+
+_SCORES = (*METRICS, "gen_len")
+_SCORE = r"'{}':\s(?P<value>[\d.]+)[,}}]"
+"""A plain number: the official checker reads no `np.int64(...)`."""
+
+
+def accuracy_findings(result: LoadedResult) -> Iterator[Finding]:
+    """Yield what is wrong with the accuracy run."""
+    run = result.runs.get(Mode.accuracy)
+    if run is None or result.scenario is None:
+        return
+    whole = result.rules["performance_sample_count_override"]
+    count = run.log.values.get("effective_accuracy_sample_count")
+    if count != whole:
+        yield _finding(
+            run, "accuracy_count", f"{count} samples, the data set has {whole}", AGAIN
+        )
+    yield from _log_file(result, run)
+    try:
+        text = result.folder.scores.read_text()
+    except OSError as error:
+        yield Finding(
+            check="scores",
+            path=result.folder.scores,
+            problem=str(error.strerror),
+            remedy=BUILD,
+        )
+        return
+    yield from _scores(result, run, text)
+
+
+def _log_file(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
+    log = run.folder.accuracy_log
+    try:
+        size = log.stat().st_size
+        told = hash_in(result.folder.scores)
+    except OSError as error:
+        yield Finding(
+            check="truncated",
+            path=log,
+            problem=f"{error.filename}: {error.strerror}",
+            remedy=BUILD,
+        )
+        return
+    if size > LARGEST_BYTES:
+        yield Finding(
+            check="truncated",
+            path=log,
+            problem=f"is {size} bytes long, {LARGEST_BYTES} are allowed",
+            remedy=BUILD,
+        )
+    if told is None:
+        yield Finding(
+            check="hash",
+            path=result.folder.scores,
+            problem="no hash of the whole accuracy log",
+            remedy=BUILD,
+        )
+
+
+def _scores(result: LoadedResult, run: LoadedRun, text: str) -> Iterator[Finding]:
+    values: dict[str, float] = {}
+    for name in _SCORES:
+        match = re.search(_SCORE.format(name), text)
+        if match:
+            values[name] = float(match["value"])
+    if absent := [name for name in _SCORES if name not in values]:
+        yield Finding(
+            check="scores",
+            path=result.folder.scores,
+            problem=f"no plain number for {', '.join(absent)}",
+            remedy="write it with `python -m accuracy` and build the tree again",
+        )
+        return
+    yield from _recomputed(result, run, values)
+    if result.closed:
+        target = TARGETS[result.benchmark.value]
+        for missed in missed_targets(values, int(values["gen_len"]), target):
+            yield Finding(
+                check="accuracy_target",
+                path=result.folder.scores,
+                problem=missed,
+                remedy="only weights and settings that reach it may be submitted",
+            )
+
+
+def _recomputed(
+    result: LoadedResult, run: LoadedRun, values: dict[str, float]
+) -> Iterator[Finding]:
+    path = run.folder / "accuracy.json"
+    try:
+        own = read_json(path, dict[str, Json])
+        other = [name for name in _SCORES if own[name]["value"] != values[name]]
+    except (RecordError, KeyError, TypeError) as error:
+        yield Finding(check="scores", path=path, problem=str(error), remedy=BUILD)
+        return
+    if other:
+        yield Finding(
+            check="scores_changed",
+            path=result.folder.scores,
+            problem=f"{', '.join(other)} differ from accuracy.json",
+            remedy=BUILD,
+        )
+    if own["problems"]:
+        yield Finding(
+            check="answers",
+            path=path,
+            problem="; ".join(own["problems"]),
+            remedy=AGAIN,
+        )
+
+
+def _finding(run: LoadedRun, check: str, problem: str, remedy: str) -> Finding:
+    path = run.folder.detail_log
+    return Finding(check=check, path=path, problem=problem, remedy=remedy)

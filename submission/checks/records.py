@@ -1,0 +1,119 @@
+"""What holds for each run of a result: its log and its own records."""
+
+from collections.abc import Iterator
+
+from conf.schema import Mode, VllmConfig
+from submission.checks.finding import AGAIN, BUILD, Finding
+from submission.checks.loaded import LoadedResult, LoadedRun
+
+_AUDIT_WARNING = "Found Audit Config file"
+_PREFIX_CACHING = "enable_prefix_caching"
+_LOADGEN_MODES = {
+    Mode.performance: "PerformanceOnly",
+    Mode.accuracy: "AccuracyOnly",
+    Mode.compliance: "PerformanceOnly",
+}
+
+
+def record_findings(result: LoadedResult) -> Iterator[Finding]:
+    """Yield what is wrong with any of the runs."""
+    for run in result.runs.values():
+        yield from _log(result, run)
+        yield from _verdict(result, run)
+        yield from _config(run)
+
+
+def _log(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
+    path, values = run.folder.detail_log, run.log.values
+    if run.log.errors:
+        yield Finding(
+            check="loadgen_errors",
+            path=path,
+            problem=f"{len(run.log.errors)} error(s), first: {run.log.errors[0]}",
+            remedy=AGAIN,
+        )
+    seen = (values.get("effective_scenario"), values.get("effective_test_mode"))
+    wanted = (
+        result.folder.scenario.replace("Interactive", "Server"),
+        _LOADGEN_MODES[run.mode],
+    )
+    if seen != wanted:
+        yield Finding(
+            check="scenario",
+            path=path,
+            problem=f"is of {seen[0]} {seen[1]}, not of {wanted[0]} {wanted[1]}",
+            remedy=BUILD,
+        )
+    audited = any(_AUDIT_WARNING in warning for warning in run.log.warnings)
+    if audited != (run.mode is Mode.compliance):
+        yield Finding(
+            check="audit_file",
+            path=path,
+            problem="an audit file was read" if audited else "no audit file was read",
+            remedy=AGAIN,
+        )
+
+
+def _verdict(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
+    path, verdict = run.folder.verdict, run.verdict
+    if verdict.outcome != "passed":
+        yield Finding(
+            check="gate",
+            path=path,
+            problem=f"{verdict.outcome}: {verdict.reason}",
+            remedy=AGAIN,
+        )
+    lost = [e for e in run.events if e.kind in ("death", "fence")]
+    if verdict.degraded or lost:
+        yield Finding(
+            check="degraded",
+            path=run.folder.events,
+            problem="a replica was lost during the run",
+            remedy=AGAIN,
+        )
+    if any(event.kind == "protocol" for event in run.events):
+        yield Finding(
+            check="protocol",
+            path=run.folder.events,
+            problem="an answer began with another token than was reported first",
+            remedy=AGAIN,
+        )
+    settings = run.settings
+    if settings.kind != "full" or settings.relaxed or settings.mode != run.mode.value:
+        names = ", ".join(r.setting for r in settings.relaxed)
+        yield Finding(
+            check="full_run",
+            path=run.folder.settings,
+            problem=f"mode={settings.mode} run={settings.kind}"
+            + (f", with {names} relaxed" if names else ""),
+            remedy=AGAIN,
+        )
+    if result.closed and not settings.is_benchmark:
+        yield Finding(
+            check="benchmark",
+            path=run.folder.settings,
+            problem="engine, model or data set is not the benchmark's own",
+            remedy="submit it to the open division",
+        )
+    if run.mode is not Mode.performance and not any(
+        check.name == "token_checks" and check.outcome == "passed"
+        for check in verdict.checks
+    ):
+        yield Finding(
+            check="token_checks",
+            path=path,
+            problem="the checks of tokens over all samples did not pass",
+            remedy=AGAIN,
+        )
+
+
+def _config(run: LoadedRun) -> Iterator[Finding]:
+    engine = run.config.engine
+    asked = isinstance(engine, VllmConfig) and engine.options.get(_PREFIX_CACHING)
+    if asked or any(replica.engine.get(_PREFIX_CACHING) for replica in run.replicas):
+        yield Finding(
+            check="prefix_caching",
+            path=run.folder.config,
+            problem="prefix caching was on, which carries over from query to query",
+            remedy=AGAIN,
+        )

@@ -1,0 +1,116 @@
+"""The texts of a submission, from its runs as they really were."""
+
+from pathlib import Path
+
+from conf.schema import Benchmark, Config, VllmConfig
+from record.folder import RunFolder, read_json
+from record.json_types import Json
+from record.loadgen_log import read_detail
+from record.structs import ReplicaRecord, SettingsRecord
+from submission.conditions import digest
+from submission.request import Request, WeightFacts
+
+_LONGEST_INPUT_TOKENS = 2048
+_TOKEN_BYTES = 4
+_RATES = ("result_completed_samples_per_sec", "result_samples_per_second")
+
+
+def measurements(config: Config, weights: WeightFacts) -> dict[str, Json]:
+    """Return the content of measurements.json."""
+    return {
+        "input_data_types": "int32",
+        "retraining": weights.retraining,
+        "starting_weights_filename": weights.starting_weights_filename,
+        "weight_data_types": weights.weight_data_types
+        or known_weight_type(config)
+        or config.model.dtype,
+        "weight_transformations": weights.weight_transformations,
+    }
+
+
+def known_weight_type(config: Config) -> str | None:
+    """Return the type of the weights where the configuration decides it.
+
+    None: the checkpoint does (it may be quantized already).
+    """
+    if isinstance(config.engine, VllmConfig):
+        chosen = config.engine.options.get("quantization")
+        return None if chosen is None else str(chosen)
+    return "none: the synthetic engine has no weights"
+
+
+def result_readme(title: str, config: Config, run: RunFolder) -> str:
+    """Return the README of one result: what ran, and how to run it again.
+
+    Raises:
+        RecordError: a record of the run is missing or damaged.
+    """
+    settings = read_json(run.settings, SettingsRecord)
+    replicas = read_json(run.replicas, list[ReplicaRecord])
+    versions = sorted({f"{k} {v}" for r in replicas for k, v in r.versions.items()})
+    engine = ", ".join(f"{k}={v}" for k, v in replicas[0].engine.items())
+    gpus = config.cluster.gpus_per_replica
+    folders = ["performance/run_1", "accuracy"]
+    if config.benchmark is not Benchmark.edge:
+        folders.append("TEST06/performance/run_1")
+    commands = "\n".join(
+        f"python -m sut.main --config {folder}/config.yaml" for folder in folders
+    )
+    return f"""\
+# {title}
+Model {config.model.name}, data set {config.dataset.name}, engine \
+{config.engine.name}, {len(replicas)} replica(s) on \
+{len({r.node for r in replicas})} node(s)\
+{f" with {gpus} GPU(s) each" if gpus else ""}.
+
+`src/README.md` tells how to install the code. The runs of this result are made again \
+with the configuration beside their logs (paths are shortened to their last part):
+```
+{commands}
+```
+Configuration (SHA-256 of what decides how a run works): {digest(config)}
+LoadGen: model {settings.loadgen_model}, scenario {settings.loadgen_scenario}
+Engine: {engine}
+Versions: {", ".join(versions)}
+"""
+
+
+def calibration(request: Request) -> str:
+    """Return the statement on calibration."""
+    return f"# Calibration\n{request.calibration.strip()}\n"
+
+
+def bandwidth(request: Request, performance: dict[str, Path]) -> str:
+    """Return the statement on ingress bandwidth.
+
+    Args:
+        request: what the submitter says of it.
+        performance: folder of the performance run by the scenario's title.
+
+    Raises:
+        RecordError: a log is missing or damaged.
+    """
+    lines = [
+        "# Ingress bandwidth",
+        f"A prompt has {_LONGEST_INPUT_TOKENS:,} tokens at most, of"
+        f" {_TOKEN_BYTES} bytes each. What the system takes in is at most:",
+        "",
+        "| scenario | samples/s | bytes/s |",
+        "|---|---|---|",
+    ]
+    for title, path in performance.items():
+        rate = samples_per_s(RunFolder(path))
+        if rate is not None:
+            needed = rate * _LONGEST_INPUT_TOKENS * _TOKEN_BYTES
+            lines.append(f"| {title} | {rate:.2f} | {needed:,.0f} |")
+    return "\n".join([*lines, "", request.bandwidth.strip()]).rstrip() + "\n"
+
+
+def samples_per_s(run: RunFolder) -> float | None:
+    """Return the throughput that LoadGen logged; None where it logs none.
+
+    Raises:
+        RecordError: the log is missing or damaged.
+    """
+    values = read_detail(run.detail_log).values
+    return next((float(values[key]) for key in _RATES if key in values), None)

@@ -1,0 +1,135 @@
+"""`python -m submission run`: every run that is still to be made, in order."""
+
+from rich.console import Console
+
+from conf.errors import UserError
+from conf.schema import Mode
+from record.source import source_digests
+from submission.evidence import Evidence, find_run
+from submission.execute import NOT_GOOD, RunFailed, make_run
+from submission.plan import (
+    TIMED,
+    TITLES,
+    PlannedRun,
+    plan_runs,
+    rules_of,
+    server_schedule,
+    sizing,
+)
+from submission.probe import known_rates, probe
+from submission.request import Request
+
+_NEAR = 1.02
+"""A run this much longer than the shortest is still called efficient."""
+
+
+def show_plan(request: Request, console: Console) -> None:
+    """Print the runs, their order, their expected duration, and what is done.
+
+    Raises:
+        UserError: the request cannot be run.
+    """
+    runs = plan_runs(request, known_rates(request))
+    source = source_digests()
+    left = 0.0
+    for number, run in enumerate(runs, 1):
+        found = find_run(request.runs, run, source)
+        if found.folder is None:
+            left += run.expected_s or 0
+        console.print(
+            f"{number:2} {run.title:24} {_duration(run):>13}  {_state(found, run)}",
+            markup=False,
+        )
+    console.print(
+        f"to be made: {left / 60:.0f} min in LoadGen, beside loading and warming up"
+        " before each run"
+    )
+    for run in runs:
+        _rate_advice(run, console)
+
+
+def make_all(request: Request, console: Console) -> None:
+    """Make every run that is still to be made; stop at the first that will not do.
+
+    Raises:
+        UserError: the request cannot be run.
+        RunFailed: a run was aborted, did not pass or was degraded.
+    """
+    runs = plan_runs(request, known_rates(request))
+    for run in runs:
+        _refuse_without_rate(run, request)
+    unsized = {run.scenario for run in runs if sizing(run.config)[1] is None}
+    for scenario in sorted(unsized, key=request.scenarios.index):
+        console.print(f"probe of {TITLES[scenario]}: sizes its runs")
+        probe(request, scenario)
+    if unsized:
+        runs = plan_runs(request, known_rates(request))
+    for run in runs:
+        rules_of(run.config)
+        _rate_advice(run, console)
+    for number, run in enumerate(runs, 1):
+        found = find_run(request.runs, run, source_digests())
+        head = f"[{number}/{len(runs)}] {run.title}"
+        if found.folder is not None:
+            console.print(f"{head}: done ({found.folder.path.name})", markup=False)
+            continue
+        console.print(f"{head}: {_duration(run)} expected", markup=False)
+        folder = make_run(run.title, run.options, request.runs)
+        found = find_run(request.runs, run, source_digests())
+        if found.folder is None:
+            raise RunFailed(
+                f"{run.title}: {found.refused or folder.path}; put it right and give"
+                " the same command again",
+                NOT_GOOD,
+            )
+
+
+def _refuse_without_rate(run: PlannedRun, request: Request) -> None:
+    if run.scenario not in TIMED or sizing(run.config)[1] is not None:
+        return
+    raise UserError(
+        f"scenario_options.{run.scenario.value}: needs scenario.target_qps, the arrival"
+        f" rate; {_advice(request)}"
+    )
+
+
+def _advice(request: Request) -> str:
+    offline = known_rates(request).get("offline")
+    if offline is None:
+        return "a little below what Offline reaches is usual"
+    return f"Offline reached {offline:g} samples/s, and a little below is usual"
+
+
+def _rate_advice(run: PlannedRun, console: Console) -> None:
+    """Say so where a slightly lower rate would save a whole pass over the data."""
+    rate = sizing(run.config)[1]
+    if run.scenario not in TIMED or rate is None:
+        return
+    if run.config.mode is not Mode.performance:
+        return
+    schedule = server_schedule(run.config)
+    arrivals = schedule.arrivals(rate)
+    console.print(
+        f"{run.title}: {rate:g} queries/s issue {arrivals.queries:,} queries in"
+        f" {arrivals.duration_s:,.0f} s",
+        markup=False,
+    )
+    passes = arrivals.queries // schedule.pass_queries
+    if arrivals.duration_s > _NEAR * schedule.min_duration_s:
+        rates = schedule.efficient_rates(passes)[-2:]
+        listed = "; ".join(f"{r.target_qps:g} ({r.duration_s:,.0f} s)" for r in rates)
+        console.print(f"  rates that waste no time: {listed}", markup=False)
+
+
+def _duration(run: PlannedRun) -> str:
+    if run.expected_s is None:
+        return "after a probe"
+    return f"{run.expected_s:,.0f} s"
+
+
+def _state(found: Evidence, run: PlannedRun) -> str:
+    if found.folder is not None:
+        return f"done: {found.folder.path.name}"
+    if found.refused:
+        return f"again, since {found.refused}"
+    return "probe first" if run.expected_s is None else "to be made"

@@ -1,0 +1,178 @@
+"""What the submitter asks for: one YAML file, read into typed dataclasses."""
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from conf.errors import UserError
+from conf.schema import Benchmark, ScenarioName
+
+_REQUIRED = {
+    Benchmark.datacenter: {ScenarioName.offline},
+    Benchmark.edge: {ScenarioName.offline, ScenarioName.singlestream},
+}
+_ALLOWED = {
+    Benchmark.datacenter: {
+        ScenarioName.offline,
+        ScenarioName.server,
+        ScenarioName.interactive,
+    },
+    Benchmark.edge: _REQUIRED[Benchmark.edge],
+}
+_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
+_OWNED = ("mode", "scenario", "benchmark", "run", "run.dir", "run.kind")
+
+
+class Division(Enum):
+    """Divisions that this package submits to."""
+
+    closed = "closed"
+    open = "open"
+
+
+class Status(Enum):
+    """Availability of the system, as the submission rules name it."""
+
+    available = "available"
+    preview = "preview"
+    rdi = "rdi"
+
+
+@dataclass(slots=True, kw_only=True)
+class WeightFacts:
+    """What `measurements.json` says of the weights and the machine cannot know."""
+
+    starting_weights_filename: str = MISSING
+    """Name or address of the checkpoint as it was obtained."""
+    weight_transformations: str = MISSING
+    """What was done to the weights, e.g. `fp8 by vLLM while loading`; or `none`."""
+    weight_data_types: str = ""
+    """Needed where the checkpoint is quantized already; empty: as configured."""
+    retraining: str = "no"
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """One submission: a system, a division, and the scenarios to run."""
+
+    submitter: str = MISSING
+    division: Division = MISSING
+    status: Status = MISSING
+    system: str = MISSING
+    """Name of the system's folder and of its description's file."""
+    benchmark: Benchmark = Benchmark.datacenter
+    scenarios: list[ScenarioName] = MISSING
+    folder: str = MISSING
+    """Where runs and tree go; relative to the request's file."""
+    options: list[str] = field(default_factory=list)
+    """Options of `sut.main` for every run."""
+    scenario_options: dict[str, list[str]] = field(default_factory=dict)
+    """Options of `sut.main` for one scenario, by its name."""
+    weights: WeightFacts = field(default_factory=WeightFacts)
+    description: dict[str, Any] = field(default_factory=dict)
+    """Fields of `systems/*.json` that only people know, or know better."""
+    machines: list[str] = field(default_factory=list)
+    """What `python -m submission describe` wrote on each node; empty: this host."""
+    calibration: str = MISSING
+    """How the weights were calibrated or quantized: a text for the reviewers."""
+    bandwidth: str = ""
+    """How the host's ingress bandwidth was shown to suffice; closed needs it. What
+    must suffice is computed from the runs."""
+
+    @property
+    def root(self) -> Path:
+        """Folder of runs and tree."""
+        return Path(self.folder)
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the run folders."""
+        return self.root / "runs"
+
+    @property
+    def tree(self) -> Path:
+        """Root of the submission tree."""
+        return self.root / "tree"
+
+
+def read_request(path: Path) -> Request:
+    """Return the request in the YAML file `path`.
+
+    Raises:
+        UserError: the file is missing, is no such YAML, or asks for what is no
+            submission.
+    """
+    try:
+        given = OmegaConf.load(path)
+        tree = OmegaConf.merge(OmegaConf.structured(Request), given)
+        absent = sorted(OmegaConf.missing_keys(tree))
+        if absent:
+            raise UserError(f"{path}: no value for {', '.join(absent)}")
+        request = OmegaConf.to_object(tree)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except OmegaConfBaseException as error:
+        raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: not YAML: {error}".replace("\n", " ")) from error
+    assert isinstance(request, Request)
+    _check(path, request)
+    base = path.resolve().parent
+    request.folder = str(base / request.folder)
+    request.machines = [str(base / name) for name in request.machines]
+    return request
+
+
+def _check(path: Path, request: Request) -> None:
+    for key in ("submitter", "system"):
+        if not _NAME.fullmatch(value := getattr(request, key)):
+            raise UserError(f"{path}: {key}: {value!r} cannot name a folder")
+    wanted = set(request.scenarios)
+    allowed, required = _ALLOWED[request.benchmark], _REQUIRED[request.benchmark]
+    if strange := wanted - allowed:
+        raise UserError(
+            f"{path}: scenarios: {_names(strange)} is no part of"
+            f" {request.benchmark.value}, which has {_names(allowed)}"
+        )
+    if request.division is Division.closed:
+        missing = required - wanted
+        if request.benchmark is Benchmark.datacenter and len(wanted) < 2:
+            missing = missing | (allowed - required - wanted)
+        if missing:
+            raise UserError(
+                f"{path}: scenarios: closed {request.benchmark.value} needs offline"
+                + (
+                    " and singlestream"
+                    if request.benchmark is Benchmark.edge
+                    else " and one of server, interactive"
+                )
+            )
+    if request.division is Division.closed and not request.bandwidth.strip():
+        raise UserError(
+            f"{path}: bandwidth: closed needs a statement on how the ingress bandwidth"
+            " was shown to suffice"
+        )
+    if not wanted:
+        raise UserError(f"{path}: scenarios: names none")
+    unknown = set(request.scenario_options) - {s.value for s in wanted}
+    if unknown:
+        raise UserError(
+            f"{path}: scenario_options: {', '.join(sorted(unknown))} is not run"
+        )
+    for option in (
+        *request.options,
+        *(o for options in request.scenario_options.values() for o in options),
+    ):
+        if option.lstrip("+").partition("=")[0] in _OWNED:
+            raise UserError(f"{path}: options: {option} is chosen by the submission")
+
+
+def _names(scenarios: set[ScenarioName]) -> str:
+    return ", ".join(sorted(scenario.value for scenario in scenarios))

@@ -1,0 +1,30 @@
+import pytest
+
+from conf.load import load_config
+from submission.conditions import conditions, differences, digest
+
+BASE = ("engine=synthetic", "dataset=synthetic", "run=full")
+
+
+@pytest.mark.parametrize(
+    "option", ["mode=accuracy", "run.dir=elsewhere", "run.live=plain"]
+)
+def test_what_a_run_is_for_and_where_it_goes_is_free(option: str) -> None:
+    assert digest(load_config([*BASE, option])) == digest(load_config(BASE))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "engine.max_num_seqs=8",
+        "cluster.replicas=3",
+        "scenario.target_qps=7",
+        "run.user_conf=other.conf",
+        "model.dtype=float32",
+    ],
+)
+def test_everything_else_is_told_by_its_name(option: str) -> None:
+    one, other = load_config(BASE), load_config([*BASE, option])
+    assert digest(one) != digest(other)
+    found = differences(conditions(one), conditions(other))
+    assert found == [option.partition("=")[0]]
