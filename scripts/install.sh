@@ -4,6 +4,8 @@
 # A second call with unchanged locks does nothing. PYTHON names the interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# An interrupted pip ends as one that failed: nothing else must be tried after it.
+trap 'exit 130' INT TERM
 what=${1:?usage: scripts/install.sh runtime|dev}
 python=${PYTHON:-python3}
 pip=(.venv/bin/python -m pip --disable-pip-version-check --quiet)
