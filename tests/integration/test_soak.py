@@ -53,9 +53,9 @@ def test_the_end_of_a_run_leaves_nothing_behind(work: Path, name: str) -> None:
 
 
 def test_a_killed_engine_core_of_vllm_costs_nothing(work: Path) -> None:
-    apart = ["engine.in_process=false"]
-    engine = vllm_engine(work / "model")
+    apart = ["engine.in_process=false", "dataset.count=900", "run.min_queries=900"]
+    engine = replace(vllm_engine(work / "model"), spread_s=5.0)
     trial = replica_trial(2, engine, [CORE_KILLED], work / "run", apart)
     assert trial.problems == []
-    assert trial.samples == 3000
+    assert trial.samples == 900
     assert [(o.fault, o.landed) for o in trial.outcomes] == [(CORE_KILLED.name, True)]
