@@ -177,8 +177,7 @@ class Simulation:
     ) -> None:
         dispatcher = self._dispatcher
         for begun in first:
-            sample = dispatcher.held(number, begun.seq, begun.attempt)
-            dispatcher.begin(sample)
+            dispatcher.begin(number, begun.seq, begun.attempt)
             self._first[begun.seq] = self._now
         for ended in done:
             sample = dispatcher.held(number, ended.seq, ended.attempt)

@@ -14,7 +14,7 @@ from record.json_types import Json
 CheckOutcome = Literal["passed", "failed", "skipped"]
 
 
-class SampleRecord(Struct, kw_only=True, gc=False):
+class SampleRecord(Struct, gc=False):
     """One sample in its final state: a line of `samples.jsonl`."""
 
     seq: int
@@ -31,15 +31,15 @@ class SampleRecord(Struct, kw_only=True, gc=False):
     queue_ns: int | None
     prefill_ns: int | None
     decode_ns: int | None
-    held_ns: int | None = None
-    """From the request's arrival at the replica to the answer's departure, measured
-    there: what is left of dispatch to completion is the way to and fro."""
     prompt_tokens: int
-    cached_tokens: int | None = None
-    """Prompt tokens that the engine took from its prefix cache."""
     output_tokens: int
     finish_reason: str | None
     status: Literal["completed", "lost"]
+    held_ns: int | None = None
+    """From the request's arrival at the replica to the answer's departure, measured
+    there: what is left of dispatch to completion is the way to and fro."""
+    cached_tokens: int | None = None
+    """Prompt tokens that the engine took from its prefix cache."""
 
 
 class EventRecord(Struct, kw_only=True):

@@ -68,57 +68,60 @@ class Answers:
             self._retry(peer, failed)
 
     def _begin(self, peer: Peer, firsts: Sequence[First]) -> None:
-        dispatcher = self._dispatcher
+        begin = self._dispatcher.begin
+        replica = peer.replica
         batch: Batch = []
         now_ns = time.time_ns()
         try:
             for first in firsts:
-                sample = dispatcher.held(peer.replica, first.seq, first.attempt)
-                if len(first.token) != 4:
+                token = first.token
+                if len(token) != 4:
                     raise UnexpectedAnswer(f"sample {first.seq}: no int32 first token")
-                if sample.begun:
-                    raise UnexpectedAnswer(f"sample {first.seq} began twice")
-                dispatcher.begin(sample)
+                sample = begin(replica, first.seq, first.attempt)
                 if sample.first_token is not None:
                     # An earlier attempt told LoadGen already; twice would be an error.
                     continue
-                sample.first_token = first.token
+                sample.first_token = token
                 sample.first_token_ns = now_ns
-                batch.append((sample.query_id, first.token))
+                batch.append((sample.query_id, token))
         finally:
             if batch:
                 assert self.sinks is not None
                 self.sinks.first_tokens(batch)
 
     def _complete(self, peer: Peer, dones: Sequence[Done]) -> None:
+        held, complete = self._dispatcher.held, self._dispatcher.complete
+        record, remember = self._ledger.completed, self.latencies.add
+        replica = peer.replica
         batch: Batch = []
         now_ns = time.time_ns()
         try:
             for done in dones:
-                sample = self._dispatcher.held(peer.replica, done.seq, done.attempt)
+                sample = held(replica, done.seq, done.attempt)
                 if done.finish_reason not in _WHOLE:
                     cause = f"the engine ended its answer: {done.finish_reason}"
                     self._retry(peer, Failed(done.seq, done.attempt, cause))
                     continue
-                if not done.tokens or len(done.tokens) % 4:
+                tokens = done.tokens
+                count, rest = divmod(len(tokens), 4)
+                if rest or not count:
                     raise UnexpectedAnswer(f"sample {done.seq}: no int32 tokens")
-                if self._streaming:
-                    self._check_first_token(sample, peer, done)
-                batch.append((sample.query_id, done.tokens))
-                self._ledger.completed(sample, peer, done, now_ns)
-                self.latencies.add(sample, now_ns, len(done.tokens) // 4)
-                self._dispatcher.complete(sample, len(done.tokens) // 4, now_ns)
+                if self._streaming and sample.first_token != tokens[:4]:
+                    self._doubt(sample, peer)
+                batch.append((sample.query_id, tokens))
+                record(sample, peer, done, now_ns)
+                remember((sample, now_ns, count))
+                complete(sample, count, now_ns)
         finally:
             if batch:
                 assert self.sinks is not None
                 self.sinks.complete(batch)
 
-    def _check_first_token(self, sample: Sample, peer: Peer, done: Done) -> None:
+    def _doubt(self, sample: Sample, peer: Peer) -> None:
         if sample.first_token is None:
             raise UnexpectedAnswer(f"sample {sample.seq} ended before it began")
-        if not done.tokens.startswith(sample.first_token):
-            cause = "the recomputed answer begins with another token"
-            self._ledger.event("protocol", cause, peer, sample.seq)
+        cause = "the recomputed answer begins with another token"
+        self._ledger.event("protocol", cause, peer, sample.seq)
 
     def _retry(self, peer: Peer, failed: Failed) -> None:
         sample = self._dispatcher.held(peer.replica, failed.seq, failed.attempt)

@@ -54,6 +54,7 @@ class ReplicaLoad:
     queue_target: int | None
     """Samples that its engine should have waiting; None: hand out all at once."""
     outstanding: dict[int, Sample] = field(default_factory=dict)
+    outstanding_samples: int = 0
     outstanding_tokens: int = 0
     outstanding_prefills: int = 0
     sent: int = 0
@@ -69,11 +70,6 @@ class ReplicaLoad:
     busy_from_ns: int = 0
     finished_ns: int = 0
     """When it last finished a sample."""
-
-    @property
-    def outstanding_samples(self) -> int:
-        """Samples handed to it and not finished."""
-        return len(self.outstanding)
 
     @property
     def has_room(self) -> bool:
@@ -156,10 +152,14 @@ class Dispatcher:
     def issue(self, queries: Iterable[Query]) -> None:
         """Take in samples in the order in which LoadGen issued them."""
         lengths, seq = self._prompt_tokens, self.issued
-        samples = []
+        samples: list[Sample] = []
+        add = samples.append
         for issued_ns, ids, indices in queries:
-            for query_id, index in zip(ids, indices, strict=True):
-                samples.append(Sample(seq, query_id, index, lengths[index], issued_ns))
+            # Not zip(strict=True), which takes longer than all else here where queries
+            # hold one sample each.
+            for place, query_id in enumerate(ids):
+                index = indices[place]
+                add(Sample(seq, query_id, index, lengths[index], issued_ns))
                 seq += 1
         self.issued = seq
         if (block := self._block) is not None:
@@ -169,26 +169,31 @@ class Dispatcher:
     def assign(self, now_ns: int) -> dict[int, list[Sample]]:
         """Hand out as many waiting samples as there is room for, oldest first."""
         batches: dict[int, list[Sample]] = {}
-        if not self._waiting:
+        waiting, replicas = self._waiting, self.replicas
+        if not waiting:
             return batches
-        candidates = [load for load in self.replicas.values() if load.has_room]
-        while self._waiting and candidates:
-            chosen = self._balancer.choose(candidates)
-            replica = chosen.replica
-            sample = self._waiting.popleft()
-            load = self.replicas[replica]
+        candidates = [load for load in replicas.values() if load.has_room]
+        choose = self._balancer.choose
+        while waiting and candidates:
+            replica = choose(candidates).replica
+            sample = waiting.popleft()
+            load = replicas[replica]
             sample.attempt += 1
             sample.replica = replica
             sample.dispatched_ns = now_ns
-            if not load.outstanding:
+            if not load.outstanding_samples:
                 load.busy_from_ns = now_ns
             load.outstanding[sample.seq] = sample
+            load.outstanding_samples += 1
             load.outstanding_tokens += sample.prompt_tokens + MAX_TOKENS
             load.outstanding_prefills += 1
             load.sent += 1
-            if not load.has_room:
+            if load.queue_target is not None and not load.has_room:
                 candidates.remove(load)
-            batches.setdefault(replica, []).append(sample)
+            if replica in batches:
+                batches[replica].append(sample)
+            else:
+                batches[replica] = [sample]
         return batches
 
     def held(self, replica: int, seq: int, attempt: int) -> Sample:
@@ -198,18 +203,25 @@ class Dispatcher:
             UnexpectedAnswer: it does not hold that sample, or at another attempt.
         """
         load = self.replicas.get(replica)
-        sample = load.outstanding.get(seq) if load else None
+        sample = None if load is None else load.outstanding.get(seq)
         if sample is None or sample.attempt != attempt:
             raise UnexpectedAnswer(
                 f"sample {seq} attempt {attempt} is not in its hands"
             )
         return sample
 
-    def begin(self, sample: Sample) -> None:
-        """Note that the answer to `sample` has begun."""
-        assert sample.replica is not None
+    def begin(self, replica: int, seq: int, attempt: int) -> Sample:
+        """Note that the answer to a sample of `replica` has begun; return the sample.
+
+        Raises:
+            UnexpectedAnswer: as of `held`, or it had begun before.
+        """
+        sample = self.held(replica, seq, attempt)
+        if sample.begun:
+            raise UnexpectedAnswer(f"sample {seq} began twice")
         sample.begun = True
-        self.replicas[sample.replica].outstanding_prefills -= 1
+        self.replicas[replica].outstanding_prefills -= 1
+        return sample
 
     def complete(self, sample: Sample, output_tokens: int, now_ns: int) -> None:
         """Take `sample` out of its replica's hands for good."""
@@ -245,9 +257,10 @@ class Dispatcher:
     @staticmethod
     def _release(sample: Sample, load: ReplicaLoad) -> None:
         del load.outstanding[sample.seq]
+        load.outstanding_samples -= 1
         load.outstanding_tokens -= sample.prompt_tokens + MAX_TOKENS
         if not sample.begun:
             load.outstanding_prefills -= 1
         sample.begun = False
-        if not load.outstanding:
+        if not load.outstanding_samples:
             load.busy_ns += max(0, load.finished_ns - load.busy_from_ns)

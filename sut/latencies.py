@@ -1,7 +1,7 @@
 """Latest latencies of a run, for the live view."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,27 +15,28 @@ class RecentLatencies:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._kept: deque[tuple[int, int, int, int]] = deque(maxlen=_KEPT)
-
-    def add(self, sample: Sample, completed_ns: int, output_tokens: int) -> None:
-        """Take in a completed sample; one that was not streamed has neither."""
-        if (first_ns := sample.first_token_ns) is not None:
-            # Worked out when somebody looks: this comes once per sample.
-            self._kept.append((sample.issued_ns, first_ns, completed_ns, output_tokens))
+        self._kept: deque[tuple[Sample, int, int]] = deque(maxlen=_KEPT)
+        self.add: Callable[[tuple[Sample, int, int]], None] = self._kept.append
+        """Take in a completed sample, the time in ns, and its number of tokens."""
 
     def ttft_ms(self, percentile: float) -> float | None:
-        """Return this percentile (0 to 100) of TTFT in ms."""
+        """Return this percentile (0 to 100) of TTFT in ms; None: nothing streamed."""
         return _percentile_ms(
-            [first - issued for issued, first, _, _ in list(self._kept)], percentile
+            [
+                sample.first_token_ns - sample.issued_ns
+                for sample, _, _ in list(self._kept)
+                if sample.first_token_ns is not None
+            ],
+            percentile,
         )
 
     def tpot_ms(self, percentile: float) -> float | None:
-        """Return this percentile (0 to 100) of TPOT in ms."""
+        """Return this percentile (0 to 100) of TPOT in ms; None: nothing streamed."""
         return _percentile_ms(
             [
-                (completed - first) / (tokens - 1)
-                for _, first, completed, tokens in list(self._kept)
-                if tokens > 1
+                (completed - sample.first_token_ns) / (tokens - 1)
+                for sample, completed, tokens in list(self._kept)
+                if sample.first_token_ns is not None and tokens > 1
             ],
             percentile,
         )

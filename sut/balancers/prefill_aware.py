@@ -1,5 +1,6 @@
 """The replica with the shortest queue for its speed, unread prompts weighing more."""
 
+import math
 from collections.abc import Sequence
 
 from sut.balancers.base import Load
@@ -23,10 +24,18 @@ class PrefillAware:
 
     def choose(self, candidates: Sequence[Load]) -> Load:
         """Return the candidate with the lowest score."""
-        self._speeds.note(candidates)
-        return min(candidates, key=self._score)
+        speeds = self._speeds
+        speeds.note(candidates)
+        best, least = candidates[0], math.inf
+        for load in candidates:
+            # The sample to come counts: an idle slow replica is no better than a fast
+            # one.
+            queue = load.outstanding_samples + 1 + _BETA * load.outstanding_prefills
+            score = queue / speeds.known.get(load.replica, speeds.mean)
+            if score < least or (score == least and _order(load) < _order(best)):
+                best, least = load, score
+        return best
 
-    def _score(self, load: Load) -> tuple[float, int, int]:
-        # The sample to come counts: an idle slow replica is no better than a fast one.
-        queue = load.outstanding_samples + 1 + _BETA * load.outstanding_prefills
-        return queue / self._speeds.of(load), load.outstanding_tokens, load.replica
+
+def _order(load: Load) -> tuple[int, int]:
+    return load.outstanding_tokens, load.replica

@@ -13,8 +13,10 @@ class Speeds:
 
     def __init__(self) -> None:
         """Know nothing."""
-        self._known: dict[int, float] = {}
-        self._mean = 1.0
+        self.known: dict[int, float] = {}
+        """Tokens/s by replica, of those that have shown any."""
+        self.mean = 1.0
+        """Their mean; 1 where no replica has shown any."""
         self._fresh = 0
 
     def note(self, candidates: Sequence[Load]) -> None:
@@ -25,10 +27,10 @@ class Speeds:
         self._fresh = _REFRESH
         for load in candidates:
             if (speed := load.tokens_per_s) is not None:
-                self._known[load.replica] = speed
-        if self._known:
-            self._mean = sum(self._known.values()) / len(self._known)
+                self.known[load.replica] = speed
+        if self.known:
+            self.mean = sum(self.known.values()) / len(self.known)
 
     def of(self, load: Load) -> float:
-        """Return the replica's speed in tokens/s (1 where no replica has shown any)."""
-        return self._known.get(load.replica, self._mean)
+        """Return the replica's speed in tokens/s; the mean if it has shown none."""
+        return self.known.get(load.replica, self.mean)

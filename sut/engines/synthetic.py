@@ -47,6 +47,7 @@ class _Sequence:
     request: Request
     prompt_left: int
     queued: float
+    answer: bytes
     started: float = 0.0
     first: float = 0.0
 
@@ -120,7 +121,8 @@ class SyntheticEngine:
                 f"{length} prompt tokens and the answer exceed the model's length"
                 f" of {self._max_model_len}"
             )
-        self._waiting.append(_Sequence(request, length, now))
+        answer = synthetic_answer(request.prompt, self._tokens)
+        self._waiting.append(_Sequence(request, length, now, answer))
 
     def begin_step(self, now: float) -> float:
         """Take in prompts; return how many seconds the step takes."""
@@ -147,14 +149,12 @@ class SyntheticEngine:
         """Return what the step produced that ended at the time `now` in s."""
         for sequence in self._begun:
             sequence.first = now
-        requests = [sequence.request for sequence in self._begun if self._streaming]
+        begun = self._begun if self._streaming else []
+        firsts = [First(s.request.seq, s.request.attempt, s.answer[:4]) for s in begun]
         self._begun.clear()
         ended = self._ending.pop(self._steps, [])
         self._running -= len(ended)
-        return (
-            [First(r.seq, r.attempt, synthetic_answer(r.prompt, 1)) for r in requests],
-            [self._done(sequence, now) for sequence in ended],
-        )
+        return firsts, [self._done(sequence, now) for sequence in ended]
 
     def stats(self) -> EngineStats:
         """Return the current state."""
@@ -174,7 +174,7 @@ class SyntheticEngine:
         return Done(
             request.seq,
             request.attempt,
-            synthetic_answer(request.prompt, self._tokens),
+            sequence.answer,
             "length",
             0,
             _ns(sequence.started - sequence.queued),

@@ -68,11 +68,20 @@ def test_prefills_are_those_without_a_first_token() -> None:
     samples = dispatcher.assign(0)[0]
     load = dispatcher.replicas[0]
     assert load.outstanding_prefills == 3
-    dispatcher.begin(samples[0])
+    assert dispatcher.begin(0, 0, 1) is samples[0]
     assert load.outstanding_prefills == 2
     dispatcher.complete(samples[0], 128, 1)
     dispatcher.complete(samples[1], 128, 1)
     assert load.outstanding_prefills == 1
+
+
+def test_an_answer_begins_once() -> None:
+    dispatcher = _dispatcher(replicas=1)
+    _issue(dispatcher, 1)
+    dispatcher.assign(0)
+    dispatcher.begin(0, 0, 1)
+    with pytest.raises(UnexpectedAnswer, match="began twice"):
+        dispatcher.begin(0, 0, 1)
 
 
 def test_a_removed_replicas_samples_go_first_and_in_order() -> None:
@@ -148,7 +157,9 @@ class DispatcherMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def begin(self, data: st.DataObject) -> None:
         waiting = [s for s in self._held() if not s.begun]
-        self.dispatcher.begin(data.draw(st.sampled_from(waiting)))
+        sample = data.draw(st.sampled_from(waiting))
+        assert sample.replica is not None
+        self.dispatcher.begin(sample.replica, sample.seq, sample.attempt)
 
     @precondition(lambda self: self.dispatcher.replicas)
     @rule(data=st.data())

@@ -38,7 +38,7 @@ def test_progress_is_shown(kind: LiveView, capsys: pytest.CaptureFixture[str]) -
         for batch in dispatcher.assign(0).values():
             sample = batch[0]
             sample.first_token_ns = 5_000_000
-            coordinator.answers.latencies.add(sample, 132_000_000, 128)
+            coordinator.answers.latencies.add((sample, 132_000_000, 128))
             dispatcher.complete(sample, 128, 132_000_000)
         view.begin_run(10)
         view.update()
