@@ -1,10 +1,12 @@
 """What the harness itself costs: synthetic replicas that answer at once.
 
-    python -m benchmarks.harness [--quick] [CASE ...]
+    python -m benchmarks.harness [--quick] [--repeat N] [CASE ...]
 
 Each case is a run of `sut.main` with samples file, telemetry and live view on, or of
-the naive shape (`naive_sut.py`). Prints a Markdown table, and below it each case's
-command and LoadGen's own summary.
+the naive shape (`naive_sut.py`). Before each, a loop that spins on every core for a
+moment tells what the machine gives at that time: its speed, and the time that it did
+not get. Prints a Markdown table, and below it each case's command and LoadGen's own
+summary.
 """
 
 import argparse
@@ -45,6 +47,9 @@ AT_ONCE = [
     "run.latency_percentile=0.99",
 ]
 SHORT = ["dataset.prompt_tokens=64"]
+_LOOK_S = 2.0
+_GAP_S = 0.001
+"""A loop that spins is stopped for so long only when something else runs."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,8 +77,18 @@ class Outcome:
     ttft_p99_ms: float | None
     coordinator_us: float
     replica_us: float
-    load: float
+    machine: "Machine"
     summary: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Machine:
+    """What the cores gave a spinning loop."""
+
+    turns_m: float
+    """Million turns per second, of the slowest core."""
+    lost_pct: float
+    """Time that passed in gaps, of the core that lost most."""
 
 
 def cases(scale: float) -> list[Case]:
@@ -115,7 +130,7 @@ def cases(scale: float) -> list[Case]:
 
 def run(case: Case) -> Outcome:
     """Run a case and read what it left."""
-    load = os.getloadavg()[0]
+    machine = _machine()
     with tempfile.TemporaryDirectory() as work:
         command = _command(case, work)
         neighbour = multiprocessing.Process(target=_spin, daemon=True)
@@ -126,7 +141,7 @@ def run(case: Case) -> Outcome:
         finally:
             if case.neighbour:
                 neighbour.kill()
-        return _read(case, command, Path(work) / "latest", cpu, load)
+        return _read(case, command, Path(work) / "latest", cpu, machine)
 
 
 def _command(case: Case, work: str) -> list[str]:
@@ -147,6 +162,31 @@ def _command(case: Case, work: str) -> list[str]:
 def _spin() -> None:
     while True:
         pass
+
+
+def _machine() -> Machine:
+    cores = sorted(os.sched_getaffinity(0))
+    with multiprocessing.Pool(len(cores)) as pool:
+        readings = pool.map(_read_core, cores, chunksize=1)
+    return Machine(
+        turns_m=min(turns for turns, _ in readings),
+        lost_pct=max(lost for _, lost in readings),
+    )
+
+
+def _read_core(core: int) -> tuple[float, float]:
+    """Return million turns per second of `core`, and the percentage of time lost."""
+    os.sched_setaffinity(0, {core})
+    turns, lost = 0, 0.0
+    begin = before = time.perf_counter()
+    while before < begin + _LOOK_S:
+        now = time.perf_counter()
+        if now - before > _GAP_S:
+            lost += now - before
+        before = now
+        turns += 1
+    seconds = before - begin
+    return turns / seconds / 1e6, 100 * lost / seconds
 
 
 def _run_watched(
@@ -183,7 +223,7 @@ def _read(
     command: list[str],
     path: Path,
     cpu: dict[int, list[tuple[float, float]]],
-    load: float,
+    machine: Machine,
 ) -> Outcome:
     folder = RunFolder(path)
     values = read_detail(folder.detail_log).values
@@ -200,7 +240,7 @@ def _read(
         ttft_p99_ms=_ms(values, "result_first_token_99.00_percentile_latency_ns"),
         coordinator_us=coordinator / case.samples * 1e6,
         replica_us=sum(replicas) / case.samples * 1e6,
-        load=load,
+        machine=machine,
         summary=folder.summary_log.read_text(),
     )
 
@@ -231,8 +271,9 @@ def table(outcomes: list[Outcome]) -> str:
     """Return the outcomes as a Markdown table."""
     rows = [
         "| case | prompts | samples | asked/s | done/s | TTFT p50, ms | p99, ms"
-        " | coordinator CPU, us/sample | replicas, us/sample | load before |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        " | coordinator CPU, us/sample | replicas, us/sample"
+        " | machine, M turns/s | lost |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for o in outcomes:
         asked = f"{o.case.target_qps:,.0f}" if o.case.target_qps else ""
@@ -241,7 +282,8 @@ def table(outcomes: list[Outcome]) -> str:
         rows.append(
             f"| {o.case.name} | {o.case.prompts} | {o.case.samples:,} | {asked}"
             f" | {o.rate:,.0f} | {p50} | {p99} | {o.coordinator_us:.1f}"
-            f" | {o.replica_us:.1f} | {o.load:.1f} |"
+            f" | {o.replica_us:.1f} | {o.machine.turns_m:.1f}"
+            f" | {o.machine.lost_pct:.1f}% |"
         )
     return "\n".join(rows)
 
@@ -250,6 +292,7 @@ def main() -> None:
     """Run the cases asked for and print what they came to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the samples")
+    parser.add_argument("--repeat", type=int, default=1, help="runs of each case")
     parser.add_argument("case", nargs="*", help="names of cases; none: all")
     arguments = parser.parse_args()
     chosen = [
@@ -257,7 +300,10 @@ def main() -> None:
         for case in cases(0.1 if arguments.quick else 1.0)
         if not arguments.case or case.name in arguments.case
     ]
-    outcomes = [run(case) for case in track(chosen, console=Console(stderr=True))]
+    # Round by round, so that a bad minute of the machine does not hit one case alone.
+    rounds = [case for _ in range(arguments.repeat) for case in chosen]
+    outcomes = [run(case) for case in track(rounds, console=Console(stderr=True))]
+    outcomes.sort(key=lambda outcome: chosen.index(outcome.case))
     print(table(outcomes))
     for outcome in outcomes:
         head = f"\n## {outcome.case.name}\n`{outcome.command}`\n"

@@ -93,7 +93,7 @@ class RunView:
         dispatcher = self._coordinator.dispatcher
         elapsed = f"[{now - self._began:5.0f} s]"
         if not self._coordinator.ready.is_set():
-            phases = [p.phase for p in list(self._coordinator.peers.values())]
+            phases = [p.phase for p in list(self._coordinator.members.peers.values())]
             counts = ", ".join(f"{phases.count(p)} {p}" for p in dict.fromkeys(phases))
             return f"{elapsed} replicas: {counts}"
         samples, tokens = self._rates()
@@ -104,7 +104,7 @@ class RunView:
             f"{samples:.2f} samples/s",
             f"{sum(tokens.values()):.0f} tokens/s",
         ]
-        if fences := self._coordinator.fences:
+        if fences := self._coordinator.members.fences:
             parts.append(f"{fences} replica{'s' * (fences > 1)} lost")
         return ", ".join([*parts, *self._latencies(), *self._eta(samples)])
 
@@ -131,7 +131,7 @@ class RunView:
             table.add_column(title, justify="left" if left else "right")
         _, rates = self._rates()
         loads = dict(self._coordinator.dispatcher.replicas)
-        for number, peer in sorted(self._coordinator.peers.items()):
+        for number, peer in sorted(self._coordinator.members.peers.items()):
             load = loads.get(number)
             counts = (
                 (load.sent, load.finished, load.outstanding_samples)

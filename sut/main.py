@@ -122,7 +122,7 @@ def _measure(
         try:
             with RunView(coordinator, config.run.live) as view:
                 _start_replicas(coordinator, view, folder)
-                write_json(folder.replicas, coordinator.replica_records())
+                write_json(folder.replicas, coordinator.members.records())
                 if plan.needs_latency:
                     latency_ns = _slowest_warm_request_ns(coordinator)
                     set_expected_latency(settings, plan, folder, latency_ns)
@@ -137,7 +137,7 @@ def _measure(
             coordinator.abort(str(error))
             raise
         coordinator.close()
-        write_json(folder.replicas, coordinator.replica_records())
+        write_json(folder.replicas, coordinator.members.records())
     if writer.failure is not None:
         raise Aborted(f"the run folder cannot be written: {writer.failure}")
 
@@ -146,14 +146,14 @@ def _start_replicas(coordinator: Coordinator, view: RunView, folder: RunFolder) 
     coordinator.start()
     while not coordinator.ready.wait(_UPDATE_S):
         view.update()
-    if coordinator.misconfigured:
+    if coordinator.members.misconfigured:
         raise UserError(coordinator.failure)
     if coordinator.failure:
         raise Aborted(f"{coordinator.failure}; see {folder / 'replicas'}")
 
 
 def _slowest_warm_request_ns(coordinator: Coordinator) -> int:
-    records = coordinator.replica_records()
+    records = coordinator.members.records()
     return int(max(record.last_request_s for record in records) * 1e9)
 
 

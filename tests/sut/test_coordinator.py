@@ -402,7 +402,7 @@ def test_a_lost_replica_may_return(tmp_path: Path) -> None:
     with running(tmp_path, [leaves, good], restarts=1) as run:
         run.issue(6)
         run.wait(6)
-        (record,) = run.coordinator.replica_records()
+        (record,) = run.coordinator.members.records()
     assert run.coordinator.failure is None
     assert record.restarts == 1
     assert {s.attempt for s in run.samples()} == {2}
@@ -437,7 +437,7 @@ def test_a_replica_that_cannot_be_started_anew_stays_lost(tmp_path: Path) -> Non
     with running(tmp_path, [leaves], good, restarts=1) as run:
         run.issue(6)
         run.wait(6)
-        run.wait_for(lambda: run.coordinator.fences == 2)
+        run.wait_for(lambda: run.coordinator.members.fences == 2)
     assert run.coordinator.failure is None
     causes = [e.cause for e in run.events() if e.kind == "fence"]
     assert "cannot be started anew: no memory" in causes

@@ -18,9 +18,9 @@ class FakeCoordinator:
     def __init__(self) -> None:
         self.dispatcher = Dispatcher(RoundRobin(), [100] * 10)
         self.answers = SimpleNamespace(latencies=RecentLatencies())
-        self.peers = {0: Peer(0, "n1", "replica-0"), 1: Peer(1, "n1", "replica-1")}
+        peers = {0: Peer(0, "n1", "replica-0"), 1: Peer(1, "n1", "replica-1")}
+        self.members = SimpleNamespace(peers=peers, fences=2)
         self.ready = threading.Event()
-        self.fences = 2
 
 
 @pytest.mark.parametrize("kind", [LiveView.plain, LiveView.rich])
