@@ -6,10 +6,14 @@ import sys
 
 import pytest
 
+from conf.load import load_config
+from conf.schema import VllmConfig
+
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
 
 # vLLM registers kernels for a whole process: a process of its own.
 PROGRAM = """
+import sys
 from types import SimpleNamespace
 
 import torch
@@ -17,7 +21,7 @@ from vllm.model_executor.kernels import linear
 from vllm.platforms.interface import PlatformEnum
 from vllm.utils.import_utils import resolve_obj_by_qualname
 
-extension = resolve_obj_by_qualname("sut.engines.fast_fp8.FastFp8")
+extension = resolve_obj_by_qualname(sys.argv[1])
 assert not [name for name in vars(extension) if not name.startswith("__")]
 
 candidates = linear._POSSIBLE_FP8_KERNELS[PlatformEnum.CUDA]
@@ -55,11 +59,13 @@ print("good")
 """
 
 
-def test_vllm_is_offered_the_kernel_and_its_products_are_right() -> None:
-    disabled = "CutlassFP8ScaledMMLinearKernel,PerTensorTorchFP8ScaledMMLinearKernel"
+@pytest.mark.parametrize("name", ["h200_offline", "h200_server", "h200_interactive"])
+def test_vllm_chooses_the_kernel_and_its_products_are_right(name: str) -> None:
+    engine = load_config([f"experiment={name}"]).engine
+    assert isinstance(engine, VllmConfig)
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={**os.environ, "VLLM_DISABLED_KERNELS": disabled},
+        [sys.executable, "-c", PROGRAM, engine.options["worker_extension_cls"]],
+        env={**os.environ, **engine.env},
         capture_output=True,
         text=True,
     )
