@@ -34,7 +34,7 @@ KINDS = {  # the first pattern that a kernel's name matches
     "KV cache write": r"reshape_and_cache|kv_cache",
     # Inductor names a fused kernel after all that it feeds, products included.
     "norm, activation, quantization": r"^triton_|norm|silu|act_and_mul|quant|rotary",
-    "attention": r"flash|fmha|attention|BatchPrefill|BatchDecode",
+    "attention": r"flash|fmha|kernel_mha|attention|BatchPrefill|BatchDecode",
     "matrix products": r"gemm|nvjet|cutlass|xmma|scaled_mm|cublas|splitK",
     "copies": r"Memcpy|Memset",
 }

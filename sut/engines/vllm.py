@@ -183,6 +183,7 @@ class VllmEngine:
             },
             settings={
                 **{k: v for k, v in self._arguments.items() if k in _SHOWN},
+                **self._quantization(),
                 "kv_cache_tokens": blocks * cache.block_size if blocks else None,
                 "build_s": round(self._build_s, 3),
             },
@@ -191,6 +192,11 @@ class VllmEngine:
             ),
             compile_s=float(compile_s) if compile_s else None,
         )
+
+    def _quantization(self) -> dict[str, Json]:
+        # A checkpoint that is quantized says so itself, without any option.
+        name = self._config.model_config.quantization
+        return {"quantization": str(name)} if name else {}
 
     @property
     def busy(self) -> bool:
