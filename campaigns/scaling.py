@@ -9,6 +9,8 @@ at scenario.target_qps for each replica, and then confirmed by the repeated runs
 Options of its own; all others are those of `python -m sut.main`:
   replicas=1,2,4    sizes
   runs=3            runs of each size, three at least
+  samples=INT       samples for each replica, so that runs of all sizes last equally
+                    long (left out: as many samples in all sizes)
   tolerance=0.05    relative step at which the search for a rate ends
   seed=0            of the order of runs
   run.dir=DIR       folder for the campaign (left out: runs/<UTC time>-scaling)
@@ -45,6 +47,8 @@ class Options:
 
     sizes: list[int] = field(default_factory=list)
     runs: int = _FEWEST_RUNS
+    samples: int | None = None
+    """For each replica; None: run.min_queries holds for every size."""
     tolerance: float = 0.05
     seed: int = 0
     root: Path | None = None
@@ -86,6 +90,8 @@ def parse(arguments: Sequence[str]) -> Options:
             options.sizes = _sizes(value)
         elif key == "runs":
             options.runs = int(_number(text, r"\d+"))
+        elif key == "samples":
+            options.samples = int(_number(text, r"[1-9]\d*"))
         elif key == "seed":
             options.seed = int(_number(text, r"\d+"))
         elif key == "tolerance":
@@ -96,6 +102,8 @@ def parse(arguments: Sequence[str]) -> Options:
             raise UserError(f"{text}: a campaign has several sizes; write replicas=1,2")
         else:
             options.overrides.append(text)
+    if options.samples and any("run.min_queries" in o for o in options.overrides):
+        raise UserError("samples= and run.min_queries= say the same; leave one out")
     if not options.sizes:
         raise UserError("replicas= is missing; write the sizes, e.g. replicas=1,2,4")
     if options.runs < _FEWEST_RUNS:
@@ -130,6 +138,7 @@ def _campaign(options: Options, config: Config) -> int:
         root=root,
         overrides=options.overrides,
         cores_per_replica=_cores_per_replica(options, config),
+        samples_per_replica=options.samples,
     )
     try:
         if config.scenario.name in _PACED:

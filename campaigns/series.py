@@ -40,6 +40,8 @@ class Series:
     overrides: Sequence[str]
     cores_per_replica: int | None
     """Cores that each replica gets in every size; None: the host's, shared out."""
+    samples_per_replica: int | None
+    """None: as many samples in all sizes."""
     made: list[Made] = field(default_factory=list)
 
     def run(self, size: int, rate: float | None = None, note: str = "") -> Made:
@@ -58,6 +60,8 @@ class Series:
             f"run.dir={self.root}",
             f"cluster.replicas={size}",
         ]
+        if self.samples_per_replica is not None:
+            arguments.append(f"run.min_queries={self.samples_per_replica * size}")
         if rate is not None:
             arguments.append(f"scenario.target_qps={rate:.6g}")
         told = f", {rate:.4g} queries/s" if rate is not None else ""

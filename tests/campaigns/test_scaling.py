@@ -65,6 +65,8 @@ def test_options() -> None:
         (["replicas=1,2", "runs=many"], "runs=many"),
         (["replicas=1,2", "tolerance=5"], "tolerance=5"),
         (["replicas=1,2", "cluster.replicas=2"], "several sizes"),
+        (["replicas=1,2", "samples=0"], "samples=0"),
+        (["replicas=1,2", "samples=5", "run.min_queries=9"], "leave one out"),
     ],
 )
 def test_mistakes_are_told(arguments: list[str], told: str) -> None:
@@ -90,7 +92,7 @@ def test_offline_campaign(tmp_path: Path) -> None:
         "scenario=offline",
         f"run.dir={tmp_path}",
         *HARNESS,
-        "run.min_queries=256",
+        "samples=160",
         "engine.step_s=0.002",
         "engine.max_num_seqs=16",
     )
@@ -105,16 +107,19 @@ def test_offline_campaign(tmp_path: Path) -> None:
     assert [r["replicas"] for r in runs] != [1, 1, 1, 2, 2, 2]
     assert "scaling.unlike" not in codes(report)
     assert "replicas times the measured" in (tmp_path / "report.html").read_text()
+    for run in runs:
+        text = (tmp_path / run["run"] / "samples.jsonl").read_bytes()
+        assert text.count(b"\n") == 160 * run["replicas"]
     samples: Iterator[Any] = read_lines(
         tmp_path / runs[0]["run"] / "samples.jsonl", SampleRecord
     )
     for sample in samples:
         inside = sample.queue_ns + sample.prefill_ns + sample.decode_ns
         assert inside <= sample.held_ns <= sample.completed_ns - sample.dispatched_ns
-    lines: Iterator[Any] = read_lines(
+    telemetry: Iterator[Any] = read_lines(
         tmp_path / runs[0]["run"] / "telemetry.jsonl", TelemetryLine
     )
-    hosts = [line for line in lines if isinstance(line, HostLine)]
+    hosts = [line for line in telemetry if isinstance(line, HostLine)]
     assert {line.replica is None for line in hosts} == {True, False}
     # The same folders give the same report by hand.
     folders = [str(tmp_path / r["run"]) for r in runs]
