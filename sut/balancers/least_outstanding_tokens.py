@@ -10,4 +10,10 @@ class LeastOutstandingTokens:
 
     def choose(self, candidates: Sequence[Load]) -> Load:
         """Return the candidate with the fewest outstanding tokens."""
-        return min(candidates, key=lambda load: (load.outstanding_tokens, load.replica))
+        best = candidates[0]
+        least = best.outstanding_tokens
+        for load in candidates:
+            tokens = load.outstanding_tokens
+            if tokens < least or (tokens == least and load.replica < best.replica):
+                best, least = load, tokens
+        return best
