@@ -13,6 +13,8 @@ from conf.schema import LiveView
 from sut.console import say
 from sut.coordinator import Coordinator
 
+_LIVE_INTERVAL_S = 1.0
+"""Drawing takes milliseconds, in which answers wait for Python's lock."""
 _PLAIN_INTERVAL_S = 10.0
 _RATE_WINDOW_S = 10.0
 
@@ -34,7 +36,7 @@ class RunView:
             else None
         )
         self._began = time.monotonic()
-        self._next_line = 0.0
+        self._next = 0.0
         self._history: list[tuple[float, int, dict[int, int]]] = []
         self._expected: int | None = None
 
@@ -58,17 +60,19 @@ class RunView:
         """Note that LoadGen's clock starts; `expected` samples, where it is known."""
         self._began = time.monotonic()
         self._expected = expected
-        self._next_line = 0.0
+        self._next = 0.0
 
     def update(self) -> None:
-        """Show the present state."""
+        """Show the present state, unless that was done a moment ago."""
         now = time.monotonic()
+        if now < self._next:
+            return
+        self._remember(now)
         if self._live:
-            self._remember(now)
+            self._next = now + _LIVE_INTERVAL_S
             self._live.update(self._table(now), refresh=True)
-        elif now >= self._next_line:
-            self._remember(now)
-            self._next_line = now + _PLAIN_INTERVAL_S
+        else:
+            self._next = now + _PLAIN_INTERVAL_S
             say(self._line(now))
 
     def _remember(self, now: float) -> None:
