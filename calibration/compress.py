@@ -20,9 +20,8 @@ from calibration.result import scale_names
 from conf.errors import UserError
 from qsl.progress import announce, track
 
-# The largest magnitude that was seen, not llm-compressor's moving average, which
-# depends on the order of samples and clips: fp8 loses little by range, as its
-# precision is relative.
+# The largest magnitude that was seen, not llm-compressor's moving average of largest
+# ones, which depends on the order of samples and clips what lies above it.
 _OBSERVER = "static_minmax"
 _KV_CACHE = {
     "num_bits": 8,
