@@ -8,6 +8,7 @@ help:
 	@echo "make run [ARGS='scenario=server ...']  set up, then run the embedded default"
 	@echo "make test                              set up, then check and test everything"
 	@echo "make check | unit | integration        parts of make test"
+	@echo "make calibration-env                   set up .venv-calibration, for python -m calibration"
 	@echo "make soak [ARGS='--faults 200 ...']    faults at random times, for half an hour"
 
 run:
@@ -35,8 +36,12 @@ soak: .dev
 .dev:
 	@PYTHON=$(PYTHON) scripts/install.sh dev
 
+.PHONY: calibration-env
+calibration-env:
+	@PYTHON=$(PYTHON) scripts/install.sh calibration
+
 clean:
-	rm -rf .venv runs build *.egg-info
+	rm -rf .venv .venv-calibration runs build *.egg-info
 
 .PHONY: docs
 docs: .dev

