@@ -25,9 +25,11 @@ install() {  # LOCK
   if sha256sum --check --status "$stamp" 2>/dev/null; then return; fi
   echo "installing $1 (minutes the first time)"
   # torch's CPU build is not on PyPI: pip's own configuration may know it, PyTorch does.
+  # For hosts with GPUs it must not come into question.
+  local more=()
+  if [ $build = cpu ]; then more=(--extra-index-url https://download.pytorch.org/whl/cpu); fi
   "${pip[@]}" install --no-deps --requirement "$1" 2>"$venv/install.log" ||
-    "${pip[@]}" install --no-deps --requirement "$1" \
-      --extra-index-url https://download.pytorch.org/whl/cpu ||
+    "${pip[@]}" install --no-deps --requirement "$1" "${more[@]}" ||
     { tail -5 "$venv/install.log" >&2; exit 1; }
   sha256sum "$1" > "$stamp"
 }
