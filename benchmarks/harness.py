@@ -26,6 +26,7 @@ import psutil
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.machine import Machine, look_at_machine
 from record.folder import RunFolder, read_json
 from record.lines import read_lines
 from record.loadgen_log import read_detail
@@ -47,9 +48,6 @@ AT_ONCE = [
     "run.latency_percentile=0.99",
 ]
 SHORT = ["dataset.prompt_tokens=64"]
-_LOOK_S = 2.0
-_GAP_S = 0.001
-"""A loop that spins is stopped for so long only when something else runs."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,18 +75,8 @@ class Outcome:
     ttft_p99_ms: float | None
     coordinator_us: float
     replica_us: float
-    machine: "Machine"
+    machine: Machine
     summary: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Machine:
-    """What the cores gave a spinning loop."""
-
-    turns_m: float
-    """Million turns per second, of the slowest core."""
-    lost_pct: float
-    """Time that passed in gaps, of the core that lost most."""
 
 
 def cases(scale: float) -> list[Case]:
@@ -130,7 +118,7 @@ def cases(scale: float) -> list[Case]:
 
 def run(case: Case) -> Outcome:
     """Run a case and read what it left."""
-    machine = _machine()
+    machine = look_at_machine()
     with tempfile.TemporaryDirectory() as work:
         command = _command(case, work)
         neighbour = multiprocessing.Process(target=_spin, daemon=True)
@@ -162,31 +150,6 @@ def _command(case: Case, work: str) -> list[str]:
 def _spin() -> None:
     while True:
         pass
-
-
-def _machine() -> Machine:
-    cores = sorted(os.sched_getaffinity(0))
-    with multiprocessing.Pool(len(cores)) as pool:
-        readings = pool.map(_read_core, cores, chunksize=1)
-    return Machine(
-        turns_m=min(turns for turns, _ in readings),
-        lost_pct=max(lost for _, lost in readings),
-    )
-
-
-def _read_core(core: int) -> tuple[float, float]:
-    """Return million turns per second of `core`, and the percentage of time lost."""
-    os.sched_setaffinity(0, {core})
-    turns, lost = 0, 0.0
-    begin = before = time.perf_counter()
-    while before < begin + _LOOK_S:
-        now = time.perf_counter()
-        if now - before > _GAP_S:
-            lost += now - before
-        before = now
-        turns += 1
-    seconds = before - begin
-    return turns / seconds / 1e6, 100 * lost / seconds
 
 
 def _run_watched(

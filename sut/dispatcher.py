@@ -55,6 +55,7 @@ class ReplicaLoad:
     """Samples that its engine should have waiting; None: hand out all at once."""
     outstanding: dict[int, Sample] = field(default_factory=dict)
     outstanding_samples: int = 0
+    """Their number: policies look at it for every sample, so it is kept."""
     outstanding_tokens: int = 0
     outstanding_prefills: int = 0
     sent: int = 0

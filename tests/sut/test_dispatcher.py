@@ -191,6 +191,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         for load in self.dispatcher.replicas.values():
             tokens = sum(s.prompt_tokens + 128 for s in load.outstanding.values())
             assert load.outstanding_tokens == tokens
+            assert load.outstanding_samples == len(load.outstanding)
             prefills = sum(not s.begun for s in load.outstanding.values())
             assert load.outstanding_prefills == prefills
             assert load.queue_target is not None
