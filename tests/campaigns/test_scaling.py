@@ -42,6 +42,27 @@ def test_the_highest_rate_is_found(limit: float) -> None:
     assert max(probes.values()) == 1
 
 
+@pytest.mark.parametrize(("limit", "probes"), [(61.9, 2), (58.1, 2), (66.0, 4)])
+def test_a_good_guess_needs_few_probes(limit: float, probes: int) -> None:
+    tried: list[float] = []
+
+    def probe(rate: float) -> bool:
+        tried.append(rate)
+        return rate <= limit
+
+    found = highest_rate(probe, 60.0, 0.05)
+    assert found is not None
+    assert limit / 1.051 <= found <= limit
+    assert len(tried) == probes
+
+
+@pytest.mark.parametrize("limit", [0.002, 4000.0])
+def test_a_guess_may_be_far_off(limit: float) -> None:
+    found = highest_rate(lambda rate: rate <= limit, 1.0, 0.05)
+    assert found is not None
+    assert limit / 1.051 <= found <= limit
+
+
 def test_no_rate_keeps_the_limits() -> None:
     assert highest_rate(lambda rate: False, 1.0, 0.05) is None
 
