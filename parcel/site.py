@@ -47,14 +47,22 @@ def fetch(carried: Mapping[str, str], python: str, scratch: Path) -> Path:
 def drop(site: Path, leave_out: LeaveOut) -> list[str]:
     """Delete what the patterns name; return the patterns that named nothing."""
     unused = dict.fromkeys(leave_out.files)
-    for path in sorted(site.rglob("*")):
+    for path in list(site.rglob("*")):
         name = path.relative_to(site).as_posix()
         hits = [pattern for pattern in leave_out.files if fnmatchcase(name, pattern)]
         for pattern in hits:
             unused.pop(pattern, None)
         if hits and (path.is_symlink() or not path.is_dir()):
             path.unlink()
+            _drop_empty(path.parent, site)
     return list(unused)
+
+
+def _drop_empty(folder: Path, site: Path) -> None:
+    """An empty folder would still be found by Python, as a namespace package."""
+    while folder != site and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def _platforms() -> list[str]:

@@ -19,6 +19,8 @@ sys.exit(7)
 """
 HOLD = ["--python", "-c", "import helper; print(helper.VALUE)"]
 PART = 512
+BARE = Path(sys.base_prefix) / "bin" / f"python{HERE}"
+"""A Python without this environment's packages."""
 
 
 @dataclass(kw_only=True)
@@ -153,8 +155,14 @@ def test_no_python(make: Make) -> None:
 
 
 def test_packages_that_the_host_lost(make: Make) -> None:
-    line = one_line(make(on_host=("msgspec", "no-such-package")).call(*HOLD))
-    assert "lacks no-such-package: name the Python" in line
+    done = make(on_host=("msgspec", "no-such-package")).call(*HOLD)
+    assert done.stdout == "1\n"
+    assert "lacks no-such-package, which were not carried" in done.stderr
+
+
+def test_no_torch(make: Make) -> None:
+    done = make(on_host=("torch",)).call(*HOLD, PYTHON=str(BARE))
+    assert "has no torch: name the Python that has torch 2.11.0" in one_line(done)
 
 
 def test_another_torch(make: Make, tmp_path: Path) -> None:

@@ -11,3 +11,4 @@ def test_named_files_go_and_stale_patterns_are_told(tmp_path: Path) -> None:
     assert drop(tmp_path, LeaveOut(files=["a/kernels/*", "b/*"])) == ["b/*"]
     left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
     assert left == ["kept.so"]
+    assert not (tmp_path / "a" / "kernels").exists()
