@@ -148,8 +148,11 @@ def unpack():
         sys.stderr.write("unpacking into %s (once)\n" % HOME)
         os.mkdir(draft)
         parts = Chain()
-        with lzma.open(parts) as code, tarfile.open(fileobj=code, mode="r|") as archive:
-            archive.extractall(draft, filter="tar")
+        with lzma.open(parts) as code:
+            with tarfile.open(fileobj=code, mode="r|") as archive:
+                archive.extractall(draft, filter="tar")
+            while code.read(1 << 20):
+                pass  # to where the next archive begins
         parts.left = sum(length for _, length, _ in PARTS) - CODE
         with tarfile.open(fileobj=parts, mode="r|") as archive:
             archive.extractall(draft, filter="tar")
