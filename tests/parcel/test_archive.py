@@ -1,6 +1,7 @@
 """The carried script, run by a shell as on a host, over a parcel of a few KB."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -200,3 +201,34 @@ def test_unpacks_where_it_is_told_to(make: Make, tmp_path: Path) -> None:
     assert parcel.call(*HOLD, MLPERF_SUT_DIR=str(other)).stdout == "1\n"
     assert (other / "site" / "helper.py").exists()
     assert not parcel.home.exists()
+
+
+def test_an_end_of_the_code_that_is_read_by_itself(tmp_path: Path) -> None:
+    """Python's lzma reads 8 KiB at a time: here the last of them hold no files."""
+    for name in ("src", "site", "out"):
+        (tmp_path / name).mkdir()
+    # Text of hexadecimal digits packs to about half, in steps of few bytes.
+    blob = os.urandom(20_000).hex().encode()
+    size, code = len(blob), 0
+    for _ in range(40):
+        (tmp_path / "site" / "blob").write_bytes(blob[:size])
+        write_parcel(
+            tmp_path / "out",
+            1 << 20,
+            {"src": tmp_path / "src", "site": tmp_path / "site"},
+            [],
+            python=HERE,
+            torch="2.11.0",
+            on_host=(),
+        )
+        match = re.search(
+            r"CODE, ROOM = (\d+)", (tmp_path / "out" / SCRIPT).read_text()
+        )
+        assert match
+        code = int(match[1]) % 8192
+        if 0 < code <= 28:
+            break
+        size -= max(1, int((code - 28) * 1.5))
+    assert 0 < code <= 28
+    done = Parcel(folder=tmp_path / "out").call("--python", "-c", "print(1)")
+    assert done.stdout == "1\n", done.stderr
