@@ -20,6 +20,8 @@ sys.exit(7)
 """
 HOLD = ["--python", "-c", "import helper; print(helper.VALUE)"]
 PART = 512
+_OURS = ("HF_HUB_OFFLINE", "MLPERF_SUT_DIR")
+"""Set where these tests run on a host that was itself set up from a parcel."""
 BARE = Path(sys.base_prefix) / "bin" / f"python{HERE}"
 """A Python without this environment's packages."""
 
@@ -31,10 +33,11 @@ class Parcel:
     def call(
         self, *arguments: str, cwd: Path | None = None, **env: str
     ) -> subprocess.CompletedProcess[str]:
+        around = {k: v for k, v in os.environ.items() if k not in _OURS}
         return subprocess.run(
             ["sh", str(self.folder / SCRIPT), *arguments],
             cwd=cwd or self.folder,
-            env=os.environ | {"PYTHON": sys.executable} | env,
+            env=around | {"PYTHON": sys.executable} | env,
             input="typed",
             capture_output=True,
             text=True,
@@ -68,6 +71,7 @@ def make(tmp_path: Path) -> Make:
     ) -> Parcel:
         made = tmp_path / value
         (made / "src" / "sut").mkdir(parents=True)
+        (made / "src" / "sut" / "__init__.py").touch()
         (made / "src" / "sut" / "main.py").write_text(SUT)
         (made / "site").mkdir()
         (made / "site" / "helper.py").write_text(f"VALUE = {value}\n")
@@ -162,7 +166,7 @@ def test_packages_that_the_host_lost(make: Make) -> None:
 
 
 def test_no_torch(make: Make) -> None:
-    done = make(on_host=("torch",)).call(*HOLD, PYTHON=str(BARE))
+    done = make(on_host=("torch",)).call(*HOLD, PYTHON=str(BARE), PYTHONPATH="")
     assert "has no torch: name the Python that has torch 2.11.0" in one_line(done)
 
 
