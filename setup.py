@@ -12,6 +12,7 @@ PACKAGES = [
     "calibration",
     "campaigns",
     "conf",
+    "parcel",
     "qsl",
     "record",
     "report",
@@ -35,6 +36,7 @@ setup(
     packages=PACKAGES,
     package_data={
         "conf": ["*.yaml", "*/*.yaml"],
+        "parcel": ["host.sh"],
         "qsl": ["embedded/*.json"],
         "report": ["templates/*", "report.schema.json"],
         "scenarios": ["*.config"],

