@@ -13,6 +13,7 @@ PerTensorTorchFP8ScaledMMLinearKernel`. A worker's log then names
 """
 
 import math
+from typing import Any
 
 import torch
 from vllm.model_executor.kernels.linear import register_linear_kernel
@@ -26,6 +27,23 @@ class FastFp8ScaledMMLinearKernel(
     PerTensorTorchFP8ScaledMMLinearKernel  # type: ignore[misc]
 ):
     """vLLM's kernel over PyTorch, with fast accumulation."""
+
+    def apply_weights(
+        self, layer: torch.nn.Module, x: Any, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return x, tokens x in, by the layer's weights; x may be fp8 already."""
+        if not isinstance(x, torch.Tensor) or x.dtype != torch.float8_e4m3fn:
+            return super().apply_weights(layer, x, bias)
+        weight, weight_scale, input_scale, _ = self._get_layer_params(layer)
+        return self.apply_scaled_mm(
+            A=x,
+            B=weight,
+            out_dtype=self.config.out_dtype,
+            As=input_scale,
+            Bs=weight_scale,
+            bias=bias,
+            output_shape=[*x.shape[:-1], weight.shape[1]],
+        )
 
     def apply_scaled_mm(
         self,

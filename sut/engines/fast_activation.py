@@ -1,0 +1,61 @@
+"""Has Llama's gated activation and its quantisation done by one kernel of our own.
+
+Give vLLM `worker_extension_cls=sut.engines.fast_activation.FastActivation` and, since
+that class is no part of the key of vLLM's compiled graphs,
+`additional_config.activation=sut`. It brings `fast_cache` and `fast_fp8`, too. Layers
+without a static scale, and without our product, stay as they are.
+"""
+
+import logging
+from typing import Any
+
+import torch
+from vllm.model_executor.models.llama import LlamaMLP
+from vllm.utils.torch_utils import direct_register_custom_op
+
+from sut.engines.fast_cache import FastCache
+from sut.engines.fast_fp8 import FastFp8ScaledMMLinearKernel
+from sut.engines.hopper_triton import silu_mul_fp8
+
+by_vllm = LlamaMLP.forward
+
+
+def quantised(both: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Return silu(gate) x up / scale, tokens x width in fp8, of tokens x 2 width."""
+    return silu_mul_fp8(both, scale)
+
+
+def shaped(both: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Return an empty tensor like `quantised`'s, for tracing."""
+    del scale
+    width = both.shape[1] // 2
+    return torch.empty(
+        both.shape[0], width, dtype=torch.float8_e4m3fn, device=both.device
+    )
+
+
+direct_register_custom_op(
+    op_name="sut_silu_mul_fp8", op_func=quantised, fake_impl=shaped, mutates_args=[]
+)
+
+
+def forward(self: Any, x: torch.Tensor) -> torch.Tensor:
+    """Do what `LlamaMLP.forward` does; x is tokens x hidden size."""
+    down = self.down_proj
+    # Fp8LinearMethod has the product itself, compressed tensors have it in a scheme.
+    method = down.scheme if hasattr(down, "scheme") else down.quant_method
+    product = getattr(method, "fp8_linear", None)
+    scale = getattr(down, "input_scale", None)
+    if scale is None or not isinstance(product, FastFp8ScaledMMLinearKernel):
+        return by_vllm(self, x)
+    both, _ = self.gate_up_proj(x)
+    out, _ = down(torch.ops.vllm.sut_silu_mul_fp8(both, scale))
+    return out
+
+
+class FastActivation(FastCache):
+    """Has vLLM's workers import this module; adds nothing else to them."""
+
+
+LlamaMLP.forward = forward
+logging.getLogger("vllm.sut.fast_activation").info("LlamaMLP is that of sut.engines")
