@@ -3,8 +3,8 @@
     python -m benchmarks.fp8_algorithms [--seconds 70] [--top 8] [--rows 16384 ...]
 
 Asks cuBLASLt's heuristic for its best algorithms for each shape (e4m3 by e4m3 to bf16,
-one scale per tensor, fast accumulation, as `sut.engines.fast_fp8` multiplies) and runs
-each. The first is what PyTorch takes; it runs again after every second one, and the
+one scale per tensor, fast accumulation, as `sut.engines.hopper.products` multiplies)
+and runs each. The first is what PyTorch takes; it runs again after every second one, and the
 others are given as a ratio to its mean before and after, so that a card that warms up
 favours none. Two rows each for int8 and bf16 follow. A card at its power limit turns
 energy into speed: compare TFLOP/s where W is the limit, J/TFLOP where it is not.
@@ -12,15 +12,16 @@ Prints a Markdown table; SM MHz is read at the end of each case.
 """
 
 import argparse
-import ctypes
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import pynvml
 import torch
 from vllm import _custom_ops as ops
+
+from sut.engines.hopper.cublaslt import BF16, FP8, CublasLt
 
 SHAPES = {  # name: (K, N)
     "qkv": (4096, 6144),
@@ -29,38 +30,8 @@ SHAPES = {  # name: (K, N)
     "down": (14336, 4096),
 }
 ROWS = (16384, 7680, 1024)
-FP8, BF16 = torch.float8_e4m3fn, torch.bfloat16
-WORKSPACE = 32 << 20  # PyTorch's on Hopper: its first choice is ours
 WARM_UP_S = 3.0
 DEFAULT_EVERY = 2
-MOST = 32
-
-# Of cublasLt.h and library_types.h.
-CUDA_R_32F, CUDA_R_16BF, CUDA_R_8F_E4M3, CUBLAS_COMPUTE_32F = 0, 14, 28, 68
-TRANSA, TRANSB, A_SCALE, B_SCALE, FAST_ACCUMULATION = 3, 4, 17, 18, 25
-PREFERENCE_WORKSPACE = 1
-CONFIGURATION = {  # attribute: (number, bytes)
-    "id": (0, 4),
-    "tile": (1, 4),
-    "split": (2, 4),
-    "swizzle": (4, 4),
-    "custom": (5, 4),
-    "stages": (6, 4),
-    "inner": (7, 2),
-    "cluster": (8, 2),
-}
-
-
-class Heuristic(ctypes.Structure):
-    """cublasLtMatmulHeuristicResult_t."""
-
-    _fields_ = (
-        ("algorithm", ctypes.c_uint64 * 8),
-        ("workspace", ctypes.c_size_t),
-        ("state", ctypes.c_int),
-        ("waves", ctypes.c_float),
-        ("reserved", ctypes.c_int * 4),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,140 +42,14 @@ class Case:
     call: Callable[[], torch.Tensor]
 
 
-class CublasLt:
-    """The library that PyTorch has loaded, by ctypes."""
-
-    def __init__(self) -> None:
-        torch.ones(16, 16, device="cuda") @ torch.ones(16, 16, device="cuda")
-        maps = Path("/proc/self/maps").read_text().split()
-        found = [path for path in maps if "/libcublasLt.so" in path]
-        self.library = ctypes.CDLL(found[0] if found else "libcublasLt.so.13")
-        self.library.cublasLtGetVersion.restype = ctypes.c_size_t
-        self.handle = self.made("cublasLtCreate")
-        self.workspace = torch.empty(WORKSPACE, dtype=torch.uint8, device="cuda")
-
-    @property
-    def version(self) -> int:
-        """The version of the library, as 130000."""
-        return int(self.library.cublasLtGetVersion())
-
-    def do(self, name: str, *arguments: object) -> None:
-        """Call a function; raise what is not success."""
-        status = getattr(self.library, name)(*arguments)
-        if status != 0:
-            raise RuntimeError(f"{name}: status {status}")
-
-    def made(self, name: str, *arguments: object) -> ctypes.c_void_p:
-        """Return what a function creates."""
-        pointer = ctypes.c_void_p()
-        self.do(name, ctypes.byref(pointer), *arguments)
-        return pointer
-
-    def products(
-        self, a: torch.Tensor, b: torch.Tensor, one: torch.Tensor, top: int
-    ) -> list[Case]:
-        """Return ways to multiply a (M x K) by b (N x K), both in fp8 and in rows.
-
-        To a library that counts by columns the result, M x N in rows, is N x M: b is
-        its first operand, transposed, and a its second. Whoever calls keeps a, b and
-        one, as long as the cases are in use.
-        """
-        (m, k), n = a.shape, b.shape[0]
-        out = torch.empty(m, n, dtype=BF16, device="cuda")
-        how = self.made("cublasLtMatmulDescCreate", CUBLAS_COMPUTE_32F, CUDA_R_32F)
-        scale = ctypes.c_void_p(one.data_ptr())
-        for number, value in (
-            (TRANSA, ctypes.c_int32(1)),
-            (TRANSB, ctypes.c_int32(0)),
-            (A_SCALE, scale),
-            (B_SCALE, scale),
-            (FAST_ACCUMULATION, ctypes.c_int8(1)),
-        ):
-            self.do(
-                "cublasLtMatmulDescSetAttribute",
-                how,
-                ctypes.c_int(number),
-                ctypes.byref(value),
-                ctypes.c_size_t(ctypes.sizeof(value)),
-            )
-        layouts = [
-            self.made(
-                "cublasLtMatrixLayoutCreate",
-                ctypes.c_int(kind),
-                ctypes.c_uint64(rows),
-                ctypes.c_uint64(columns),
-                ctypes.c_int64(rows),
-            )
-            for kind, rows, columns in (
-                (CUDA_R_8F_E4M3, k, n),
-                (CUDA_R_8F_E4M3, k, m),
-                (CUDA_R_16BF, n, m),
-            )
-        ]
-        preference = self.made("cublasLtMatmulPreferenceCreate")
-        room = ctypes.c_size_t(WORKSPACE)
-        self.do(
-            "cublasLtMatmulPreferenceSetAttribute",
-            preference,
-            ctypes.c_int(PREFERENCE_WORKSPACE),
-            ctypes.byref(room),
-            ctypes.c_size_t(ctypes.sizeof(room)),
-        )
-        results, count = (Heuristic * MOST)(), ctypes.c_int()
-        self.do(
-            "cublasLtMatmulAlgoGetHeuristic",
-            self.handle,
-            how,
-            *(layouts[0], layouts[1], layouts[2], layouts[2]),
-            preference,
-            ctypes.c_int(MOST),
-            results,
-            ctypes.byref(count),
-        )
-        factor, nothing = ctypes.c_float(1.0), ctypes.c_float(0.0)
-        pointers = [ctypes.c_void_p(x.data_ptr()) for x in (a, b, out, self.workspace)]
-
-        def call(result: Heuristic) -> Callable[[], torch.Tensor]:
-            def multiply() -> torch.Tensor:
-                self.do(
-                    "cublasLtMatmul",
-                    self.handle,
-                    how,
-                    ctypes.byref(factor),
-                    *(pointers[1], layouts[0], pointers[0], layouts[1]),
-                    ctypes.byref(nothing),
-                    *(pointers[2], layouts[2], pointers[2], layouts[2]),
-                    ctypes.byref(result.algorithm),
-                    pointers[3],
-                    ctypes.c_size_t(WORKSPACE),
-                    ctypes.c_void_p(torch.cuda.current_stream().cuda_stream),
-                )
-                return out
-
-            return multiply
-
-        cases: dict[str, Case] = {}
-        for result in results[: count.value]:
-            if result.state == 0:
-                name = self.described(result)
-                cases.setdefault(name, Case(name, call(result)))
-        return list(cases.values())[:top]
-
-    def described(self, result: Heuristic) -> str:
-        """Return an algorithm's configuration in words."""
-        words = []
-        for name, (number, size) in CONFIGURATION.items():
-            value, written = ctypes.c_uint64(), ctypes.c_size_t()
-            status = self.library.cublasLtMatmulAlgoConfigGetAttribute(
-                ctypes.byref(result.algorithm),
-                ctypes.c_int(number),
-                ctypes.byref(value),
-                ctypes.c_size_t(size),
-                ctypes.byref(written),
-            )
-            if status == 0 and value.value:
-                words.append(f"{name} {value.value}")
-        return ", ".join(words)
+def products(
+    library: CublasLt, a: torch.Tensor, b: torch.Tensor, one: torch.Tensor, top: int
+) -> list[Case]:
+    """Return ways to multiply a (M x K) by b (N x K), both in fp8 and in rows."""
+    return [
+        Case(str(way), partial(library.multiply, a, b, one, one, way))
+        for way in library.algorithms(a, b, one)[:top]
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,12 +193,12 @@ def main() -> None:
     )
     print("|---|---:|---|---:|---:|---:|---:|---:|---:|")
     warm, other = left[: 4096 * 4096].view(4096, 4096), right[: 4096 * 4096]
-    case = library.products(warm, other.view(4096, 4096), one, 1)[0]
+    case = products(library, warm, other.view(4096, 4096), one, 1)[0]
     measure(case.call, 1.0, WARM_UP_S, card)
     for m in options.rows:
         for work, (k, n) in SHAPES.items():
             a, b = left[: m * k].view(m, k), right[: n * k].view(n, k)
-            cases = library.products(a, b, one, options.top)
+            cases = products(library, a, b, one, options.top)
             offered(work, m, cases, 2.0 * m * k * n, each, card)
     others(each, card)
 

@@ -5,8 +5,7 @@
 One layer of Llama-3.1-8B on one Hopper GPU, fp8 KV cache (NHD, pages of 16), for
 16384, 7680 and 1024 tokens unless told otherwise: the KV cache write, the gated
 activation and both norms with quantisation, each by vLLM, by Inductor as an engine uses
-it, by Inductor tuned, and by the kernels of `sut.engines.hopper_triton`. The first of a
-part is the one in use; others are compared with it. Several sets of buffers, 200 MB and
+it, by Inductor tuned, and by `sut.engines.hopper.kernels`. The first of a part is the one in use; others are compared with it. Several sets of buffers, 200 MB and
 more, take turns, so that nothing comes from the L2 cache. Prints a Markdown table.
 """
 
@@ -20,7 +19,7 @@ from vllm.v1.attention.ops.triton_reshape_and_cache_flash import (
     triton_reshape_and_cache_flash,
 )
 
-from sut.engines.hopper_triton import silu_mul_fp8, write_cache
+from sut.engines.hopper.kernels import silu_mul_fp8, write_cache
 
 HIDDEN, INNER, HEADS, SIZE, PAGE = 4096, 14336, 8, 128, 16
 FP8, BF16 = torch.float8_e4m3fn, torch.bfloat16

@@ -3,9 +3,8 @@
 Its cache holds keys and values of a head side by side. On an H200 vLLM's CUDA kernel
 writes them at an eighth of the rate at which the card copies.
 
-Give vLLM `worker_extension_cls=sut.engines.fast_cache.FastCache`; it brings the
-products of `fast_fp8`, too. A worker's log then says that the kernel is in use. Caches
-that are not fp8, and keys that lie in another way, go to vLLM's kernel as before.
+A worker's log says that the kernel is in use. Caches that are not fp8, and keys that
+lie in another way, go to vLLM's.
 """
 
 import logging
@@ -14,11 +13,10 @@ from typing import Any
 import torch
 from vllm.v1.attention.backends.flashinfer import FlashInferImpl
 
-from sut.engines.fast_fp8 import FastFp8
-from sut.engines.hopper_triton import takes, write_cache
+from sut.engines.hopper.kernels import takes, write_cache
 
 FORMATS = ("fp8", "fp8_e4m3")
-log = logging.getLogger("vllm.sut.fast_cache")
+log = logging.getLogger("vllm.sut.cache")
 by_vllm = FlashInferImpl.do_kv_cache_update
 used: set[bool] = set()
 
@@ -58,8 +56,6 @@ def update(
         by_vllm(self, layer, key, value, kv_cache, slot_mapping)
 
 
-class FastCache(FastFp8):
-    """Has vLLM's workers import this module; adds nothing else to them."""
-
-
-FlashInferImpl.do_kv_cache_update = update
+def install() -> None:
+    """Have every layer's backend call `update`."""
+    FlashInferImpl.do_kv_cache_update = update

@@ -9,7 +9,7 @@ torch: Any = pytest.importorskip("torch")
 pytest.importorskip("triton")
 if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("a GPU, or TRITON_INTERPRET=1", allow_module_level=True)
-kernels: Any = pytest.importorskip("sut.engines.hopper_triton")
+kernels: Any = pytest.importorskip("sut.engines.hopper.kernels")
 
 pytestmark = pytest.mark.gpu
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -5,12 +5,16 @@ import sys
 
 import pytest
 
+from conf.load import load_config
+from conf.schema import VllmConfig
+
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
 
 # Neither FlashInfer nor Triton is there on a CPU: modules in their place. What is
 # registered with vLLM lasts for a whole process: a process of its own.
 PROGRAM = """
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
 import torch
@@ -27,7 +31,9 @@ class FlashInferImpl:
 
 backend.FlashInferImpl = FlashInferImpl
 sys.modules[backend.__name__] = backend
-kernels = ModuleType("sut.engines.hopper_triton")
+flashinfer = ModuleType("flashinfer")
+flashinfer.__spec__ = ModuleSpec("flashinfer", None)
+kernels = ModuleType("sut.engines.hopper.kernels")
 kernels.takes = lambda key, value, cache: key.dtype == torch.bfloat16
 kernels.write_cache = lambda *rest: calls.append("ours")
 
@@ -41,7 +47,9 @@ sys.modules[kernels.__name__] = kernels
 
 from vllm.utils.import_utils import resolve_obj_by_qualname
 
-extension = resolve_obj_by_qualname("sut.engines.fast_activation.FastActivation")
+# vLLM must not find it: only the extension looks for it by now.
+sys.modules["flashinfer"] = flashinfer
+extension = resolve_obj_by_qualname(sys.argv[1])
 assert not [name for name in dir(extension) if not name.startswith("__")]
 
 torch.cuda.is_current_stream_capturing = lambda: False
@@ -59,7 +67,7 @@ assert calls == ["ours", "vllm", "vllm", "ours"], calls
 
 from vllm.model_executor.models.llama import LlamaMLP
 
-from sut.engines.fast_fp8 import FastFp8ScaledMMLinearKernel
+from sut.engines.hopper.products import FastFp8ScaledMMLinearKernel
 
 class Layer(torch.nn.Module):
     def __init__(self, wide, out, scheme):
@@ -117,7 +125,10 @@ print("good")
 
 
 def test_ours_is_called_where_it_may_be() -> None:
+    engine = load_config(["engine=vllm_hopper"]).engine
+    assert isinstance(engine, VllmConfig)
+    extension = engine.options["worker_extension_cls"]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True
+        [sys.executable, "-c", PROGRAM, extension], capture_output=True, text=True
     )
     assert done.stdout.strip().endswith("good"), done.stderr[-3000:]

@@ -1,21 +1,16 @@
 """Has Llama's gated activation and its quantisation done by one kernel of our own.
 
-Give vLLM `worker_extension_cls=sut.engines.fast_activation.FastActivation` and, since
-that class is no part of the key of vLLM's compiled graphs,
-`additional_config.activation=sut`. It brings `fast_cache` and `fast_fp8`, too. Layers
-without a static scale, and without our product, stay as they are.
+Layers without a static scale, and without our product, stay as they are.
 """
 
-import logging
 from typing import Any
 
 import torch
 from vllm.model_executor.models.llama import LlamaMLP
 from vllm.utils.torch_utils import direct_register_custom_op
 
-from sut.engines.fast_cache import FastCache
-from sut.engines.fast_fp8 import FastFp8ScaledMMLinearKernel
-from sut.engines.hopper_triton import silu_mul_fp8
+from sut.engines.hopper.kernels import silu_mul_fp8
+from sut.engines.hopper.products import FastFp8ScaledMMLinearKernel
 
 by_vllm = LlamaMLP.forward
 
@@ -34,11 +29,6 @@ def shaped(both: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     )
 
 
-direct_register_custom_op(
-    op_name="sut_silu_mul_fp8", op_func=quantised, fake_impl=shaped, mutates_args=[]
-)
-
-
 def forward(self: Any, x: torch.Tensor) -> torch.Tensor:
     """Do what `LlamaMLP.forward` does; x is tokens x hidden size."""
     down = self.down_proj
@@ -53,9 +43,12 @@ def forward(self: Any, x: torch.Tensor) -> torch.Tensor:
     return out
 
 
-class FastActivation(FastCache):
-    """Has vLLM's workers import this module; adds nothing else to them."""
-
-
-LlamaMLP.forward = forward
-logging.getLogger("vllm.sut.fast_activation").info("LlamaMLP is that of sut.engines")
+def install() -> None:
+    """Have Llama's layers call `forward`."""
+    direct_register_custom_op(
+        op_name="sut_silu_mul_fp8",
+        op_func=quantised,
+        fake_impl=shaped,
+        mutates_args=[],
+    )
+    LlamaMLP.forward = forward

@@ -1,0 +1,1 @@
+"""Faster kernels for vLLM on Hopper GPUs; `extension` brings them into an engine."""
