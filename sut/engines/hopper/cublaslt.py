@@ -8,6 +8,7 @@ import ctypes
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,7 +30,7 @@ CONFIGURATION = {  # attribute: (number, bytes)
     "inner": (7, 2),
     "cluster": (8, 2),
 }
-_MATMUL = (*[ctypes.c_void_p] * 14, ctypes.c_size_t, ctypes.c_void_p)
+_MATMUL: list[Any] = [*[ctypes.c_void_p] * 14, ctypes.c_size_t, ctypes.c_void_p]
 
 
 class Heuristic(ctypes.Structure):
