@@ -31,7 +31,7 @@ from sut.launch import engine_spec, model_for
 from sut.messages import EngineSpec
 
 KINDS = {  # the first pattern that a kernel's name matches
-    "KV cache write": r"reshape_and_cache|kv_cache",
+    "KV cache write": r"reshape_and_cache|kv_cache|^_cache_kernel",
     # Inductor names a fused kernel after all that it feeds, products included.
     "norm, activation, quantization": r"^triton_|norm|silu|act_and_mul|quant|rotary",
     "attention": r"flash|fmha|kernel_mha|attention|BatchPrefill|BatchDecode",

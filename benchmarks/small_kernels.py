@@ -5,7 +5,8 @@
 One layer of Llama-3.1-8B on one Hopper GPU, fp8 KV cache (NHD, pages of 16), for
 16384, 7680 and 1024 tokens unless told otherwise: the KV cache write, the gated
 activation and both norms with quantisation, each by vLLM, by Inductor as an engine uses
-it, by Inductor tuned, and by `sut.engines.hopper.kernels`. The first of a part is the one in use; others are compared with it. Several sets of buffers, 200 MB and
+it, by Inductor tuned, and by `sut.engines.hopper.kernels`. The first of a part is what
+vLLM uses by itself; others are compared with it. Several sets of buffers, 200 MB and
 more, take turns, so that nothing comes from the L2 cache. Prints a Markdown table.
 """
 

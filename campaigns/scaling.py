@@ -33,7 +33,6 @@ from record.errors import RecordError
 from report.build import write_files
 from report.content import make_report
 from report.run import read_run
-from sut.telemetry import gpu_count
 
 ABORTED = 3
 _FEWEST_RUNS = 3
@@ -137,7 +136,7 @@ def _campaign(options: Options, config: Config) -> int:
     series = Series(
         root=root,
         overrides=options.overrides,
-        cores_per_replica=_cores_per_replica(options, config),
+        cores_per_replica=_cores_per_replica(options),
         samples_per_replica=options.samples,
     )
     try:
@@ -159,11 +158,8 @@ def _campaign(options: Options, config: Config) -> int:
     return GOOD
 
 
-def _cores_per_replica(options: Options, config: Config) -> int | None:
-    """Return equal shares of the cores where replicas compute on them."""
-    on_gpus = config.cluster.gpus_per_replica != 0 and gpu_count() > 0
-    if on_gpus:
-        return None
+def _cores_per_replica(options: Options) -> int:
+    """Return equal shares of the cores: a replica has as many in every size."""
     return max(1, len(os.sched_getaffinity(0)) // max(options.sizes))
 
 

@@ -38,8 +38,8 @@ class Series:
     root: Path
     """Folder of the campaign; each run makes its own in it."""
     overrides: Sequence[str]
-    cores_per_replica: int | None
-    """Cores that each replica gets in every size; None: the host's, shared out."""
+    cores_per_replica: int
+    """Cores that each replica gets in every size."""
     samples_per_replica: int | None
     """None: as many samples in all sizes."""
     made: list[Made] = field(default_factory=list)
@@ -90,9 +90,7 @@ class Series:
     def _cores(self, size: int) -> Iterator[None]:
         """Let the run see as many cores as its replicas are due."""
         cores = os.sched_getaffinity(0)
-        if self.cores_per_replica is not None:
-            due = sorted(cores)[: max(1, size * self.cores_per_replica)]
-            os.sched_setaffinity(0, due)
+        os.sched_setaffinity(0, sorted(cores)[: size * self.cores_per_replica])
         try:
             yield
         finally:

@@ -9,6 +9,7 @@ it gets an algorithm of our choice, too.
 import logging
 import math
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from vllm.model_executor.kernels import linear
@@ -22,34 +23,44 @@ from sut.engines.hopper.cublaslt import Algorithm, CublasLt
 
 CAPTURED = 2048
 """Rows up to which CUDA graphs may hold a product; PyTorch's choice serves these."""
-CHOSEN = {  # (N, K): (rows from, tile, custom, cluster), the longest first
-    (28672, 4096): ((CAPTURED + 1, 201, 2, 5),),
-    (4096, 14336): ((12288, 24, 7, 5),),
-    (4096, 4096): ((CAPTURED + 1, 29, 1, 3),),
-    (6144, 4096): ((CAPTURED + 1, 197, 2, 5),),
+
+
+class Choice(NamedTuple):
+    """An algorithm, by what tells it from the others that cuBLASLt offers."""
+
+    rows_from: int
+    tile: int
+    custom: int
+    cluster: int
+
+
+CHOSEN = {  # (N, K)
+    (28672, 4096): Choice(CAPTURED + 1, 201, 2, 5),
+    (4096, 14336): Choice(12288, 24, 7, 5),
+    (4096, 4096): Choice(CAPTURED + 1, 29, 1, 3),
+    (6144, 4096): Choice(CAPTURED + 1, 197, 2, 5),
 }
-"""The fastest on H200 at its power limit, by benchmarks/fp8_algorithms.py."""
+"""The fastest on H200 at its power limit (benchmarks/2026-11_h200_kernels.md)."""
 ASKED_ROWS = 8192
 log = logging.getLogger("vllm.sut.products")
 library = cache(CublasLt)
 
 
 @cache
-def algorithm(n: int, k: int, rows_from: int) -> Algorithm | None:
+def algorithm(n: int, k: int) -> Algorithm | None:
     """Return the chosen algorithm for N x K; None where cuBLASLt does not offer it."""
-    wanted = next(way[1:] for way in CHOSEN[n, k] if way[0] == rows_from)
-    rows = max(ASKED_ROWS, rows_from)
+    choice = CHOSEN[n, k]
+    rows = max(ASKED_ROWS, choice.rows_from)
     a, b = (
         torch.empty(i, k, dtype=torch.float8_e4m3fn, device="cuda") for i in (rows, n)
     )
     for offered in library().algorithms(a, b, torch.ones(1, device="cuda")):
         has = offered.configuration
-        if tuple(has.get(name) for name in ("tile", "custom", "cluster")) == wanted:
-            log.info("%d x %d from %d rows: %s", n, k, rows_from, offered)
+        names = ("tile", "custom", "cluster")
+        if tuple(has.get(name) for name in names) == choice[1:]:
+            log.info("%d x %d from %d rows: %s", n, k, choice.rows_from, offered)
             return offered
-    log.warning(
-        "%d x %d: cuBLASLt does not offer tile %d, custom %d, cluster %d", n, k, *wanted
-    )
+    log.warning("%d x %d: cuBLASLt does not offer %s", n, k, choice)
     return None
 
 
@@ -62,12 +73,11 @@ def multiply(
 ) -> torch.Tensor:
     """Return a (M x K) by b (K x N), scaled, M x N; both fp8, b in columns."""
     m, (k, n) = a.shape[0], b.shape
-    for rows_from, *_ in CHOSEN.get((n, k), ()) if out_dtype is torch.bfloat16 else ():
-        if m >= rows_from and a.is_cuda:
-            chosen = algorithm(n, k, rows_from)
-            if chosen is not None:
-                return library().multiply(a, b.t(), a_scale, b_scale, chosen)
-            break
+    choice = CHOSEN.get((n, k))
+    if choice and m >= choice.rows_from and out_dtype is torch.bfloat16 and a.is_cuda:
+        chosen = algorithm(n, k)
+        if chosen is not None:
+            return library().multiply(a, b.t(), a_scale, b_scale, chosen)
     return torch._scaled_mm(
         a,
         b,
