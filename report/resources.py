@@ -10,7 +10,7 @@ from report.numbers import gib, ratio, rounded
 from report.physics import DeviceRating, precision_bits, rating_of, shape_of
 from report.run import Run
 from report.samples import FloatArray
-from report.telemetry import HARMFUL
+from report.telemetry import HARMFUL, POWER_CAP
 
 
 def resources(run: Run, ratings: dict[str, DeviceRating]) -> Section:
@@ -135,10 +135,8 @@ def _load(run: Run) -> Table:
                 _most(devices.of(own, "temperature_c")),
                 clock,
                 ratio(100 * (clock or 0), top or 0),
-                ratio(
-                    100.0 * float(((reasons.astype(int) & HARMFUL) > 0).sum()),
-                    len(reasons),
-                ),
+                _held(reasons, POWER_CAP),
+                _held(reasons, HARMFUL),
                 _mean(engines.of(own, "running")),
                 _most(engines.of(own, "running")),
                 _mean(engines.of(own, "waiting")),
@@ -156,7 +154,8 @@ def _load(run: Run) -> Table:
             ("temperature", "C", "highest"),
             ("SM clock", "MHz", "mean"),
             ("of the highest clock", "%", "SM clock / the device's highest"),
-            ("throttled", "%", "readings with a thermal or power slowdown"),
+            ("at its power limit", "%", "readings whose clock the power limit holds"),
+            ("throttled", "%", "readings with a thermal or hardware slowdown"),
             ("running", "samples", "in the batch, mean"),
             ("running, most", "samples", "in the batch, most"),
             ("waiting", "samples", "in the engine's queue, mean"),
@@ -165,6 +164,12 @@ def _load(run: Run) -> Table:
         ],
         rows,
     )
+
+
+def _held(reasons: FloatArray, mask: int) -> Json:
+    """Return the share of readings, in %, that give one of the reasons."""
+    given = (reasons.astype(int) & mask) > 0
+    return ratio(100.0 * float(given.sum()), len(reasons))
 
 
 def _arithmetic(run: Run, ratings: dict[str, DeviceRating]) -> Table:

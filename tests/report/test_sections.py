@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from record.structs import DeviceLine
 from tests.report.reading import report_of, row, rows
 from tests.run_folder import START_NS, FolderSpec, good_spec, sample, write_folder
 
@@ -34,6 +35,25 @@ def test_an_outlier_is_named_with_its_longest_part(tmp_path: Path) -> None:
     assert [r["sample"] for r in found] == [42]
     assert found[0]["longest part"] == "queue"
     assert found[0]["against the median"] == 20
+
+
+def test_what_holds_the_clock_is_told(tmp_path: Path) -> None:
+    spec = good_spec(100)
+    capped, hot, idle = 0x4, 0x20, 0x1
+    spec.telemetry = [
+        DeviceLine(
+            t_ns=START_NS + number * 10 * MS,
+            node="n1",
+            replica=0,
+            device="gpu0",
+            throttle_reasons=reasons,
+        )
+        for number, reasons in enumerate([capped, capped, capped | hot, idle])
+    ]
+    report = report_of(write_folder(tmp_path / "run", spec))
+    found = row(report["resources"]["load"], replica=0)
+    assert found["at its power limit"] == 75
+    assert found["throttled"] == 25
 
 
 def test_the_parts_of_a_life_add_up(tmp_path: Path) -> None:
