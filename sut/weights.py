@@ -39,9 +39,11 @@ def write_checkpoint(source: Path, target: Path) -> None:
         # The saved weights are no longer quantised; vLLM would look for GGUF kernels.
         model.config.__dict__.pop("quantization_config", None)
         model.save_pretrained(draft)
-        AutoTokenizer.from_pretrained(source, gguf_file=GGUF_FILE).save_pretrained(
-            draft
+        # Releases of transformers disagree on the default, and it changes scores.
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, gguf_file=GGUF_FILE, clean_up_tokenization_spaces=False
         )
+        tokenizer.save_pretrained(draft)
         try:
             draft.rename(target)
         except OSError:
