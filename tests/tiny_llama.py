@@ -7,10 +7,12 @@ import numpy as np
 from safetensors.numpy import save_file
 
 VOCABULARY = 32_000
-_HIDDEN, _INNER, _LAYERS, _HEADS, _KV_HEADS, _HEAD = 256, 512, 2, 4, 2, 64
+_HIDDEN, _INNER, _LAYERS = 256, 512, 2
 
 
-def write_tiny_llama(folder: Path) -> Path:
+def write_tiny_llama(
+    folder: Path, *, heads: int = 4, kv_heads: int = 2, head_size: int = 64
+) -> Path:
     """Write the checkpoint to `folder` and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
@@ -28,10 +30,10 @@ def write_tiny_llama(folder: Path) -> Path:
         tensors |= {
             f"{name}input_layernorm.weight": np.ones(_HIDDEN, np.float32),
             f"{name}post_attention_layernorm.weight": np.ones(_HIDDEN, np.float32),
-            f"{name}self_attn.q_proj.weight": normal(_HEADS * _HEAD, _HIDDEN),
-            f"{name}self_attn.k_proj.weight": normal(_KV_HEADS * _HEAD, _HIDDEN),
-            f"{name}self_attn.v_proj.weight": normal(_KV_HEADS * _HEAD, _HIDDEN),
-            f"{name}self_attn.o_proj.weight": normal(_HIDDEN, _HEADS * _HEAD),
+            f"{name}self_attn.q_proj.weight": normal(heads * head_size, _HIDDEN),
+            f"{name}self_attn.k_proj.weight": normal(kv_heads * head_size, _HIDDEN),
+            f"{name}self_attn.v_proj.weight": normal(kv_heads * head_size, _HIDDEN),
+            f"{name}self_attn.o_proj.weight": normal(_HIDDEN, heads * head_size),
             f"{name}mlp.gate_proj.weight": normal(_INNER, _HIDDEN),
             f"{name}mlp.up_proj.weight": normal(_INNER, _HIDDEN),
             f"{name}mlp.down_proj.weight": normal(_HIDDEN, _INNER),
@@ -44,9 +46,9 @@ def write_tiny_llama(folder: Path) -> Path:
         "hidden_size": _HIDDEN,
         "intermediate_size": _INNER,
         "num_hidden_layers": _LAYERS,
-        "num_attention_heads": _HEADS,
-        "num_key_value_heads": _KV_HEADS,
-        "head_dim": _HEAD,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": head_size,
         "max_position_embeddings": 4096,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10_000.0,

@@ -16,9 +16,10 @@ from sut.engines.hopper import activation, products
 products.install()
 activation.install()
 if find_spec("flashinfer") is not None:
-    from sut.engines.hopper import cache
+    from sut.engines.hopper import cache, plan
 
     cache.install()
+    plan.install()
 
 
 class HopperKernels:

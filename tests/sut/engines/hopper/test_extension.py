@@ -30,9 +30,11 @@ class FlashInferImpl:
         calls.append("vllm")
 
 backend.FlashInferImpl = FlashInferImpl
+backend.FlashInferBackend = backend.FlashInferMetadataBuilder = object
 sys.modules[backend.__name__] = backend
 flashinfer = ModuleType("flashinfer")
 flashinfer.__spec__ = ModuleSpec("flashinfer", None)
+flashinfer.get_seq_lens = None
 kernels = ModuleType("sut.engines.hopper.kernels")
 kernels.takes = lambda key, value, cache: key.dtype == torch.bfloat16
 kernels.write_cache = lambda *rest: calls.append("ours")
