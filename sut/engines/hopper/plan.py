@@ -10,6 +10,7 @@ What a plan copies to the GPU is page-locked here, so that no copy waits either.
 that it is copied is waited for, before the next plan overwrites it.
 """
 
+import logging
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,8 @@ from vllm.v1.attention.backends.flashinfer import (
     FlashInferMetadataBuilder,
 )
 
+log = logging.getLogger("vllm.sut.plan")
+
 
 class AheadBuilder(FlashInferMetadataBuilder):  # type: ignore[misc]
     """Builds what a step's attention needs from lengths that the host knows."""
@@ -30,6 +33,8 @@ class AheadBuilder(FlashInferMetadataBuilder):  # type: ignore[misc]
         self._copied = torch.cuda.Event()
         super().__init__(*arguments, **named)
         self._exact = self.vllm_config.speculative_config is None and not self.use_dcp
+        if self._exact:
+            log.info("attention is planned by lengths that the host knows")
 
     def build(
         self,
