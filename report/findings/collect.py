@@ -4,6 +4,7 @@ import numpy as np
 
 from report.comparison import Comparison
 from report.figures import Figure, figure
+from report.findings.arrivals import arrivals
 from report.findings.causes import Cause, causes
 from report.findings.finding import ORDER, Finding, Found, Recommendation, Severity
 from report.findings.flow import flow
@@ -25,6 +26,7 @@ def collect(run: Run, replicas: Comparison, nodes: Comparison) -> list[Found]:
         *quality(run, nodes),
         *(_slow_place(scene(run, one, slow)) for one in slow),
         *flow(run, replicas),
+        *arrivals(run),
     ]
     return sorted(found, key=lambda one: ORDER.index(one.finding.severity))
 

@@ -7,7 +7,8 @@ import numpy as np
 from report.figures import figure
 from report.findings.finding import Finding, Found, Recommendation
 from report.run import Run
-from report.scaling.sizes import Scaled, by_size, counted, work_parts
+from report.scaling.rates import counted
+from report.scaling.sizes import Scaled, by_size, work_parts
 
 _LEAST = 0.9
 
@@ -101,7 +102,7 @@ def _processor_time(runs: list[Run]) -> float | None:
 
 def _poor(row: Scaled, sizes: dict[int, list[Run]]) -> Iterator[Found]:
     share = row.efficiency
-    if row.metric.name != "samples/s":
+    if not row.metric.main:
         return
     if row.own is None:
         yield Found(
@@ -123,8 +124,8 @@ def _poor(row: Scaled, sizes: dict[int, list[Run]]) -> Iterator[Found]:
                 title=f"{row.size} replicas reach {share.value:.0%} of"
                 f" {row.size} times one",
                 where=[f"size {row.size}"],
-                evidence=f"{row.own.value:,.4g} of {row.theoretical:,.4g} samples/s;"
-                f" 95% interval {share.low:.1%} to {share.high:.1%}",
+                evidence=f"{row.own.value:,.4g} of {row.theoretical:,.4g}"
+                f" {row.metric.unit}; 95% interval {share.low:.1%} to {share.high:.1%}",
                 cause=_loss(sizes, row.size),
             ),
             advice=Recommendation(
@@ -133,7 +134,7 @@ def _poor(row: Scaled, sizes: dict[int, list[Run]]) -> Iterator[Found]:
                 text="begin with the larger of the two losses",
                 estimate=figure(
                     round(row.theoretical - row.own.value, 4),
-                    "samples/s",
+                    row.metric.unit,
                     "theoretical less actual: what linear scaling would add",
                 ),
             ),

@@ -9,9 +9,7 @@ from report.scaling.usl import Fit, law
 
 def scaling_plot(rows: list[Scaled], fitted: Fit | None) -> Plot | None:
     """Return throughput and efficiency by size; None for a single size."""
-    own = [
-        row for row in rows if row.metric.name == "samples/s" and row.own is not None
-    ]
+    own = [row for row in rows if row.metric.main and row.own is not None]
     if len(own) < 2:
         return None
     sizes = [row.size for row in own]
@@ -44,7 +42,7 @@ def scaling_plot(rows: list[Scaled], fitted: Fit | None) -> Plot | None:
             left.plot(
                 curve, law(curve, best), color=COLOURS[1], label="fitted law (USL)"
             )
-        left.set(xlabel="replicas", ylabel="samples/s", xticks=sizes)
+        left.set(xlabel="replicas", ylabel=own[0].metric.unit, xticks=sizes)
         left.set_ylim(bottom=0)
         legend(left)
         known = [row for row in own if row.efficiency is not None]

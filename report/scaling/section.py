@@ -9,16 +9,8 @@ from report.busy import busy_s
 from report.figures import Section, Table, figure, table
 from report.numbers import MS, loadgen_percentile, mean, ratio, rounded
 from report.run import Run
-from report.scaling.sizes import (
-    METHOD,
-    Scaled,
-    by_size,
-    counted,
-    keeps_limits,
-    rate_of,
-    scaled,
-    work_parts,
-)
+from report.scaling.rates import arrived_per_s, counted, keeps_limits, rate_of
+from report.scaling.sizes import METHOD, Scaled, by_size, scaled, work_parts
 from report.scaling.usl import FEWEST_SIZES, Fit, Interval, fit
 
 _NO_BASELINE = "needs runs with one replica of the same campaign: none is given"
@@ -51,7 +43,7 @@ def scaling(runs: Sequence[Run], subject: Run) -> Section:
         "efficiency": figure(
             _headline(rows, subject),
             "%",
-            "samples/s / (replicas x samples/s of one replica)"
+            f"{_main(rows)} / (replicas x {_main(rows)} of one replica)"
             if 1 in sizes
             else _NO_BASELINE,
         ),
@@ -63,8 +55,9 @@ def scaling(runs: Sequence[Run], subject: Run) -> Section:
         section["method"] = figure(METHOD, "", "of the intervals")
     fitted = fitted_law(rows)
     if fitted is not None:
-        section["law"] = _law(fitted)
-        section["forecast"] = _forecast(fitted)
+        unit = _main(rows)
+        section["law"] = _law(fitted, unit)
+        section["forecast"] = _forecast(fitted, unit)
     return section
 
 
@@ -73,7 +66,7 @@ def fitted_law(rows: list[Scaled]) -> Fit | None:
     points = [
         (float(row.size), value)
         for row in rows
-        if row.own is not None and row.metric.name == "samples/s"
+        if row.own is not None and row.metric.main
         for value in row.own.values
     ]
     sizes = {size for size, _ in points}
@@ -89,8 +82,12 @@ def _node_rate(run: Run, node: str) -> float:
     return sum(len(part) / seconds for part in parts if (seconds := busy_s(part)))
 
 
+def _main(rows: list[Scaled]) -> str:
+    return next((row.metric.name for row in rows if row.metric.main), "")
+
+
 def _headline(rows: list[Scaled], subject: Run) -> float | None:
-    for row in (row for row in rows if row.metric.grows):
+    for row in (row for row in rows if row.metric.main):
         if row.size == subject.size > 1 and row.efficiency is not None:
             return rounded(100 * row.efficiency.value, 4)
     return None
@@ -183,6 +180,7 @@ def _runs(runs: Sequence[Run]) -> Table:
                 run.name,
                 run.size,
                 rounded(rate_of(run)) if server else None,
+                rounded(arrived_per_s(run)) if server else None,
                 run.verdict.outcome,
                 len(run.done),
                 len(run.lost),
@@ -199,7 +197,8 @@ def _runs(runs: Sequence[Run]) -> Table:
         [
             ("run", "", "name of its folder"),
             ("replicas", "", "its size"),
-            ("rate", "queries/s", "arrival rate (Server)"),
+            ("rate", "queries/s", "arrival rate that LoadGen was told (Server)"),
+            ("arrived", "queries/s", "queries / first to last arrival (Server)"),
             ("outcome", "", "verdict of the gate"),
             ("completed", "samples", "completed samples"),
             ("lost", "samples", "lost samples"),
@@ -220,7 +219,7 @@ def _p99(values: np.ndarray) -> float | None:
     return None if found is None else rounded(found / MS)
 
 
-def _law(fitted: Fit) -> Table:
+def _law(fitted: Fit, unit: str) -> Table:
     return table(
         [
             ("parameter", "", "of the Universal Scalability Law"),
@@ -230,7 +229,7 @@ def _law(fitted: Fit) -> Table:
             ("meaning", "", "what it is"),
         ],
         [
-            ["lambda", *_of(fitted.rate), "samples/s of one replica"],
+            ["lambda", *_of(fitted.rate), f"{unit} of one replica"],
             ["sigma", *_of(fitted.sigma), "share of work done one after another"],
             ["kappa", *_of(fitted.kappa), "cost of agreement between replicas"],
             [
@@ -244,13 +243,13 @@ def _law(fitted: Fit) -> Table:
     )
 
 
-def _forecast(fitted: Fit) -> Table:
+def _forecast(fitted: Fit, unit: str) -> Table:
     return table(
         [
             ("replicas", "", "a size that was not measured"),
-            ("samples/s", "samples/s", "by the fitted law"),
-            ("from", "samples/s", "lower end of its 95% interval"),
-            ("to", "samples/s", "upper end of it"),
+            (unit, unit, "by the fitted law"),
+            ("from", unit, "lower end of its 95% interval"),
+            ("to", unit, "upper end of it"),
             ("efficiency", "%", "against the law's own single replica"),
         ],
         [

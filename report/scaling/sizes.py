@@ -12,12 +12,14 @@ from report.comparison import Comparison
 from report.noise import error_of_mean
 from report.numbers import known
 from report.run import Run
+from report.scaling.rates import arrived_per_s, counted, left_open, paced
 
 CONFIDENCE = 0.95
-_CONFIRMED = 3
 METHOD = (
     "95% interval of the ratio of geometric means: Welch's t over the logarithms of"
-    " repeated runs; where a size has one run, over its blocks of time (batch means)"
+    " repeated runs; where a size has one run, over its blocks of time (batch means);"
+    " Server: made wider by what the search left open, the lowest higher rate that"
+    " failed over the one that counts, of either size"
 )
 
 
@@ -31,6 +33,8 @@ class Metric:
     of: Callable[[Run], float]
     grows: bool
     """Whether N replicas should reach N times it, or the same (latency)."""
+    main: bool = False
+    """Whether a campaign is about this one."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +48,8 @@ class Reached:
     error: float
     """Standard error of `log_mean`; NaN where it cannot be told."""
     freedom: float
+    left_open: float = 1.0
+    """Factor by which it may be higher; NaN where no search has shown an end."""
 
     @property
     def value(self) -> float:
@@ -90,7 +96,7 @@ class Scaled:
             return "no baseline"
         if self.size == 1:
             return "baseline"
-        if np.isnan(self.efficiency.low):
+        if np.isnan([self.efficiency.low, self.efficiency.high]).any():
             return "interval not known"
         if self.efficiency.low > 1:
             return "super-linear" if self.metric.grows else "faster"
@@ -124,9 +130,13 @@ def _efficiency(
 ) -> Ratio | None:
     if own is None or base is None:
         return None
-    if metric.grows:
-        return against(own, base, own.size)
-    return against(base, own, 1)
+    if not metric.grows:
+        return against(base, own, 1)
+    ratio = against(own, base, own.size)
+    if own is not base:
+        ratio.low /= base.left_open
+        ratio.high *= own.left_open
+    return ratio
 
 
 def metrics(runs: Sequence[Run]) -> list[Metric]:
@@ -138,6 +148,7 @@ def metrics(runs: Sequence[Run]) -> list[Metric]:
             definition="completed samples / first issue to last completion",
             of=lambda run: run.samples_per_s,
             grows=True,
+            main=True,
         ),
         Metric(
             name="tokens/s",
@@ -147,6 +158,9 @@ def metrics(runs: Sequence[Run]) -> list[Metric]:
             grows=True,
         ),
     ]
+    if paced(list(runs)):
+        found[0].main = False
+        found.insert(0, _arrivals())
     if all(run.settings.loadgen_scenario == "SingleStream" for run in runs):
         # One query at a time: more replicas cannot add to it.
         found = []
@@ -163,6 +177,17 @@ def metrics(runs: Sequence[Run]) -> list[Metric]:
     return found
 
 
+def _arrivals() -> Metric:
+    return Metric(
+        name="queries/s",
+        unit="queries/s",
+        definition="queries that came / first to last arrival, where limits were kept",
+        of=arrived_per_s,
+        grows=True,
+        main=True,
+    )
+
+
 def _mean_ms(run: Run) -> float:
     service = known(run.done.service_ns)
     return float(service.mean()) / 1e6 if len(service) else 0.0
@@ -172,33 +197,6 @@ def by_size(runs: Sequence[Run]) -> dict[int, list[Run]]:
     """Return the runs of each size, smallest first."""
     sizes = sorted({run.size for run in runs if run.size})
     return {size: [run for run in runs if run.size == size] for size in sizes}
-
-
-def rate_of(run: Run) -> float:
-    """Return the arrival rate that LoadGen was told (Server)."""
-    return float(run.settings.effective.get("server_target_qps") or 0.0)
-
-
-def keeps_limits(run: Run) -> bool:
-    """Whether LoadGen and the gate accept the run (Server: its latency limits too)."""
-    return run.verdict.outcome == "passed"
-
-
-def counted(runs: list[Run]) -> list[Run]:
-    """Return the runs that stand for their size.
-
-    Server: those at the highest rate at which every run kept the limits, of the rates
-    that were tried three times where there are such; else all that completed something.
-    """
-    if not all(run.settings.loadgen_scenario == "Server" for run in runs):
-        return [run for run in runs if len(run.done)]
-    rates = {rate_of(run) for run in runs}
-    tried = {rate: [run for run in runs if rate_of(run) == rate] for rate in rates}
-    kept = {r: own for r, own in tried.items() if all(map(keeps_limits, own))}
-    # A rate that a search passed once is no more than luck beside a confirmed one.
-    confirmed = {r: own for r, own in kept.items() if len(own) >= _CONFIRMED}
-    best = confirmed or kept
-    return best[max(best)] if best else []
 
 
 def reached(size: int, runs: list[Run], metric: Metric) -> Reached | None:
@@ -217,6 +215,7 @@ def reached(size: int, runs: list[Run], metric: Metric) -> Reached | None:
         log_mean=float(logs.mean()),
         error=error,
         freedom=freedom,
+        left_open=left_open(runs) if metric.grows else 1.0,
     )
 
 

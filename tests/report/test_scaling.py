@@ -86,10 +86,12 @@ def test_lost_work_does_not_count(tmp_path: Path) -> None:
     assert report["findings"][0]["code"] == "lost"
 
 
-def _server(path: Path, replicas: int, rate: float, passed: bool) -> RunFolder:
+def _server(
+    path: Path, replicas: int, rate: float, passed: bool, *, denser: float = 1.0
+) -> RunFolder:
     spec = FolderSpec(scenario="server", streaming=True, replicas=replicas)
     for seq in range(100):
-        issued = START_NS + int(seq / rate * 1e9)
+        issued = START_NS + int(seq / (rate * denser) * 1e9)
         spec.samples.append(
             sample(
                 seq,
@@ -135,6 +137,62 @@ def test_servers_value_is_the_highest_rate_that_keeps_the_limits(
     assert two["actual"] == pytest.approx(100 / (99 / 19 + 0.1), rel=1e-3)
     latency = row(report["scaling"]["sizes"], metric="latency", replicas=2)
     assert latency["efficiency"] == pytest.approx(100, rel=1e-3)
+
+
+def _searched(path: Path, failed: dict[int, float], denser: float = 1.0) -> list[Path]:
+    """Write runs that kept 10 queries/s with 1 and 19.5 with 2, and what failed."""
+    runs = [
+        _server(path / f"{n}-{i}", n, rate, True, denser=denser if n == 2 else 1.0)
+        for n, rate in ((1, 10.0), (2, 19.5))
+        for i in range(3)
+    ]
+    runs += [
+        _server(path / f"{n}-failed", n, rate, False) for n, rate in failed.items()
+    ]
+    return [run.path for run in runs]
+
+
+def test_servers_interval_holds_what_the_search_left_open(tmp_path: Path) -> None:
+    report = report_of(*_searched(tmp_path, {1: 10.5, 2: 21.0}))
+    for name in ("queries/s", "samples/s", "tokens/s"):
+        found = row(report["scaling"]["sizes"], metric=name, replicas=2)
+        middle = found["efficiency"]
+        assert found["from"] == pytest.approx(middle / 1.05, rel=1e-3)
+        assert found["to"] == pytest.approx(middle * 21 / 19.5, rel=1e-3)
+        assert found["verdict"] == "linear within noise"
+    assert report["scaling"]["efficiency"]["value"] == pytest.approx(97.5, rel=1e-3)
+    assert "queries/s" in report["scaling"]["efficiency"]["definition"]
+    latency = row(report["scaling"]["sizes"], metric="latency", replicas=2)
+    assert latency["from"] == latency["to"] == pytest.approx(100, rel=1e-3)
+
+
+@pytest.mark.parametrize("failed", [{}, {1: 10.5}, {2: 21.0}, {1: 9.9, 2: 21.0}])
+def test_a_search_without_an_end_tells_no_interval(
+    tmp_path: Path, failed: dict[int, float]
+) -> None:
+    report = report_of(*_searched(tmp_path, failed))
+    found = row(report["scaling"]["sizes"], metric="queries/s", replicas=2)
+    assert found["verdict"] == "interval not known"
+
+
+def test_servers_efficiency_is_that_of_the_rates_that_came(tmp_path: Path) -> None:
+    report = report_of(*_searched(tmp_path, {1: 10.5, 2: 21.0}, denser=1.04))
+    assert report["scaling"]["efficiency"]["value"] == pytest.approx(101.4, rel=1e-3)
+    told = row(report["scaling"]["runs"], run="2-0")
+    assert (told["rate"], told["arrived"]) == pytest.approx((19.5, 20.28), rel=1e-3)
+    finding = next(f for f in report["findings"] if f["code"] == "arrivals")
+    assert finding["severity"] == "note"
+    assert "4.0% faster" in finding["title"]
+    assert "drawn" not in finding["cause"]
+
+
+def test_queries_that_came_late_are_not_laid_on_the_draw(tmp_path: Path) -> None:
+    late = _server(tmp_path / "late", 1, 10.0, True, denser=0.5)
+    on_time = _server(tmp_path / "on-time", 1, 10.0, True, denser=0.99)
+    finding = next(f for f in report_of(late)["findings"] if f["code"] == "arrivals")
+    assert "50.0% slower" in finding["title"]
+    assert "issued late" in finding["cause"]
+    assert "arrivals" not in codes(report_of(on_time))
 
 
 def test_unlike_replicas_are_told(tmp_path: Path) -> None:

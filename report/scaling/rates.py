@@ -1,0 +1,68 @@
+"""Arrival rates of a campaign: which one a size kept, and what its search left open."""
+
+import numpy as np
+
+from report.run import Run
+
+_CONFIRMED = 3
+
+
+def rate_of(run: Run) -> float:
+    """Return the arrival rate that LoadGen was told (Server), in queries/s."""
+    return float(run.settings.effective.get("server_target_qps") or 0.0)
+
+
+def arrived_per_s(run: Run) -> float:
+    """Return the rate at which queries came, in queries/s; 0 where it cannot be told.
+
+    LoadGen draws arrivals from its seed: in a short run they come some percent faster
+    or slower than it was told, and always by as much for the same number of queries.
+    """
+    issued = run.samples.issued
+    if len(issued) < 2:
+        return 0.0
+    seconds = float(issued.max() - issued.min()) / 1e9
+    return (len(issued) - 1) / seconds if seconds else 0.0
+
+
+def paced(runs: list[Run]) -> bool:
+    """Whether queries came at a rate of LoadGen's (Server, Interactive)."""
+    return all(run.settings.loadgen_scenario == "Server" for run in runs)
+
+
+def keeps_limits(run: Run) -> bool:
+    """Whether LoadGen and the gate accept the run (Server: its latency limits too)."""
+    return run.verdict.outcome == "passed"
+
+
+def counted(runs: list[Run]) -> list[Run]:
+    """Return the runs that stand for their size.
+
+    Server: those at the highest rate at which every run kept the limits, of the rates
+    that were tried three times where there are such; else all that completed something.
+    """
+    if not paced(runs):
+        return [run for run in runs if len(run.done)]
+    rates = {rate_of(run) for run in runs}
+    tried = {rate: [run for run in runs if rate_of(run) == rate] for rate in rates}
+    kept = {r: own for r, own in tried.items() if all(map(keeps_limits, own))}
+    # A rate that a search passed once is no more than luck beside a confirmed one.
+    confirmed = {r: own for r, own in kept.items() if len(own) >= _CONFIRMED}
+    best = confirmed or kept
+    return best[max(best)] if best else []
+
+
+def left_open(runs: list[Run]) -> float:
+    """Return by what factor a size's rate may be higher than the one that counts.
+
+    That is the lowest higher rate at which a run failed, over the one that counts;
+    NaN where none failed. 1 where rates are not searched.
+    """
+    if not paced(runs):
+        return 1.0
+    own = counted(runs)
+    if not own:
+        return float("nan")
+    best = float(np.mean([arrived_per_s(run) for run in own]))
+    failed = [arrived_per_s(run) for run in runs if not keeps_limits(run)]
+    return min((rate / best for rate in failed if rate > best), default=float("nan"))
