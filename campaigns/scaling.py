@@ -40,6 +40,10 @@ _STEPS_DOWN = 12
 _PACED = (ScenarioName.server, ScenarioName.interactive)
 
 
+class InVainError(Exception):
+    """A run failed for what no other rate would mend."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Options:
     """What the command line asks for."""
@@ -146,6 +150,8 @@ def _campaign(options: Options, config: Config) -> int:
             _plain(options, series)
     except KeyboardInterrupt:
         print("interrupted: the report covers the runs made so far", file=sys.stderr)
+    except InVainError as error:
+        print(f"the search ends: {error}", file=sys.stderr)
     if not series.made:
         return ABORTED
     report = make_report([read_run(made.folder) for made in series.made])
@@ -194,7 +200,10 @@ def _search(options: Options, series: Series, start: float) -> dict[int, float]:
     for size in options.sizes:
 
         def probe(rate: float, size: int = size) -> bool:
-            return series.run(size, rate, " (search)").passed
+            made = series.run(size, rate, " (search)")
+            if made.in_vain:
+                raise InVainError(made.in_vain)
+            return made.passed
 
         found = highest_rate(probe, start * size, options.tolerance)
         if found is None:

@@ -10,10 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from campaigns.outcome import outcome
 from conf.errors import UserError
-from record.errors import RecordError
-from record.folder import RunFolder, read_json
-from record.structs import Verdict
 
 GOOD, NOT_GOOD, BAD_INPUT = 0, 1, 2
 _GRACE_S = 30.0
@@ -29,6 +27,8 @@ class Made:
     folder: Path
     code: int
     passed: bool
+    in_vain: str
+    """Why a run at another rate would fail, too; empty where it might pass."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,8 +76,14 @@ class Series:
         folder = self._latest()
         if code == BAD_INPUT or folder is None or folder == before:
             raise UserError(f"the run with {size} replica(s) was refused; see above")
+        ended = outcome(folder)
         made = Made(
-            size=size, rate=rate, folder=folder, code=code, passed=_passed(folder)
+            size=size,
+            rate=rate,
+            folder=folder,
+            code=code,
+            passed=ended.passed,
+            in_vain=ended.in_vain,
         )
         self.made.append(made)
         return made
@@ -124,10 +130,3 @@ def _wait(command: list[str]) -> int:
                 process.wait(_GRACE_S)
             process.kill()
             raise
-
-
-def _passed(folder: Path) -> bool:
-    try:
-        return read_json(RunFolder(folder).verdict, Verdict).outcome == "passed"
-    except RecordError:
-        return False

@@ -24,6 +24,12 @@ from scenarios.token_checks import token_problems
 
 COMPLIANCE_SAMPLES = 100
 _AUDIT_WARNING = "Found Audit Config file"
+_UNMET = {
+    "result_perf_constraints_met": "latency limits were exceeded",
+    "result_min_duration_met": "it was too short",
+    "result_min_queries_met": "it had too few queries",
+}
+_STOPPING = ("", "ttft_", "tpot_")
 
 
 def judge(folder: RunFolder) -> Verdict:
@@ -101,7 +107,7 @@ def _performance(
     _samples: list[SampleRecord],
 ) -> Iterator[Check]:
     validity = log.values.get("result_validity")
-    reason = log.values.get("result_invalid_reason", "")
+    reason = log.values.get("result_invalid_reason") or _unmet(log)
     yield _check("loadgen_validity", "VALID", validity, validity == "VALID", reason)
     latencies = log.values.get("requested_use_token_latencies")
     yield _check("token_latencies", True, latencies, latencies is True)
@@ -112,6 +118,16 @@ def _performance(
     yield _rule(
         settings, _check("settings_equal_rules", 0, len(names), not names, names)
     )
+
+
+def _unmet(log: DetailLog) -> str:
+    """Return what LoadGen found unmet, where it gives no reason of its own."""
+    parts = [text for key, text in _UNMET.items() if log.values.get(key) is False]
+    if log.values.get("early_stopping_met") is False:
+        told = [str(log.values.get(f"early_stopping_{k}result")) for k in _STOPPING]
+        text = next((t for t in told if "Would need" in t), "")
+        parts.append("early stopping: " + " ".join(text.replace("*", "").split()))
+    return "; ".join(parts)
 
 
 def _accuracy(

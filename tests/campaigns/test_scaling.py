@@ -180,6 +180,23 @@ def test_server_campaign_finds_the_highest_rate(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+def test_a_search_in_vain_ends_at_once(tmp_path: Path) -> None:
+    finished = _run(
+        "replicas=1,2",
+        "scenario=server",
+        "scenario.target_qps=1000",
+        "samples=100",
+        "run.latency_percentile=0.99",
+        f"run.dir={tmp_path}",
+        *HARNESS,
+    )
+    assert finished.returncode == 1
+    assert finished.stderr.count("== run") == 1
+    assert "the search ends: 100 queries are too few" in finished.stderr
+    assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.integration
 def test_a_mistake_in_an_override_gives_exit_2(tmp_path: Path) -> None:
     finished = _run("replicas=1,2", f"run.dir={tmp_path}/c", "scenario.typo=1")
     assert finished.returncode == 2

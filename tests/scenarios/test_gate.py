@@ -203,3 +203,30 @@ def test_an_aborted_run_says_why(tmp_path: Path) -> None:
     verdict = aborted(folder, "no replica is left")
     assert verdict.outcome == "aborted"
     assert verdict.reason == "no replica is left"
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ({"result_perf_constraints_met": False}, "latency limits were exceeded"),
+        ({"result_min_duration_met": False}, "it was too short"),
+        (
+            {
+                "early_stopping_met": False,
+                "early_stopping_ttft_result": "",
+                "early_stopping_tpot_result": " * Run unsuccessful.\n * Would need to"
+                " run at least 309 more queries,\n if all were in time.",
+            },
+            "early stopping: Run unsuccessful. Would need to run at least 309 more"
+            " queries, if all were in time.",
+        ),
+        ({"result_invalid_reason": "own words", "early_stopping_met": False}, "own"),
+    ],
+)
+def test_an_invalid_run_says_why(
+    tmp_path: Path, log: dict[str, object], told: str
+) -> None:
+    spec = good_spec()
+    spec.log |= {"result_validity": "INVALID", **log}
+    verdict = judge(write_folder(tmp_path / "run", spec))
+    assert told in verdict.reason
