@@ -46,6 +46,7 @@ def test_exit_2_and_one_line(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.integration
 def test_a_checkpoint_without_a_tokenizer_is_refused(
     tmp_path: Path, checkpoint: Path, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from parcel.archive import SCRIPT, write_parcel
 
+pytestmark = pytest.mark.integration
+
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 SUT = """
 import os, sys, helper

@@ -8,6 +8,7 @@ from submission.machine import Machine
 from tests.submission.requests import write_request
 
 
+@pytest.mark.integration
 def test_describe_prints_what_a_request_takes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

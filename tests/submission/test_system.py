@@ -86,6 +86,7 @@ def test_nodes_must_be_alike(request_file: Request) -> None:
         system_description(request_file, [NODE, other])
 
 
+@pytest.mark.integration
 def test_this_machine_is_described() -> None:
     found = describe_machine()
     assert found.memory_gib == round(psutil.virtual_memory().total / 2**30)

@@ -155,7 +155,7 @@ by_vllm = FlashInferBackend.get_builder_cls
 config = load_config(["engine=vllm_hopper"]).engine
 os.environ.update(config.env)
 options = {
-    # 1,920 tokens for 16 sequences of up to 392: some are taken out and begun again.
+    # 1,920 tokens, too few for 16 sequences of up to 392.
     **config.options, "enforce_eager": True, "max_num_seqs": 16,
     "max_num_batched_tokens": 512, "num_gpu_blocks_override": 120,
     "gpu_memory_utilization": 0.2,
