@@ -1,4 +1,4 @@
-"""How a run of a search ended, and whether another rate could end it otherwise."""
+"""How a run of a search ended, and whether the search can go on from it."""
 
 import math
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from record.errors import RecordError
 from record.folder import RunFolder, read_json
 from record.loadgen_log import read_detail
 from record.structs import Verdict
+from report.scaling.rates import misses_limits
 
 _CONFIDENCE = 0.99
 """That LoadGen's early stopping asks for."""
@@ -19,7 +20,7 @@ class Outcome:
 
     passed: bool
     in_vain: str = ""
-    """Why a run at another rate would fail, too; empty where it might pass."""
+    """Why the search cannot go on; empty where a lower rate might pass."""
 
 
 def outcome(path: Path) -> Outcome:
@@ -29,9 +30,7 @@ def outcome(path: Path) -> Outcome:
         verdict = read_json(folder.verdict, Verdict)
         if verdict.outcome == "passed":
             return Outcome(passed=True)
-        if verdict.outcome == "aborted":
-            return Outcome(passed=False, in_vain=verdict.reason)
-        if any(check.name != "loadgen_validity" for check in verdict.failures):
+        if not misses_limits(verdict):
             return Outcome(passed=False, in_vain=verdict.reason)
         log = read_detail(folder.detail_log).values
     except RecordError as error:
@@ -42,8 +41,13 @@ def outcome(path: Path) -> Outcome:
         return Outcome(
             passed=False,
             in_vain=f"{queries} queries are too few for LoadGen to judge latency: it"
-            f" needs {needed} at least, better twice as many; write samples= or"
-            " run.min_queries=",
+            f" needs {needed} at least, better twice as many; "
+            + (
+                "begin at a higher scenario.target_qps, or write a longer"
+                " run.min_duration_s"
+                if log.get("effective_min_duration_ms")
+                else "write samples= or run.min_queries="
+            ),
         )
     return Outcome(passed=False)
 

@@ -41,7 +41,7 @@ _PACED = (ScenarioName.server, ScenarioName.interactive)
 
 
 class InVainError(Exception):
-    """A run failed for what no other rate would mend."""
+    """A run failed for what a lower rate is not known to mend."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -150,12 +150,12 @@ def _campaign(options: Options, config: Config) -> int:
             _plain(options, series)
     except KeyboardInterrupt:
         print("interrupted: the report covers the runs made so far", file=sys.stderr)
-    except InVainError as error:
-        print(f"the search ends: {error}", file=sys.stderr)
     if not series.made:
         return ABORTED
     report = make_report([read_run(made.folder) for made in series.made])
     print(write_files(report, root))
+    if any(made.in_vain for made in series.made):
+        return NOT_GOOD
     sizes = {made.size for made in series.made if made.passed}
     if sizes != set(options.sizes):
         missing = sorted(set(options.sizes) - sizes)
@@ -182,6 +182,11 @@ def _paced(options: Options, config: Config, series: Series) -> None:
             made = _at(series, size, rates[size])
             if len(made) < options.runs and all(one.passed for one in made):
                 series.run(size, rates[size], " (confirm)")
+        for size, rate in list(rates.items()):
+            reasons = [one.in_vain for one in _at(series, size, rate) if one.in_vain]
+            if reasons:
+                print(f"{size} replica(s): given up: {reasons[0]}", file=sys.stderr)
+                del rates[size]
         failed = [
             size
             for size, rate in rates.items()
@@ -205,7 +210,11 @@ def _search(options: Options, series: Series, start: float) -> dict[int, float]:
                 raise InVainError(made.in_vain)
             return made.passed
 
-        found = highest_rate(probe, start * size, options.tolerance)
+        try:
+            found = highest_rate(probe, start * size, options.tolerance)
+        except InVainError as error:
+            print(f"{size} replica(s): the search ends: {error}", file=sys.stderr)
+            continue
         if found is None:
             print(f"{size} replica(s) kept the limits at no rate", file=sys.stderr)
         else:

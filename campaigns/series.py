@@ -28,7 +28,7 @@ class Made:
     code: int
     passed: bool
     in_vain: str
-    """Why a run at another rate would fail, too; empty where it might pass."""
+    """Why a search cannot go on from it; empty where a lower rate might pass."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -30,6 +30,7 @@ _UNMET = {
     "result_min_queries_met": "it had too few queries",
 }
 _STOPPING = ("", "ttft_", "tpot_")
+_UNSTOPPED = ("Would need", "Need to process")
 
 
 def judge(folder: RunFolder) -> Verdict:
@@ -125,8 +126,9 @@ def _unmet(log: DetailLog) -> str:
     parts = [text for key, text in _UNMET.items() if log.values.get(key) is False]
     if log.values.get("early_stopping_met") is False:
         told = [str(log.values.get(f"early_stopping_{k}result")) for k in _STOPPING]
-        text = next((t for t in told if "Would need" in t), "")
-        parts.append("early stopping: " + " ".join(text.replace("*", "").split()))
+        text = next((t for t in told if any(w in t for w in _UNSTOPPED)), "")
+        said = " ".join(text.replace("*", "").split())
+        parts.append(f"early stopping: {said or 'not satisfied'}")
     return "; ".join(parts)
 
 

@@ -100,6 +100,10 @@ def _processor_time(runs: list[Run]) -> float | None:
     return float(np.mean(told)) if told else None
 
 
+def _percent(share: float) -> str:
+    return "an unknown end" if np.isnan(share) else f"{share:.1%}"
+
+
 def _poor(row: Scaled, sizes: dict[int, list[Run]]) -> Iterator[Found]:
     share = row.efficiency
     if not row.metric.main:
@@ -125,7 +129,8 @@ def _poor(row: Scaled, sizes: dict[int, list[Run]]) -> Iterator[Found]:
                 f" {row.size} times one",
                 where=[f"size {row.size}"],
                 evidence=f"{row.own.value:,.4g} of {row.theoretical:,.4g}"
-                f" {row.metric.unit}; 95% interval {share.low:.1%} to {share.high:.1%}",
+                f" {row.metric.unit}; 95% interval {_percent(share.low)} to"
+                f" {_percent(share.high)}",
                 cause=_loss(sizes, row.size),
             ),
             advice=Recommendation(

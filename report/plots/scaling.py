@@ -69,8 +69,10 @@ def scaling_plot(rows: list[Scaled], fitted: Fit | None) -> Plot | None:
                 capsize=4,
                 color=COLOURS[0],
             )
-            top = 100 * max(row.efficiency.high for row in known if row.efficiency)
-            right.set_ylim(0, max(110.0, float(np.nan_to_num(top)) * 1.05))
+            tops = middle + [
+                100 * row.efficiency.high for row in known if row.efficiency
+            ]
+            right.set_ylim(0, max(110.0, float(np.nanmax(tops)) * 1.05))
         right.set_xticks(range(len(known)), [str(row.size) for row in known])
         right.set_xlim(-0.5, max(0.5, len(known) - 0.5))
         right.set(xlabel="replicas", ylabel="efficiency, % (95% interval)")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from record.structs import Verdict
 from report.run import Run
 
 _CONFIRMED = 3
@@ -52,17 +53,27 @@ def counted(runs: list[Run]) -> list[Run]:
     return best[max(best)] if best else []
 
 
+def misses_limits(verdict: Verdict) -> bool:
+    """Whether LoadGen alone refuses a run: at a lower rate it may pass."""
+    return verdict.outcome == "failed" and all(
+        check.name == "loadgen_validity" for check in verdict.failures
+    )
+
+
 def left_open(runs: list[Run]) -> float:
     """Return by what factor a size's rate may be higher than the one that counts.
 
-    That is the lowest higher rate at which a run failed, over the one that counts;
-    NaN where none failed. 1 where rates are not searched.
+    That is the lowest rate at which a run missed the limits, above every rate at which
+    one kept them, over the one that counts; NaN where there is none. 1 where rates are
+    not searched.
     """
     if not paced(runs):
         return 1.0
-    own = counted(runs)
-    if not own:
+    kept = max((rate_of(run) for run in runs if keeps_limits(run)), default=0.0)
+    missed = [
+        run for run in runs if misses_limits(run.verdict) and rate_of(run) > kept > 0
+    ]
+    if not missed:
         return float("nan")
-    best = float(np.mean([arrived_per_s(run) for run in own]))
-    failed = [arrived_per_s(run) for run in runs if not keeps_limits(run)]
-    return min((rate / best for rate in failed if rate > best), default=float("nan"))
+    best = float(np.mean([arrived_per_s(run) for run in counted(runs)]))
+    return max(1.0, min(arrived_per_s(run) for run in missed) / best)

@@ -43,9 +43,7 @@ def scaling(runs: Sequence[Run], subject: Run) -> Section:
         "efficiency": figure(
             _headline(rows, subject),
             "%",
-            f"{_main(rows)} / (replicas x {_main(rows)} of one replica)"
-            if 1 in sizes
-            else _NO_BASELINE,
+            _efficiency_of(rows) if 1 in sizes else _NO_BASELINE,
         ),
         "sizes": _sizes(rows),
         "losses": _losses(sizes),
@@ -63,11 +61,14 @@ def scaling(runs: Sequence[Run], subject: Run) -> Section:
 
 def fitted_law(rows: list[Scaled]) -> Fit | None:
     """Return the law fitted to samples/s; None below `FEWEST_SIZES` sizes."""
+    # A searched rate lies between what was kept and what was missed: both ends count.
     points = [
-        (float(row.size), value)
+        (float(row.size), value * end)
         for row in rows
         if row.own is not None and row.metric.main
         for value in row.own.values
+        for end in {1.0, row.own.left_open}
+        if np.isfinite(end)
     ]
     sizes = {size for size, _ in points}
     if len(sizes) < FEWEST_SIZES:
@@ -84,6 +85,13 @@ def _node_rate(run: Run, node: str) -> float:
 
 def _main(rows: list[Scaled]) -> str:
     return next((row.metric.name for row in rows if row.metric.main), "")
+
+
+def _efficiency_of(rows: list[Scaled]) -> str:
+    name = _main(rows)
+    if not name:
+        return "none: with one query at a time more replicas cannot add to it"
+    return f"{name} / (replicas x {name} of one replica)"
 
 
 def _headline(rows: list[Scaled], subject: Run) -> float | None:

@@ -19,7 +19,8 @@ METHOD = (
     "95% interval of the ratio of geometric means: Welch's t over the logarithms of"
     " repeated runs; where a size has one run, over its blocks of time (batch means);"
     " Server: made wider by what the search left open, the lowest higher rate that"
-    " failed over the one that counts, of either size"
+    " failed over the one that counts, of either size; repeats share one draw of"
+    " arrivals, whose luck is not in it"
 )
 
 
@@ -96,12 +97,12 @@ class Scaled:
             return "no baseline"
         if self.size == 1:
             return "baseline"
-        if np.isnan([self.efficiency.low, self.efficiency.high]).any():
-            return "interval not known"
         if self.efficiency.low > 1:
             return "super-linear" if self.metric.grows else "faster"
         if self.efficiency.high < 1:
             return "sub-linear" if self.metric.grows else "slower"
+        if np.isnan([self.efficiency.low, self.efficiency.high]).any():
+            return "interval not known"
         return "linear within noise" if self.metric.grows else "equal within noise"
 
 
@@ -158,7 +159,9 @@ def metrics(runs: Sequence[Run]) -> list[Metric]:
             grows=True,
         ),
     ]
-    if paced(list(runs)):
+    # A run that died early may not even tell its scenario.
+    runs = [run for run in runs if run.settings.loadgen_scenario]
+    if paced(runs):
         found[0].main = False
         found.insert(0, _arrivals())
     if all(run.settings.loadgen_scenario == "SingleStream" for run in runs):

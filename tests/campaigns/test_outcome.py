@@ -55,6 +55,16 @@ def test_too_few_queries_fail_at_every_rate(tmp_path: Path) -> None:
     assert f"needs {NEEDED}" in outcome(folder.path).in_vain
 
 
+def test_queries_counted_by_time_may_be_enough_at_a_higher_rate(
+    tmp_path: Path,
+) -> None:
+    spec = _spec(NEEDED - 1, in_time=True)
+    spec.log["effective_min_duration_ms"] = 60_000
+    told = outcome(write_folder(tmp_path / "run", spec).path).in_vain
+    assert "higher scenario.target_qps" in told
+    assert "samples=" not in told
+
+
 def test_other_faults_are_not_laid_on_the_rate(tmp_path: Path) -> None:
     spec = _spec(NEEDED, in_time=False)
     spec.samples[3] = sample(3, status="lost", completed_ns=None, output_tokens=0)

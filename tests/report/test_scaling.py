@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from record.folder import RunFolder, read_json, write_json
-from record.structs import SettingsRecord, Verdict
+from record.structs import Check, SettingsRecord, Verdict
 from report.scaling.sizes import Reached, against
 from tests.report.reading import codes, report_of, row, rows
 from tests.run_folder import START_NS, FolderSpec, good_spec, sample, write_folder
@@ -86,10 +86,23 @@ def test_lost_work_does_not_count(tmp_path: Path) -> None:
     assert report["findings"][0]["code"] == "lost"
 
 
+def _failed(name: str) -> Check:
+    return Check(name=name, limit=0, value=1, outcome="failed", note="")
+
+
 def _server(
-    path: Path, replicas: int, rate: float, passed: bool, *, denser: float = 1.0
+    path: Path,
+    replicas: int,
+    rate: float,
+    passed: bool,
+    *,
+    denser: float = 1.0,
+    check: str = "loadgen_validity",
+    log: dict[str, object] | None = None,
 ) -> RunFolder:
-    spec = FolderSpec(scenario="server", streaming=True, replicas=replicas)
+    spec = FolderSpec(
+        scenario="server", streaming=True, replicas=replicas, log=log or {}
+    )
     for seq in range(100):
         issued = START_NS + int(seq / (rate * denser) * 1e9)
         spec.samples.append(
@@ -108,6 +121,7 @@ def _server(
     write_json(folder.settings, settings)
     verdict = read_json(folder.verdict, Verdict)
     verdict.outcome = "passed" if passed else "failed"
+    verdict.checks = [] if passed else [_failed(check)]
     write_json(folder.verdict, verdict)
     return folder
 
@@ -180,19 +194,79 @@ def test_servers_efficiency_is_that_of_the_rates_that_came(tmp_path: Path) -> No
     assert report["scaling"]["efficiency"]["value"] == pytest.approx(101.4, rel=1e-3)
     told = row(report["scaling"]["runs"], run="2-0")
     assert (told["rate"], told["arrived"]) == pytest.approx((19.5, 20.28), rel=1e-3)
-    finding = next(f for f in report["findings"] if f["code"] == "arrivals")
+
+
+@pytest.mark.parametrize(
+    ("denser", "scheduled", "title", "cause"),
+    [
+        (1.04, 10.4, "4.0% faster", "LoadGen draws"),
+        (0.9, 9.9, "10.0% slower", "later than scheduled"),
+        (0.9, None, "10.0% slower", "does not tell"),
+    ],
+)
+def test_arrivals_are_held_against_what_was_asked_for(
+    tmp_path: Path, denser: float, scheduled: float | None, title: str, cause: str
+) -> None:
+    log: dict[str, object] = {}
+    if scheduled is not None:
+        log["result_scheduled_samples_per_sec"] = scheduled
+    run = _server(tmp_path / "run", 1, 10.0, True, denser=denser, log=log)
+    finding = next(f for f in report_of(run)["findings"] if f["code"] == "arrivals")
     assert finding["severity"] == "note"
-    assert "4.0% faster" in finding["title"]
-    assert "drawn" not in finding["cause"]
+    assert title in finding["title"]
+    assert cause in finding["cause"]
 
 
-def test_queries_that_came_late_are_not_laid_on_the_draw(tmp_path: Path) -> None:
-    late = _server(tmp_path / "late", 1, 10.0, True, denser=0.5)
-    on_time = _server(tmp_path / "on-time", 1, 10.0, True, denser=0.99)
-    finding = next(f for f in report_of(late)["findings"] if f["code"] == "arrivals")
-    assert "50.0% slower" in finding["title"]
-    assert "issued late" in finding["cause"]
-    assert "arrivals" not in codes(report_of(on_time))
+def test_arrivals_near_what_was_asked_for_are_no_finding(tmp_path: Path) -> None:
+    run = _server(tmp_path / "run", 1, 10.0, True, denser=0.99)
+    assert "arrivals" not in codes(report_of(run))
+
+
+def test_only_a_missed_limit_ends_a_search(tmp_path: Path) -> None:
+    kept = _searched(tmp_path, {1: 10.5})
+    lost = _server(tmp_path / "lost", 2, 19.7, False, check="samples_lost")
+    late = _server(tmp_path / "late", 2, 21.0, False)
+    # Above a rate that passed once, a lower one that failed is no end.
+    luck = [
+        _server(tmp_path / "luck", 2, 20.5, True),
+        _server(tmp_path / "bad-luck", 2, 20.0, False),
+    ]
+    sizes = report_of(*kept, lost)["scaling"]["sizes"]
+    assert row(sizes, metric="queries/s", replicas=2)["to"] is None
+    sizes = report_of(*kept, lost, late, *luck)["scaling"]["sizes"]
+    found = row(sizes, metric="queries/s", replicas=2)
+    assert found["to"] == pytest.approx(found["efficiency"] * 21 / 19.5, rel=1e-3)
+
+
+def test_one_known_end_may_be_enough(tmp_path: Path) -> None:
+    low = [_server(tmp_path / f"low{i}", 2, 14.0, True) for i in range(3)]
+    one = [_server(tmp_path / f"one{i}", 1, 10.0, True) for i in range(3)]
+    missed = _server(tmp_path / "missed", 2, 14.7, False)
+    report = report_of(*one, *low, missed)
+    found = row(report["scaling"]["sizes"], metric="queries/s", replicas=2)
+    assert found["verdict"] == "sub-linear"
+    assert found["from"] is None
+    poor = next(f for f in report["findings"] if f["code"] == "scaling.poor")
+    assert "an unknown end to 73.5%" in poor["evidence"]
+
+
+def test_a_law_takes_both_ends_of_what_a_search_left_open(tmp_path: Path) -> None:
+    runs = [
+        _server(tmp_path / f"{n}-{i}", n, 10.0 * n, True)
+        for n in (1, 2, 4, 8)
+        for i in range(3)
+    ]
+    runs += [_server(tmp_path / f"{n}-no", n, 10.8 * n, False) for n in (1, 2, 4, 8)]
+    law = row(report_of(*runs)["scaling"]["law"], parameter="lambda")
+    assert law["value"] == pytest.approx(10 * 1.08**0.5, rel=1e-2)
+    assert law["to"] - law["from"] > 0.1
+
+
+def test_one_query_at_a_time_has_no_efficiency(tmp_path: Path) -> None:
+    spec = good_spec(64, 1)
+    spec.scenario = "singlestream"
+    scaling = report_of(write_folder(tmp_path / "run", spec))["scaling"]
+    assert scaling["efficiency"]["definition"].startswith("none: with one query")
 
 
 def test_unlike_replicas_are_told(tmp_path: Path) -> None:

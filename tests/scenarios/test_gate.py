@@ -220,6 +220,15 @@ def test_an_aborted_run_says_why(tmp_path: Path) -> None:
             "early stopping: Run unsuccessful. Would need to run at least 309 more"
             " queries, if all were in time.",
         ),
+        (
+            {
+                "early_stopping_met": False,
+                "early_stopping_result": " * Only processed 20 queries.\n * Need to"
+                " process at least 64 queries for early stopping.",
+            },
+            "early stopping: Only processed 20 queries. Need to process at least 64",
+        ),
+        ({"early_stopping_met": False}, "early stopping: not satisfied"),
         ({"result_invalid_reason": "own words", "early_stopping_met": False}, "own"),
     ],
 )

@@ -50,8 +50,10 @@ class AheadBuilder(FlashInferMetadataBuilder):  # type: ignore[misc]
             fast_build: Whether the step is one of a draft model.
         """
         self._copied.synchronize()
+        # Some attention has told its own lengths by now, others than the requests'.
+        told = common_attn_metadata._seq_lens_cpu is not None
         known = common_attn_metadata.seq_lens_cpu_upper_bound
-        if self._exact and known is not None:
+        if self._exact and known is not None and not told:
             common_attn_metadata._seq_lens_cpu = known
         built = super().build(common_prefix_len, common_attn_metadata, fast_build)
         self._copied.record()
@@ -77,7 +79,11 @@ def plan(by_flashinfer: Any, **named: Any) -> None:
 
 
 def locked(value: Any) -> Any:
-    """Return a page-locked copy of a tensor of the host, anything else as it is."""
+    """Return a tensor of the host page-locked, anything else as it is.
+
+    What is page-locked already is not copied: `AheadBuilder` waits before it is
+    written again.
+    """
     if isinstance(value, torch.Tensor) and value.device.type == "cpu":
         return value.pin_memory()
     return value

@@ -97,7 +97,9 @@ def plan(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     module = import_module("sut.engines.hopper.plan")
     module.install()
     yield module
-    monkeypatch.delitem(sys.modules, "sut.engines.hopper.plan")
+    # It holds the modules in place of vLLM's: no other test may find it.
+    del sys.modules["sut.engines.hopper.plan"]
+    delattr(import_module("sut.engines.hopper"), "plan")
 
 
 def test_the_gpu_is_not_asked(plan: Any) -> None:
@@ -120,6 +122,13 @@ def test_flashinfer_is_given_the_lengths_that_it_would_compute(plan: Any) -> Non
     named = next(one for one in told if isinstance(one, dict))
     assert named["seq_lens"].tolist() == [3, 20]
     assert named["page_size"] == 16
+
+
+def test_lengths_that_are_told_already_stay(plan: Any) -> None:
+    metadata = Metadata()
+    metadata._seq_lens_cpu = torch.tensor([2, 2, 2])
+    told_lengths = plan.AheadBuilder().build(0, metadata)
+    assert told_lengths.tolist() == [2, 2, 2]
 
 
 def test_where_tokens_are_speculated_vllm_does_it(plan: Any) -> None:
