@@ -159,9 +159,7 @@ def metrics(runs: Sequence[Run]) -> list[Metric]:
             grows=True,
         ),
     ]
-    # A run that died early may not even tell its scenario.
-    runs = [run for run in runs if run.settings.loadgen_scenario]
-    if paced(runs):
+    if paced(list(runs)):
         found[0].main = False
         found.insert(0, _arrivals())
     if all(run.settings.loadgen_scenario == "SingleStream" for run in runs):

@@ -194,6 +194,7 @@ def test_a_search_in_vain_ends_at_once(tmp_path: Path) -> None:
     assert finished.stderr.count("== run") == 2
     assert "1 replica(s): the search ends: 100 queries are too few" in finished.stderr
     assert "2 replica(s): the search ends: 200 queries are too few" in finished.stderr
+    assert "did not pass, whatever the rate: " in finished.stderr
     assert (tmp_path / "report.html").exists()
 
 

@@ -262,6 +262,21 @@ def test_a_law_takes_both_ends_of_what_a_search_left_open(tmp_path: Path) -> Non
     assert law["to"] - law["from"] > 0.1
 
 
+def test_a_run_that_died_before_its_settings_leaves_the_scenario_known(
+    tmp_path: Path,
+) -> None:
+    died = _server(tmp_path / "died", 1, 10.0, False)
+    settings = read_json(died.settings, SettingsRecord)
+    settings.loadgen_scenario, settings.effective = "", {}
+    write_json(died.settings, settings)
+    alone = report_of(died)["scaling"]
+    assert row(alone["sizes"], metric="samples/s", replicas=1)
+    assert "one query at a time" not in alone["efficiency"]["definition"]
+    beside = report_of(died, *_searched(tmp_path, {1: 10.5, 2: 21.0}))["scaling"]
+    assert "queries/s" in beside["efficiency"]["definition"]
+    assert row(beside["sizes"], metric="queries/s", replicas=1)["runs"] == 3
+
+
 def test_one_query_at_a_time_has_no_efficiency(tmp_path: Path) -> None:
     spec = good_spec(64, 1)
     spec.scenario = "singlestream"

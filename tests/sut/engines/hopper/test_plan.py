@@ -10,11 +10,11 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from sut.telemetry import gpu_count
 from tests.tiny_llama import write_tiny_llama
 
-torch: Any = pytest.importorskip("torch")
 BACKEND = "vllm.v1.attention.backend"
 FLASHINFER = "vllm.v1.attention.backends.flashinfer"
 HOST = torch.tensor([3, 20])
