@@ -116,6 +116,15 @@ class DeviceLimits(Struct, kw_only=True):
     """To other devices or the host, e.g. "NVLink x18, PCIe gen5 x16"."""
 
 
+class DeviceUse(Struct, kw_only=True):
+    """What others did with a device before its replica loaded anything."""
+
+    device: str
+    memory_used_bytes: int | None = None
+    """Without what the driver keeps for itself."""
+    utilization_pct: float | None = None
+
+
 class ReplicaRecord(Struct, kw_only=True):
     """A replica as it stood when it was ready: an entry of `replicas.json`."""
 
@@ -139,6 +148,8 @@ class ReplicaRecord(Struct, kw_only=True):
     last_request_s: float
     """Latency of the last warm-up request, of the same shape as the first."""
     limits: list[DeviceLimits] = field(default_factory=list)
+    before: list[DeviceUse] = field(default_factory=list)
+    """Its GPUs before it loaded anything."""
     capacity_tokens_per_s: float | None = None
     """Prompt and answer tokens per second of having work; known after the run."""
     restarts: int = 0

@@ -10,7 +10,8 @@ from rich.table import Table
 from record.errors import RecordError
 from record.folder import RunFolder
 from record.loadgen_log import read_detail
-from record.structs import Verdict
+from record.neighbours import describe_use, shared_devices
+from record.structs import ReplicaRecord, Verdict
 
 _FIGURES = (
     ("result_samples_per_second", "samples/s", 1.0),
@@ -28,6 +29,16 @@ def say(message: str) -> None:
     """Print a line about what goes on, apart from the run's output."""
     with contextlib.suppress(OSError):
         print(message, file=sys.stderr, flush=True)
+
+
+def warn_of_neighbours(records: list[ReplicaRecord]) -> None:
+    """Say which devices other processes were using before their replica loaded."""
+    for record in records:
+        for use in shared_devices(record):
+            say(
+                f"warning: replica {record.replica} on {record.node} shares its device:"
+                f" {describe_use(use)} before it loaded; see nvidia-smi there"
+            )
 
 
 def summarise(folder: RunFolder, verdict: Verdict, accuracy: dict[str, float]) -> None:

@@ -33,7 +33,7 @@ from scenarios.rules import MAX_TOKENS
 from scenarios.settings import build_settings, record_settings, set_expected_latency
 from sut.aftermath import report_on, score
 from sut.answers import Sinks
-from sut.console import say, summarise
+from sut.console import say, summarise, warn_of_neighbours
 from sut.coordinator import Coordinator
 from sut.errors import Aborted
 from sut.garbage import spare_garbage_collector
@@ -123,6 +123,7 @@ def _measure(
             with RunView(coordinator, config.run.live) as view:
                 _start_replicas(coordinator, view, folder)
                 write_json(folder.replicas, coordinator.members.records())
+                warn_of_neighbours(coordinator.members.records())
                 if plan.needs_latency:
                     latency_ns = _slowest_warm_request_ns(coordinator)
                     set_expected_latency(settings, plan, folder, latency_ns)

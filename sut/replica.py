@@ -77,6 +77,7 @@ def _start(
     setup: Setup, arguments: _Arguments, link: ReplicaLink, monitor: DeviceMonitor
 ) -> Engine:
     started = time.perf_counter()
+    before = monitor.use()
     link.send(Phase("loading"))
     engine = make_engine(setup.spec, arguments.replica)
     load_s = time.perf_counter() - started
@@ -94,6 +95,7 @@ def _start(
         model=info.model,
         engine=info.settings,
         limits=monitor.limits(),
+        before=before,
         memory_bytes=sum(r.memory_used_bytes or 0 for r in monitor.read()) or None,
         load_s=load_s,
         compile_s=info.compile_s,

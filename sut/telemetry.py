@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pynvml
 
-from record.structs import DeviceLimits
+from record.structs import DeviceLimits, DeviceUse
 from sut.messages import DeviceReading, HostReading
 
 
@@ -49,6 +49,17 @@ class DeviceMonitor:
     def limits(self) -> list[DeviceLimits]:
         """Return what each GPU could do at most; what is not told is None."""
         return [_limits(gpu, handle) for gpu, handle in self._handles.items()]
+
+    def use(self) -> list[DeviceUse]:
+        """Return what is in use of each GPU at this moment, by whomever."""
+        return [
+            DeviceUse(
+                device=reading.device,
+                memory_used_bytes=reading.memory_used_bytes,
+                utilization_pct=reading.utilization_pct,
+            )
+            for reading in (self.read() if self._handles else [])
+        ]
 
     def read(self) -> list[DeviceReading]:
         """Return one reading per device; what cannot be read is None."""
@@ -107,7 +118,7 @@ def _switches(pid: int) -> int:
 
 
 def _limits(name: str, handle: Any) -> DeviceLimits:
-    memory = _ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    memory = _memory(handle)
     power = _ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
     clock = pynvml.nvmlDeviceGetMaxClockInfo
     return DeviceLimits(
@@ -118,6 +129,11 @@ def _limits(name: str, handle: Any) -> DeviceLimits:
         power_w=power / 1000 if power is not None else None,
         link=_link(handle),
     )
+
+
+def _memory(handle: Any) -> Any:
+    # The second form does not count what the driver keeps for itself as used.
+    return _ask(pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
 
 
 def _link(handle: Any) -> str | None:
@@ -136,7 +152,7 @@ def _link(handle: Any) -> str | None:
 def _read_gpu(name: str, handle: Any) -> DeviceReading:
     if handle is None:
         return DeviceReading(device=f"gpu{name}")
-    memory = _ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    memory = _memory(handle)
     use = _ask(pynvml.nvmlDeviceGetUtilizationRates, handle)
     power = _ask(pynvml.nvmlDeviceGetPowerUsage, handle)
     return DeviceReading(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from report.comparison import Comparison
 from report.findings.collect import collect
@@ -23,14 +24,14 @@ class Case:
     make: Callable[[], Cluster]
 
 
-def _node(scenario: str, **fault: float) -> Callable[[], Cluster]:
+def _node(scenario: str, **fault: Any) -> Callable[[], Cluster]:
     """Return a cluster whose second node (replicas 2 and 3) has a fault."""
     return lambda: Cluster(
         scenario=scenario, faults={2: Fault(**fault), 3: Fault(**fault)}
     )
 
 
-def _replica(scenario: str, **fault: float) -> Callable[[], Cluster]:
+def _replica(scenario: str, **fault: Any) -> Callable[[], Cluster]:
     return lambda: Cluster(scenario=scenario, faults={5: Fault(**fault)})
 
 
@@ -46,6 +47,8 @@ CASES = [
          {"slowdown": 1.11, "clock": 0.9}, ("offline", "server")),
         ("slow node, nothing to see", "slow.unknown", "node02", _node,
          {"slowdown": 1.11}, ("offline", "server")),
+        ("busy neighbour", "slow.neighbour", "replica 5", _replica,
+         {"slowdown": 1.11, "neighbour": True}, ("offline", "server")),
         ("throttling device", "slow.throttled", "replica 5", _replica,
          {"throttled_from": 0.5}, ("offline", "server")),
         ("lost samples", "lost", "node03", _replica,

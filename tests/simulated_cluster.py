@@ -20,6 +20,7 @@ from record.folder import RunFolder
 from record.structs import (
     DeviceLimits,
     DeviceLine,
+    DeviceUse,
     EngineLine,
     EventRecord,
     HostLine,
@@ -52,6 +53,8 @@ class Fault:
     longer_prompts: float = 1.0
     contended: float = 0.0
     """Share of processor time taken by others."""
+    neighbour: bool = False
+    """Whether another process used the device before the replica loaded."""
     dies_at: float | None = None
     """Share of the run after which the replica dies and leaves its samples lost."""
 
@@ -386,7 +389,8 @@ def _node(cluster: Cluster, replica: int) -> str:
 
 def _record(cluster: Cluster, replica: int, rng: np.random.Generator) -> ReplicaRecord:
     warm = 0.9 * float(rng.lognormal(0, 0.05))
-    cold = cluster.faults.get(replica, Fault()).cold_s > 0
+    fault = cluster.faults.get(replica, Fault())
+    cold = fault.cold_s > 0
     return ReplicaRecord(
         replica=replica,
         node=_node(cluster, replica),
@@ -418,6 +422,11 @@ def _record(cluster: Cluster, replica: int, rng: np.random.Generator) -> Replica
                 power_w=350.0,
                 link="PCIe gen4 x16",
             )
+        ],
+        before=[
+            DeviceUse(device="gpu0", memory_used_bytes=724_369_408, utilization_pct=31)
+            if fault.neighbour
+            else DeviceUse(device="gpu0", memory_used_bytes=0, utilization_pct=0)
         ],
     )
 

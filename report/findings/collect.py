@@ -9,6 +9,7 @@ from report.findings.causes import Cause, causes
 from report.findings.finding import ORDER, Finding, Found, Recommendation, Severity
 from report.findings.flow import flow
 from report.findings.losses import losses
+from report.findings.neighbours import neighbours
 from report.findings.quality import quality
 from report.findings.scene import Scene, compared, scene
 from report.findings.slow import WORDS, Slow, find_slow
@@ -21,18 +22,31 @@ _WARNING = 0.075
 def collect(run: Run, replicas: Comparison, nodes: Comparison) -> list[Found]:
     """Return what a run shows, gravest first."""
     slow = find_slow(run, replicas, nodes)
+    places = [scene(run, one, slow) for one in slow]
+    why = [causes(view) for view in places]
     found = [
         *losses(run),
         *quality(run, nodes),
-        *(_slow_place(scene(run, one, slow)) for one in slow),
+        *(_slow_place(view, cause) for view, cause in zip(places, why, strict=True)),
         *flow(run, replicas),
         *arrivals(run),
+        *neighbours(run, _told(slow, why)),
     ]
     return sorted(found, key=lambda one: ORDER.index(one.finding.severity))
 
 
-def _slow_place(view: Scene) -> Found:
-    slow, why = view.slow, causes(view)
+def _told(slow: list[Slow], why: list[list[Cause]]) -> set[int]:
+    """Return the replicas whose neighbours are told as a cause."""
+    return {
+        replica
+        for one, found in zip(slow, why, strict=True)
+        if any(cause.code == "neighbour" for cause in found)
+        for replica in one.replicas
+    }
+
+
+def _slow_place(view: Scene, why: list[Cause]) -> Found:
+    slow = view.slow
     code = f"slow.{why[0].code if why else 'unknown'}"
     same, missing = compared(view)
     span = (

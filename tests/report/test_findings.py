@@ -4,6 +4,7 @@ import pytest
 
 from record.structs import (
     DeviceLine,
+    DeviceUse,
     EngineLine,
     EventRecord,
     HostLine,
@@ -11,8 +12,15 @@ from record.structs import (
 )
 from tests.planted_causes import CASES, EVEN, Case, findings_of, hit, strays
 from tests.report.reading import Plain, codes, report_of
-from tests.run_folder import START_NS, FolderSpec, good_spec, sample, write_folder
-from tests.simulated_cluster import Cluster
+from tests.run_folder import (
+    START_NS,
+    FolderSpec,
+    good_spec,
+    replica_record,
+    sample,
+    write_folder,
+)
+from tests.simulated_cluster import Cluster, Fault
 
 SECOND = 1_000_000_000
 
@@ -184,3 +192,21 @@ def test_every_recommendation_has_a_finding_and_an_estimate(tmp_path: Path) -> N
     for advice in report["recommendations"]:
         assert advice["finding"] in codes(report)
         assert advice["estimate"]["value"] > 0
+
+
+def test_neighbours_are_told_where_no_replica_is_slow(tmp_path: Path) -> None:
+    spec = good_spec(400)
+    spec.records = [replica_record(0), replica_record(1)]
+    busy = DeviceUse(device="gpu1", memory_used_bytes=2**30, utilization_pct=31)
+    spec.records[1].before = [busy]
+    found = _finding(report_of(write_folder(tmp_path / "run", spec)), "neighbour")
+    assert found["where"] == ["replica 1"]
+    assert "replica 1: gpu1 1.0 GiB and 31% busy" in found["evidence"]
+
+
+def test_neighbours_of_all_replicas_are_no_cause_of_one(tmp_path: Path) -> None:
+    fault = {5: Fault(slowdown=1.11, neighbour=True)}
+    beside = {n: Fault(neighbour=True) for n in (0, 1, 2, 3, 4, 6, 7)}
+    cluster = Cluster(scenario="offline", faults=beside | fault)
+    found = findings_of(cluster, 3, tmp_path / "run")
+    assert [f.code for f in found] == ["slow.unknown", "neighbour"]

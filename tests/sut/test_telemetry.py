@@ -1,8 +1,11 @@
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import pynvml
 import pytest
 
+from record.structs import DeviceUse
 from sut import telemetry
 from sut.telemetry import DeviceMonitor, HostMonitor
 
@@ -38,3 +41,30 @@ def test_switches_of_all_threads_are_added(
 
 def test_a_cpu_has_no_limits() -> None:
     assert DeviceMonitor([]).limits() == []
+
+
+def test_use_of_a_gpu_leaves_out_what_the_driver_keeps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def memory(handle: str, version: int | None = None) -> SimpleNamespace:
+        kept = 0 if version == pynvml.nvmlMemory_v2 else 644_939_776
+        return SimpleNamespace(total=150_754_820_096, used=724_369_408 + kept)
+
+    def utilization(handle: str) -> SimpleNamespace:
+        return SimpleNamespace(gpu=31)
+
+    def not_told(*arguments: object) -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    for name in [n for n in dir(pynvml) if n.startswith("nvmlDeviceGet")]:
+        monkeypatch.setattr(pynvml, name, not_told)
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", str)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", memory)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUtilizationRates", utilization)
+    monitor = DeviceMonitor(["1"])
+    expected = DeviceUse(
+        device="gpu1", memory_used_bytes=724_369_408, utilization_pct=31.0
+    )
+    assert monitor.use() == [expected]
+    assert DeviceMonitor([]).use() == []
