@@ -46,6 +46,11 @@ class DeviceMonitor:
             for gpu, handle in self._handles.items()
         ]
 
+    def driver(self) -> dict[str, str]:
+        """Return the release of the GPUs' driver; empty on a CPU."""
+        release = _ask(pynvml.nvmlSystemGetDriverVersion) if self._handles else None
+        return {"driver": str(release)} if release else {}
+
     def limits(self) -> list[DeviceLimits]:
         """Return what each GPU could do at most; what is not told is None."""
         return [_limits(gpu, handle) for gpu, handle in self._handles.items()]

@@ -49,6 +49,8 @@ CASES = [
          {"slowdown": 1.11}, ("offline", "server")),
         ("busy neighbour", "slow.neighbour", "replica 5", _replica,
          {"slowdown": 1.11, "neighbour": True}, ("offline", "server")),
+        ("another power limit", "slow.unlike", "node02", _node,
+         {"slowdown": 1.11, "power_w": 300.0}, ("offline", "server")),
         ("throttling device", "slow.throttled", "replica 5", _replica,
          {"throttled_from": 0.5}, ("offline", "server")),
         ("lost samples", "lost", "node03", _replica,

@@ -55,6 +55,8 @@ class Fault:
     """Share of processor time taken by others."""
     neighbour: bool = False
     """Whether another process used the device before the replica loaded."""
+    power_w: float = 350.0
+    """Limit of the device."""
     dies_at: float | None = None
     """Share of the run after which the replica dies and leaves its samples lost."""
 
@@ -419,7 +421,7 @@ def _record(cluster: Cluster, replica: int, rng: np.random.Generator) -> Replica
                 device="gpu0",
                 memory_bytes=48 * 2**30,
                 sm_clock_mhz=2520,
-                power_w=350.0,
+                power_w=fault.power_w,
                 link="PCIe gen4 x16",
             )
         ],

@@ -5,38 +5,26 @@ a cause only where the difference is large enough to matter.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from record.neighbours import describe_use, shared_devices
-from report.findings.finding import some
+from report.findings.cause import Cause
+from report.findings.circumstances import neighbour, setup
 from report.findings.scene import Scene, mean_of
 from report.telemetry import HARMFUL, POWER_CAP
 
 _EARLY = 0.5
 _SHARE_EXPLAINED = 0.5
-_SHARE_SHARED = 0.5
-"""How many more of a slow place's replicas than of its peers have a neighbour."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Cause:
-    """Why a place was slow."""
-
-    code: str
-    text: str
-    advice: str
-    """What to do about it."""
 
 
 def causes(view: Scene) -> list[Cause]:
     """Return the causes that hold, the most telling first."""
     tests: tuple[Callable[[Scene], Cause | None], ...] = (
-        _neighbour,
+        neighbour,
         _throttling,
         _clock,
+        setup,
         _way,
         _prompts,
         _contention,
@@ -44,32 +32,6 @@ def causes(view: Scene) -> list[Cause]:
         _more_work,
     )
     return [cause for test in tests if (cause := test(view)) is not None]
-
-
-def _neighbour(view: Scene) -> Cause | None:
-    shared = {
-        record.replica: use
-        for record in view.run.replicas
-        if (use := shared_devices(record))
-    }
-    own, rest = (
-        sum(replica in shared for replica in group) / max(1, len(group))
-        for group in (view.slow.replicas, view.peers)
-    )
-    if own - rest < _SHARE_SHARED:
-        return None
-    uses = [
-        f"replica {replica}: {', '.join(describe_use(use) for use in shared[replica])}"
-        for replica in view.slow.replicas
-        if replica in shared
-    ]
-    return Cause(
-        code="neighbour",
-        text="another process was using its device before it loaded anything"
-        f" ({some(uses)}; {'none' if not rest else format(rest, '.0%')} of its peers"
-        " had one)",
-        advice="keep other processes off its device (nvidia-smi lists them)",
-    )
 
 
 def _throttling(view: Scene) -> Cause | None:

@@ -5,13 +5,15 @@ import numpy as np
 from report.comparison import Comparison
 from report.figures import Figure, figure
 from report.findings.arrivals import arrivals
-from report.findings.causes import Cause, causes
+from report.findings.cause import Cause
+from report.findings.causes import causes
 from report.findings.finding import ORDER, Finding, Found, Recommendation, Severity
 from report.findings.flow import flow
 from report.findings.losses import losses
 from report.findings.neighbours import neighbours
 from report.findings.quality import quality
 from report.findings.scene import Scene, compared, scene
+from report.findings.setups import setups
 from report.findings.slow import WORDS, Slow, find_slow
 from report.run import Run
 
@@ -30,17 +32,18 @@ def collect(run: Run, replicas: Comparison, nodes: Comparison) -> list[Found]:
         *(_slow_place(view, cause) for view, cause in zip(places, why, strict=True)),
         *flow(run, replicas),
         *arrivals(run),
-        *neighbours(run, _told(slow, why)),
+        *neighbours(run, _told(slow, why, "neighbour")),
+        *setups(run, _told(slow, why, "unlike")),
     ]
     return sorted(found, key=lambda one: ORDER.index(one.finding.severity))
 
 
-def _told(slow: list[Slow], why: list[list[Cause]]) -> set[int]:
-    """Return the replicas whose neighbours are told as a cause."""
+def _told(slow: list[Slow], why: list[list[Cause]], code: str) -> set[int]:
+    """Return the replicas that a cause was told of."""
     return {
         replica
         for one, found in zip(slow, why, strict=True)
-        if any(cause.code == "neighbour" for cause in found)
+        if any(cause.code == code for cause in found)
         for replica in one.replicas
     }
 

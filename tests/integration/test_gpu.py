@@ -82,6 +82,7 @@ def test_each_replica_has_a_gpu_of_its_own(finished: Finished) -> None:
         assert record.memory_bytes is not None
         assert record.memory_bytes > 1 << 30
         assert record.compile_s is not None
+        assert record.versions["driver"]
         assert record.before[0].device == f"gpu{record.replica}"
         assert record.before[0].memory_used_bytes is not None
 

@@ -210,3 +210,11 @@ def test_neighbours_of_all_replicas_are_no_cause_of_one(tmp_path: Path) -> None:
     cluster = Cluster(scenario="offline", faults=beside | fault)
     found = findings_of(cluster, 3, tmp_path / "run")
     assert [f.code for f in found] == ["slow.unknown", "neighbour"]
+
+
+def test_unlike_setups_are_told_where_no_replica_is_slow(tmp_path: Path) -> None:
+    spec = good_spec(400)
+    spec.records = [replica_record(0), replica_record(1)]
+    spec.records[1].versions = {"python": "3.12"}
+    found = _finding(report_of(write_folder(tmp_path / "run", spec)), "unlike")
+    assert found["evidence"] == "python: 3.11 on replica 0, 3.12 on replica 1"

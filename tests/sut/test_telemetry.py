@@ -68,3 +68,11 @@ def test_use_of_a_gpu_leaves_out_what_the_driver_keeps(
     )
     assert monitor.use() == [expected]
     assert DeviceMonitor([]).use() == []
+
+
+def test_the_driver_is_told_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", str)
+    monkeypatch.setattr(pynvml, "nvmlSystemGetDriverVersion", lambda: "580.159.04")
+    assert DeviceMonitor(["0"]).driver() == {"driver": "580.159.04"}
+    assert DeviceMonitor([]).driver() == {}
