@@ -28,7 +28,7 @@ from campaigns.rates import highest_rate
 from campaigns.series import BAD_INPUT, GOOD, NOT_GOOD, Made, Series, mixed
 from conf.errors import UserError
 from conf.load import load_config
-from conf.schema import Config, ScenarioName
+from conf.schema import Config, ExternalConfig, ScenarioName
 from record.errors import RecordError
 from report.build import write_files
 from report.content import make_report
@@ -140,7 +140,7 @@ def _campaign(options: Options, config: Config) -> int:
     series = Series(
         root=root,
         overrides=options.overrides,
-        cores_per_replica=_cores_per_replica(options),
+        cores_per_replica=_cores_per_replica(options, config),
         samples_per_replica=options.samples,
     )
     try:
@@ -168,9 +168,15 @@ def _campaign(options: Options, config: Config) -> int:
     return GOOD
 
 
-def _cores_per_replica(options: Options) -> int:
-    """Return equal shares of the cores: a replica has as many in every size."""
-    return max(1, len(os.sched_getaffinity(0)) // max(options.sizes))
+def _cores_per_replica(options: Options, config: Config) -> int:
+    """Return equal shares of the cores: a replica has as many in every size.
+
+    Replicas of `cluster=external` have those of their nodes.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if isinstance(config.cluster, ExternalConfig):
+        return cores
+    return max(1, cores // max(options.sizes))
 
 
 def _plain(options: Options, series: Series) -> None:

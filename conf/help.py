@@ -38,14 +38,18 @@ def _sections() -> Iterator[tuple[str, type, str]]:
     yield "engine=vllm", schema.VllmConfig, "engine."
     yield "engine=synthetic", schema.SyntheticConfig, "engine."
     yield "cluster", schema.ClusterConfig, "cluster."
+    yield "cluster=external", schema.ExternalConfig, "cluster."
     yield "run", schema.RunConfig, "run."
 
 
 def _options(node: Any, prefix: str) -> Iterator[str]:
     hints = get_type_hints(node)
+    shown = {"name"}
+    if node is schema.ExternalConfig:
+        shown |= {spec.name for spec in fields(schema.ClusterConfig)}
     for spec in fields(node):
         hint = hints[spec.name]
-        if is_dataclass(hint) or spec.name == "name":
+        if is_dataclass(hint) or spec.name in shown:
             continue
         yield f"  {prefix}{spec.name}={_type_name(hint)}{_default(spec.default)}"
         yield fill(

@@ -23,13 +23,16 @@ from conf.errors import UserError
 from conf.option import range_error
 
 GROUPS = ("scenario", "model", "dataset", "engine", "cluster", "run", "experiment")
-_ENGINES = {"vllm": schema.VllmConfig, "synthetic": schema.SyntheticConfig}
+_VARIANTS: dict[str, dict[str, type]] = {
+    "engine": {"vllm": schema.VllmConfig, "synthetic": schema.SyntheticConfig},
+    "cluster": {"local": schema.ClusterConfig, "external": schema.ExternalConfig},
+}
+"""Groups whose choices have options of their own, by the name of the choice."""
 _FREE = ("engine.options", "engine.env", "engine.slowdown")
 _SCHEMAS: dict[str, type] = {
     "scenario": schema.ScenarioConfig,
     "model": schema.ModelConfig,
     "dataset": schema.DatasetConfig,
-    "cluster": schema.ClusterConfig,
     "run": schema.RunConfig,
 }
 
@@ -78,8 +81,9 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
     store.store(name="schema", node=schema.Config)
     for group, node in _SCHEMAS.items():
         store.store(group=group, name="schema", node=node)
-    for name, node in _ENGINES.items():
-        store.store(group="engine", name=f"schema_{name}", node=node)
+    for group, variants in _VARIANTS.items():
+        for name, node in variants.items():
+            store.store(group=group, name=f"schema_{name}", node=node)
     GlobalHydra.instance().clear()
     with initialize_config_module("conf", version_base="1.3"):
         tree = compose("config", overrides=list(overrides))
@@ -114,12 +118,13 @@ def _from_file(path: Path, overrides: Sequence[str]) -> DictConfig:
         ) from error
     except Exception as error:
         raise UserError(f"{path}: not YAML: {error}".replace("\n", " ")) from error
-    mapping = isinstance(given, DictConfig)
-    engine = OmegaConf.select(given, "engine.name") if mapping else None
-    if engine not in _ENGINES:
-        raise UserError(f"{path}: not the config.yaml of a run (no engine.name)")
     base = OmegaConf.structured(schema.Config)
-    base.engine = OmegaConf.structured(_ENGINES[engine])
+    for group, variants in _VARIANTS.items():
+        name = f"{group}.name"
+        chosen = OmegaConf.select(given, name) if isinstance(given, DictConfig) else 0
+        if chosen not in variants:
+            raise UserError(f"{path}: not the config.yaml of a run (no {name})")
+        base[group] = OmegaConf.structured(variants[chosen])
     for text in overrides:
         if text.split("=", 1)[0] in GROUPS:
             raise UserError(
@@ -184,7 +189,8 @@ def _siblings(key: str) -> list[str]:
     parts = key.split(".")
     if len(parts) == 1:
         return [f.name for f in fields(schema.Config)]
-    nodes = [_SCHEMAS[parts[0]]] if parts[0] in _SCHEMAS else list(_ENGINES.values())
+    variants = _VARIANTS.get(parts[0])
+    nodes = [_SCHEMAS[parts[0]]] if variants is None else list(variants.values())
     return sorted({f.name for node in nodes for f in fields(node)})
 
 

@@ -195,7 +195,7 @@ class SyntheticConfig(EngineConfig):
 class ClusterConfig:
     """How many replicas run, on what, and how their health is judged."""
 
-    name: str = option("cluster: local (replicas on this host)")
+    name: str = option("cluster: local (this host) or external (hosts that join)")
     replicas: int | None = option(
         "number of replicas; left out: one per group of GPUs, or one on a CPU",
         None,
@@ -240,6 +240,23 @@ class ClusterConfig:
         " until it is fenced",
         60.0,
         above=0,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class ExternalConfig(ClusterConfig):
+    """Replicas on hosts that join by themselves, each with `python -m sut.node`."""
+
+    nodes: int = option("hosts that take part", at_least=1, at_most=4096)
+    key: str = option(
+        "file of the key that python -m sut.keys makes; nodes need the same"
+    )
+    listen: str = option(
+        "address and port where nodes join; replicas connect to the next port",
+        "0.0.0.0:5555",
+    )
+    join_timeout_s: float = option(
+        "seconds to wait until all nodes have joined", 600.0, above=0
     )
 
 

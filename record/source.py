@@ -23,6 +23,16 @@ def source_digests(root: Path = ROOT) -> dict[str, str]:
     }
 
 
+def source_digest() -> str:
+    """Return one SHA-256 over all that a run depends on.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    lines = (f"{path} {digest}\n" for path, digest in source_digests().items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def write_source(folder: RunFolder) -> None:
     """Write `source.json`.
 

@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import assert_never
 
 from conf.schema import ClusterConfig
@@ -59,8 +58,8 @@ class CoordinatorParts:
     """What each replica is told to build."""
     prompts: Sequence[bytes]
     """Token ids (int32 bytes) by index of the data set."""
-    scratch: Path
-    """Folder for the socket."""
+    socket: CoordinatorSocket
+    """Where replicas connect; closed with the coordinator."""
     stall_timeout_s: float
 
 
@@ -83,7 +82,7 @@ class Coordinator:
         self._parts = parts
         self._ledger = parts.ledger
         self._issued: deque[Query] = deque()
-        self._socket = CoordinatorSocket(parts.scratch)
+        self._socket = parts.socket
         self.members = Members(
             config=parts.config,
             cluster=parts.cluster,

@@ -1,14 +1,11 @@
 """Builds what a run consists of from its configuration."""
 
-import os
 from collections.abc import Callable
-from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from conf.cache import cache_folder
 from conf.errors import UserError
 from conf.schema import Config, EngineConfig, SyntheticConfig, VllmConfig, Weights
 from qsl.dataset import Dataset
@@ -17,14 +14,12 @@ from record.json_types import Json
 from record.writer import RecordWriter
 from scenarios.rules import MAX_TOKENS
 from sut.balancers import make_balancer
-from sut.clusters.local import LocalCluster
-from sut.clusters.placement import place_local
+from sut.clusters.factory import make_site
 from sut.coordinator import Coordinator, CoordinatorParts
 from sut.dispatcher import Dispatcher
 from sut.ledger import Ledger
 from sut.messages import EngineSpec, Setup, WarmupSpec
 from sut.model import Model, find_model
-from sut.telemetry import gpu_count
 
 _ANY_ID = 2**31 - 1
 
@@ -37,22 +32,18 @@ def build_coordinator(
     folder: RunFolder,
     writer: RecordWriter,
     scratch: Path,
+    notify: Callable[[str], None],
 ) -> Coordinator:
-    """Return a coordinator over a local cluster; nothing is started.
+    """Return a coordinator over the configured cluster; no replica is started.
 
     Raises:
-        UserError: this host does not have what the configuration asks for.
+        UserError: hosts do not have what the configuration asks for, or do not come.
     """
-    placements = place_local(config.cluster, _gpus(), sorted(os.sched_getaffinity(0)))
-    cluster = LocalCluster(
-        placements,
-        folder,
-        scratch,
-        cache_folder() / "compile",
-        _environment(config.engine),
+    site = make_site(
+        config.cluster, folder, scratch, _environment(config.engine), notify
     )
     lengths: list[int] = dataset.lengths.tolist()
-    spec = engine_spec(config, model, len(placements[0].gpus), streaming)
+    spec = engine_spec(config, model, len(site.cluster.placements[0].gpus), streaming)
     warmup = WarmupSpec(
         typical_tokens=int(np.median(dataset.lengths)),
         longest_tokens=max(lengths),
@@ -62,7 +53,8 @@ def build_coordinator(
     return Coordinator(
         CoordinatorParts(
             config=config.cluster,
-            cluster=cluster,
+            cluster=site.cluster,
+            socket=site.socket,
             dispatcher=Dispatcher(
                 make_balancer(config.cluster.balancer, streaming),
                 lengths,
@@ -71,7 +63,6 @@ def build_coordinator(
             ledger=Ledger(writer),
             setup=Setup(spec, warmup),
             prompts=[dataset.prompt(index).tobytes() for index in range(len(dataset))],
-            scratch=scratch,
             stall_timeout_s=config.run.stall_timeout_s,
         )
     )
@@ -81,22 +72,6 @@ def _block(config: Config, dataset: Dataset, streaming: bool) -> int | None:
     if streaming or not config.cluster.longest_first:
         return None
     return len(dataset)
-
-
-def _gpus() -> list[str]:
-    """Return the GPUs that may be used: CUDA_VISIBLE_DEVICES as CUDA reads it."""
-    found = gpu_count()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return [str(index) for index in range(found)]
-
-    def known(name: str) -> bool:
-        return name.startswith(("GPU-", "MIG-")) or (
-            name.isdigit() and int(name) < found
-        )
-
-    # The first name that is none ends the list: CUDA ignores what follows.
-    return list(takewhile(known, (name.strip() for name in visible.split(","))))
 
 
 def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> EngineSpec:

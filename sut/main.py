@@ -117,7 +117,7 @@ def _measure(
     record_settings(settings, plan, folder, model.stop_token_ids, model.tokenizer)
     with Scratch() as scratch, RecordWriter(folder) as writer:
         coordinator = build_coordinator(
-            config, model, dataset, plan.streaming, folder, writer, scratch.path
+            config, model, dataset, plan.streaming, folder, writer, scratch.path, say
         )
         try:
             with RunView(coordinator, config.run.live) as view:

@@ -13,11 +13,13 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 from record.structs import ReplicaRecord
 from sut.engines.base import Engine, EngineConfigError, RequestError
 from sut.engines.factory import make_engine
 from sut.garbage import spare_garbage_collector
+from sut.keys import read_key
 from sut.messages import (
     PROTOCOL,
     Failed,
@@ -45,13 +47,15 @@ class _Arguments:
     node: str
     gpus: list[str]
     parent: int
+    key: Path | None
 
 
 def main() -> int:
     """Serve one engine; return the exit code."""
     arguments = _parse()
     _die_with(arguments.parent)
-    link = ReplicaLink(arguments.connect, arguments.identity)
+    key = None if arguments.key is None else read_key(arguments.key)
+    link = ReplicaLink(arguments.connect, arguments.identity, key)
     link.send(Hello(PROTOCOL, os.getpid()))
     try:
         link.monitor = monitor = DeviceMonitor(arguments.gpus)
@@ -91,7 +95,11 @@ def _start(
         pid=os.getpid(),
         devices=monitor.names(),
         cpus=sorted(os.sched_getaffinity(0)),
-        versions={"python": sys.version.split()[0], **info.versions},
+        versions={
+            "python": sys.version.split()[0],
+            **info.versions,
+            **monitor.driver(),
+        },
         model=info.model,
         engine=info.settings,
         limits=monitor.limits(),
@@ -172,6 +180,7 @@ def _parse() -> _Arguments:
     parser.add_argument("--node", required=True)
     parser.add_argument("--gpu", action="append", default=[])
     parser.add_argument("--parent", required=True, type=int)
+    parser.add_argument("--key", type=Path)
     options = parser.parse_args()
     return _Arguments(
         connect=options.connect,
@@ -180,6 +189,7 @@ def _parse() -> _Arguments:
         node=options.node,
         gpus=options.gpu,
         parent=options.parent,
+        key=options.key,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sut.engines.base import Engine
+from sut.keys import ClusterKey
 from sut.messages import (
     Fatal,
     Generate,
@@ -31,7 +32,7 @@ _Reading = TypeVar("_Reading")
 class ReplicaLink:
     """Talks to the coordinator while the main thread is busy with its engine."""
 
-    def __init__(self, address: str, identity: str) -> None:
+    def __init__(self, address: str, identity: str, key: ClusterKey | None) -> None:
         """Connect and start the thread."""
         self.inbox: queue.SimpleQueue[ToReplica] = queue.SimpleQueue()
         """Setup, Generate and Stop messages, for the main thread."""
@@ -42,7 +43,7 @@ class ReplicaLink:
         self._blind = False
         """Whether telemetry has failed once, and that was said."""
         self._outbox: deque[ToCoordinator] = deque()
-        self._socket = ReplicaSocket(address, identity)
+        self._socket = ReplicaSocket(address, identity, key)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self._thread.start()
@@ -81,6 +82,9 @@ class ReplicaLink:
         next_beat = time.monotonic()
         while not (self._stop.is_set() and not self._outbox):
             self._socket.poll(max(0.0, next_beat - time.monotonic()))
+            if self._socket.lost:
+                # Messages may be lost with it, which only a replica's end makes known.
+                raise ConnectionResetError("the connection to the coordinator is lost")
             try:
                 while (message := self._socket.receive()) is not None:
                     if isinstance(message, Generate):

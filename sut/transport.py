@@ -1,86 +1,81 @@
-"""Batched MessagePack over ZeroMQ between the coordinator and its replicas.
+"""Batched MessagePack over ZeroMQ between the coordinator and what works for it.
 
 A ZeroMQ socket belongs to one thread. Both ends therefore let other threads hand in
 work through a `Wakeup`, which the socket's own thread polls beside the socket.
 """
 
 import os
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import zmq
+from zmq.utils.monitor import parse_monitor_message
 
+from sut.keys import ClusterKey
 from sut.messages import ToCoordinator, ToReplica
+from sut.wakeup import Wakeup
+
+Incoming = TypeVar("Incoming")
+
+_REFUSED = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
 
 
 class ProtocolError(Exception):
     """Bytes that are no message of ours."""
 
 
-class Wakeup:
-    """Lets any thread interrupt the poll of another (an eventfd).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a socket listens."""
 
-    Whoever has put work somewhere calls `set`; the poller calls `clear` once `fd` is
-    readable, and looks for work after that. A `set` while another stands costs nothing.
-    """
-
-    def __init__(self) -> None:
-        """Make the descriptor."""
-        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._is_set = False
-
-    def set(self) -> None:
-        """Make the poll return."""
-        if not self._is_set:
-            self._is_set = True
-            os.eventfd_write(self.fd, 1)
-
-    def clear(self) -> None:
-        """Forget earlier calls of `set`."""
-        # In this order: a `set` between the two lines is seen by the look that follows.
-        os.eventfd_read(self.fd)
-        self._is_set = False
-
-    def close(self) -> None:
-        """Release the descriptor."""
-        os.close(self.fd)
+    address: str
+    """ZeroMQ's form: `ipc://PATH`, or `tcp://HOST:PORT`."""
+    key: ClusterKey | None = None
+    """Needed beyond this host: without it whoever reaches the port is let in."""
 
 
-class CoordinatorSocket:
-    """The coordinator's end: one ROUTER socket, replicas by identity.
+class ListeningSocket(Generic[Incoming]):
+    """One ROUTER socket; those who connect are told apart by their identity."""
 
-    It listens on a Unix socket.
-    """
+    def __init__(self, endpoint: Endpoint, incoming: Any) -> None:
+        """Listen.
 
-    def __init__(self, folder: Path) -> None:
-        """Bind in `folder`.
+        Args:
+            endpoint: where.
+            incoming: type of the messages that come.
 
         Raises:
-            OSError: the folder cannot hold a socket.
+            OSError: nothing can listen there.
         """
-        path = folder / "socket"
-        self.address = f"ipc://{path}"
+        self.address = endpoint.address
+        self.closed = False
         self.wakeup = Wakeup()
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
-        # Without these a slow or vanished replica would cost messages, silently.
+        # Without these a slow or vanished peer would cost messages, silently.
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.IPV6, 1)
+        key = endpoint.key
+        self._authenticator = None if key is None else key.guard_server(self._socket)
         try:
             self._socket.bind(self.address)
         except zmq.ZMQError as error:
-            self._context.destroy(linger=0)
-            raise OSError(f"{path}: {error}; set TMPDIR elsewhere") from error
+            self.close()
+            number = error.errno or 0
+            raise OSError(number, os.strerror(number), self.address) from error
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self.wakeup.fd, zmq.POLLIN)
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
-            ToCoordinator
-        )
+        self._decoder = msgspec.msgpack.Decoder(incoming)
 
     def poll(self, timeout_s: float) -> None:
         """Wait for a message, a wakeup or the timeout."""
@@ -88,7 +83,7 @@ class CoordinatorSocket:
         if any(source == self.wakeup.fd for source, _ in ready):
             self.wakeup.clear()
 
-    def receive(self) -> tuple[str, ToCoordinator | ProtocolError] | None:
+    def receive(self) -> tuple[str, Incoming | ProtocolError] | None:
         """Return (identity, message) or None where nothing waits.
 
         A message that cannot be decoded comes as the ProtocolError.
@@ -103,8 +98,8 @@ class CoordinatorSocket:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return name, ProtocolError(str(error))
 
-    def send(self, identity: str, message: ToReplica) -> bool:
-        """Send; return False where no such replica is connected."""
+    def send(self, identity: str, message: msgspec.Struct) -> bool:
+        """Send; return False where nobody of that name is connected."""
         try:
             self._socket.send_multipart(
                 [identity.encode(), self._encoder.encode(message)], zmq.NOBLOCK
@@ -115,55 +110,109 @@ class CoordinatorSocket:
 
     def close(self) -> None:
         """Close the socket."""
+        self.closed = True
+        if self._authenticator is not None:
+            self._authenticator.stop()
         self._context.destroy(linger=0)
         self.wakeup.close()
 
 
-class ReplicaSocket:
-    """A replica's end: one DEALER socket."""
+class ConnectedSocket(Generic[Incoming]):
+    """One DEALER socket that connects to a `ListeningSocket`."""
 
-    def __init__(self, address: str, identity: str) -> None:
-        """Connect; the connection is made in the background."""
+    def __init__(
+        self, address: str, identity: str, key: ClusterKey | None, incoming: Any
+    ) -> None:
+        """Connect; the connection is made in the background.
+
+        Args:
+            address: where the other end listens, in ZeroMQ's form.
+            identity: name that the other end knows this one by.
+            key: that of the other end, where it has one.
+            incoming: type of the messages that come.
+        """
+        self.lost = False
+        """Whether the connection was lost: what was under way then may be, too."""
+        self.refused = False
+        """Whether the other end, or whoever listens there, would not have this key."""
         self.wakeup = Wakeup()
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, identity.encode())
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket.setsockopt(zmq.IPV6, 1)
+        if key is not None:
+            key.guard_client(self._socket)
+        self._monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_DISCONNECTED | _REFUSED
+        )
         self._socket.connect(address)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
         self._poller.register(self.wakeup.fd, zmq.POLLIN)
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToReplica)
+        self._decoder = msgspec.msgpack.Decoder(incoming)
 
     def poll(self, timeout_s: float) -> None:
-        """Wait for a message, a wakeup or the timeout."""
-        ready = self._poller.poll(round(timeout_s * 1000))
-        if any(source == self.wakeup.fd for source, _ in ready):
-            self.wakeup.clear()
+        """Wait for a message, a wakeup, a change of the connection or the timeout."""
+        for source, _ in self._poller.poll(round(timeout_s * 1000)):
+            if source == self.wakeup.fd:
+                self.wakeup.clear()
+            elif source is self._monitor:
+                self._watch()
 
-    def receive(self) -> ToReplica | None:
+    def _watch(self) -> None:
+        while self._monitor.poll(0):
+            event = parse_monitor_message(self._monitor.recv_multipart())["event"]
+            self.lost |= event == zmq.EVENT_DISCONNECTED
+            self.refused |= bool(event & _REFUSED)
+
+    def receive(self) -> Incoming | None:
         """Return the next message, or None where nothing waits.
 
         Raises:
-            ProtocolError: the coordinator sent something else.
+            ProtocolError: the other end sent something else.
         """
         try:
             frame = self._socket.recv(zmq.NOBLOCK)
         except zmq.Again:
             return None
         try:
-            message: ToReplica = self._decoder.decode(frame)
+            message: Incoming = self._decoder.decode(frame)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ProtocolError(str(error)) from error
         return message
 
-    def send(self, message: ToCoordinator) -> None:
+    def send(self, message: msgspec.Struct) -> None:
         """Queue `message` for sending."""
         self._socket.send(self._encoder.encode(message))
 
     def close(self) -> None:
         """Send what is queued, for a second at most, and close."""
+        self._socket.disable_monitor()
         self._context.destroy(linger=1000)
         self.wakeup.close()
+
+
+class CoordinatorSocket(ListeningSocket[ToCoordinator]):
+    """The coordinator's end, for its replicas."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Listen.
+
+        Raises:
+            OSError: nothing can listen there.
+        """
+        super().__init__(endpoint, ToCoordinator)
+
+
+class ReplicaSocket(ConnectedSocket[ToReplica]):
+    """A replica's end."""
+
+    def __init__(
+        self, address: str, identity: str, key: ClusterKey | None = None
+    ) -> None:
+        """Connect; the connection is made in the background."""
+        super().__init__(address, identity, key, ToReplica)

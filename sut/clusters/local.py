@@ -26,6 +26,7 @@ class LocalCluster:
         scratch: Path,
         cache: Path,
         environment: dict[str, str],
+        key: Path | None = None,
     ) -> None:
         """Prepare; nothing is started.
 
@@ -36,12 +37,14 @@ class LocalCluster:
                 run.
             cache: folder under which each replica keeps its compile caches.
             environment: variables set for every replica, over this process's own.
+            key: file of the key that replicas connect with, where there is one.
         """
         self._placements = {p.replica: p for p in placements}
         self._folder = folder
         self._scratch = scratch
         self._cache = cache
         self._environment = environment
+        self._key = key
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._dying: dict[int, subprocess.Popen[bytes]] = {}
         self._segments: set[Path] = set()
@@ -70,6 +73,8 @@ class LocalCluster:
         ]
         for gpu in place.gpus:
             command += ["--gpu", gpu]
+        if self._key is not None:
+            command += ["--key", str(self._key)]
         log = self._folder.replica_log(replica)
         log.parent.mkdir(exist_ok=True)
         with log.open("ab") as output:

@@ -6,9 +6,16 @@ import pytest
 from conf.errors import UserError
 from conf.help import help_text
 from conf.load import GROUPS, choices, load_config, to_yaml
-from conf.schema import BalancerName, Mode, SyntheticConfig, VllmConfig
+from conf.schema import (
+    BalancerName,
+    ExternalConfig,
+    Mode,
+    SyntheticConfig,
+    VllmConfig,
+)
 
-PLAIN_GROUPS = [group for group in GROUPS if group != "experiment"]
+PLAIN_GROUPS = [group for group in GROUPS if group not in ("cluster", "experiment")]
+EXTERNAL = ["cluster=external", "cluster.nodes=2", "cluster.key=a.key"]
 
 
 def test_defaults_are_the_embedded_run() -> None:
@@ -33,6 +40,22 @@ def test_every_combination_composes_and_survives_its_yaml(
     resolved = tmp_path / "config.yaml"
     resolved.write_text(to_yaml(config))
     assert load_config([], resolved) == config
+
+
+def test_clusters_have_options_of_their_own(tmp_path: Path) -> None:
+    config = load_config([*EXTERNAL, "cluster.replicas=4"])
+    assert isinstance(config.cluster, ExternalConfig)
+    assert (config.cluster.nodes, config.cluster.replicas) == (2, 4)
+    resolved = tmp_path / "config.yaml"
+    resolved.write_text(to_yaml(config))
+    assert load_config([], resolved) == config
+    again = load_config(["cluster.nodes=3"], resolved).cluster
+    assert isinstance(again, ExternalConfig)
+    assert again.nodes == 3
+    with pytest.raises(UserError, match=r"cluster\.nodes: no such option"):
+        load_config(["cluster.nodes=2"])
+    with pytest.raises(UserError, match=r"cluster\.key: no value is given"):
+        load_config(EXTERNAL[:2])
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
@@ -127,8 +150,9 @@ def test_resolved_config_takes_changes_of_single_values(tmp_path: Path) -> None:
         ("a: [", "not YAML"),
         ("", "not the config.yaml of a run"),
         ("mode: performance", "not the config.yaml of a run"),
-        ("engine: {name: vllm}\nfoo: 1", "foo"),
-        ("engine: {name: vllm}", "no value is given"),
+        ("engine: {name: vllm}\ncluster: {name: local}\nfoo: 1", "foo"),
+        ("engine: {name: vllm}\ncluster: {name: local}", "no value is given"),
+        ("engine: {name: vllm}", r"no cluster\.name"),
         ("- a", "not the config.yaml of a run"),
         ("5", "config.yaml"),
     ],
@@ -155,6 +179,7 @@ def test_help_explains_every_option() -> None:
         "cluster.replicas=INT",
         "engine.options={KEY: VALUE, ...}",
         "run.kind=smoke|full",
+        "cluster.join_timeout_s=FLOAT",
         "experiment=",
     ):
         assert key in text

@@ -37,6 +37,7 @@ from sut.messages import (
     ToReplica,
     WarmupSpec,
 )
+from sut.transport import CoordinatorSocket, Endpoint
 from tests.run_folder import replica_record
 from tests.sut.engines.contract import spec
 
@@ -205,7 +206,7 @@ def running(
                 ledger=Ledger(writer),
                 setup=Setup(spec(streaming=True), WarmupSpec(10, 10, 1, 100)),
                 prompts=[index.to_bytes(4, "little") for index in range(SAMPLES)],
-                scratch=tmp_path,
+                socket=CoordinatorSocket(Endpoint(address=f"ipc://{tmp_path}/socket")),
                 stall_timeout_s=stall_s,
             )
         )

@@ -107,11 +107,11 @@ def sabotage(replica: str, folder: Path) -> None:
     send, poll = transport.ReplicaSocket.send, transport.ReplicaSocket.poll
     held: list[tuple[float, Any]] = []
 
-    def connect_or_not(self: Any, address: str, identity: str) -> None:
+    def connect_or_not(self: Any, address: str, identity: str, key: Any) -> None:
         time.sleep(0.05)
         if saboteur.commit("never-opens"):
             address += "-elsewhere"
-        connect(self, address, identity)
+        connect(self, address, identity, key)
 
     def send_or_not(self: Any, message: Any) -> None:
         if isinstance(message, Outputs) and (message.done or message.first):

@@ -14,7 +14,7 @@ import pytest
 
 from sut.clusters.base import Cluster
 from sut.messages import Hello
-from sut.transport import CoordinatorSocket
+from sut.transport import CoordinatorSocket, Endpoint
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -38,7 +38,7 @@ class ClusterContract:
 
     @pytest.fixture
     def socket(self, tmp_path: Path) -> Iterator[CoordinatorSocket]:
-        socket = CoordinatorSocket(tmp_path)
+        socket = CoordinatorSocket(Endpoint(address=f"ipc://{tmp_path}/socket"))
         yield socket
         socket.close()
 

@@ -2,11 +2,20 @@ import pytest
 
 from conf.errors import UserError
 from conf.schema import ClusterConfig
-from sut.clusters.placement import place_local
+from sut.clusters.base import Placement
+from sut.clusters.host import Host
+from sut.clusters.placement import place
 
 
 def _config(replicas: int | None = None, gpus: int | None = None) -> ClusterConfig:
     return ClusterConfig(name="local", replicas=replicas, gpus_per_replica=gpus)
+
+
+def place_local(
+    config: ClusterConfig, gpus: list[str], cpus: list[int]
+) -> list[Placement]:
+    host = Host(name="n", gpus=gpus, cpus=cpus)
+    return place(config, [host], keep_shares=False)
 
 
 def test_one_replica_on_a_cpu_gets_all_cores() -> None:
@@ -39,3 +48,54 @@ def test_more_replicas_than_cores_share() -> None:
 def test_missing_gpus_are_told(replicas: int | None, gpus: int) -> None:
     with pytest.raises(UserError, match="GPUs, this host has 2"):
         place_local(_config(replicas, gpus), ["0", "1"], [0])
+
+
+def hosts(*gpus: int, cpus: int = 8) -> list[Host]:
+    return [
+        Host(
+            name=f"n{number}",
+            gpus=[str(gpu) for gpu in range(count)],
+            cpus=list(range(cpus)),
+        )
+        for number, count in enumerate(gpus)
+    ]
+
+
+def test_all_gpus_of_all_hosts_by_default() -> None:
+    places = place(_config(), hosts(2, 4), keep_shares=True)
+    assert [p.replica for p in places] == list(range(6))
+    assert [p.node for p in places] == ["n0"] * 2 + ["n1"] * 4
+    assert [p.gpus for p in places] == [["0"], ["1"], ["0"], ["1"], ["2"], ["3"]]
+    assert places[1].cpus == [4, 5, 6, 7]
+    assert places[5].cpus == [6, 7]
+
+
+def test_hosts_are_filled_one_after_the_other_and_shares_of_cores_stay() -> None:
+    places = place(_config(replicas=3), hosts(2, 2), keep_shares=True)
+    assert [(p.node, p.gpus, p.cpus) for p in places] == [
+        ("n0", ["0"], [0, 1, 2, 3]),
+        ("n0", ["1"], [4, 5, 6, 7]),
+        ("n1", ["0"], [0, 1, 2, 3]),
+    ]
+
+
+def test_replicas_on_cpus_are_spread_over_the_hosts() -> None:
+    places = place(_config(replicas=3, gpus=0), hosts(0, 4), keep_shares=True)
+    assert [(p.node, p.gpus) for p in places] == [("n0", []), ("n0", []), ("n1", [])]
+    assert [p.node for p in place(_config(), hosts(0, 0), keep_shares=True)] == [
+        "n0",
+        "n1",
+    ]
+
+
+def test_a_host_that_would_stand_idle_is_told() -> None:
+    with pytest.raises(UserError, match="node n1 has 0 GPUs"):
+        place(_config(), hosts(2, 0), keep_shares=True)
+    with pytest.raises(UserError, match="node n0 has 1 GPUs, and a replica needs 2"):
+        place(_config(gpus=2), hosts(1, 4), keep_shares=True)
+    assert len(place(_config(replicas=2), hosts(2, 0), keep_shares=True)) == 2
+
+
+def test_missing_gpus_of_several_hosts_are_told() -> None:
+    with pytest.raises(UserError, match="needs 5 GPUs, n0 has 2, n1 has 1"):
+        place(_config(replicas=5), hosts(2, 1), keep_shares=True)

@@ -1,0 +1,24 @@
+#!/bin/sh
+#SBATCH --job-name=mlperf-sut
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=8
+#SBATCH --exclusive
+#SBATCH --time=01:00:00
+# One run over all nodes of the job, from a checkout on a file system that they share:
+#   sbatch deploy/slurm.sh scenario=offline model=llama3_1-8b model.path=CHECKPOINT ...
+# A campaign: RUN=campaigns.scaling sbatch deploy/slurm.sh replicas=1,2,4,8,16 ...
+set -eu
+python=${PYTHON:-.venv/bin/python}
+port=${PORT:-5555}
+key=$(mktemp -d "$PWD/.cluster-key.XXXXXX")
+trap 'rm -rf "$key"' EXIT
+"$python" -m sut.keys "$key/key"
+srun "$python" -m sut.node --connect "$(hostname):$port" --key "$key/key" &
+nodes=$!
+code=0
+"$python" -m "${RUN:-sut.main}" cluster=external "cluster.nodes=$SLURM_JOB_NUM_NODES" \
+    "cluster.key=$key/key" "cluster.listen=0.0.0.0:$port" "$@" || code=$?
+kill "$nodes" || true
+wait "$nodes" || true
+exit "$code"

@@ -1,0 +1,197 @@
+"""Replicas on hosts that join by themselves, each with `python -m sut.node`."""
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+from record.folder import RunFolder
+from sut.clusters.base import Placement
+from sut.clusters.node_messages import (
+    Close,
+    Join,
+    Kill,
+    Left,
+    Ping,
+    Report,
+    Settled,
+    Start,
+    ToCluster,
+    ToNode,
+    Welcome,
+)
+from sut.clusters.nodes import Node, NodesSocket
+from sut.transport import ProtocolError
+
+_PING_S = 1.0
+_POLL_S = 0.02
+_KILL_S = 15.0
+"""Seconds that a node may take to kill what did not leave by itself."""
+
+
+class ExternalCluster:
+    """Implements `sut.clusters.base.Cluster`; belongs to one thread at a time."""
+
+    def __init__(
+        self,
+        socket: NodesSocket,
+        nodes: Sequence[Node],
+        placements: Sequence[Placement],
+        folder: RunFolder,
+        environment: dict[str, str],
+        silence_s: float,
+    ) -> None:
+        """Welcome the nodes; nothing is started.
+
+        Args:
+            socket: the one by which they joined; closed with this cluster.
+            nodes: those that joined.
+            placements: where each replica runs, by the names of the nodes.
+            folder: run folder, which takes the output of each replica.
+            environment: variables set for every replica, over the node's own.
+            silence_s: seconds without a word after which a node is lost, and after
+                which a node gives the run up.
+        """
+        self._socket = socket
+        self._placements = {place.replica: place for place in placements}
+        self._folder = folder
+        self._silence_s = silence_s
+        self._nodes = {node.host.name: node for node in nodes}
+        self._by_identity = {node.identity: node for node in nodes}
+        self._running: dict[int, str] = {}
+        """Identity of each replica that was started and not killed."""
+        self._dying: dict[int, str] = {}
+        self._endings: dict[str, str] = {}
+        """How replicas ended, by identity."""
+        self._closing = False
+        """Whether nodes may be silent: they wait for their replicas."""
+        self._pinged = time.monotonic()
+        for name, node in self._nodes.items():
+            own = [place for place in placements if place.node == name]
+            node.heard = time.monotonic()
+            self._send(node, Welcome(own, environment, silence_s))
+
+    @property
+    def placements(self) -> list[Placement]:
+        """Every replica that `start` will start."""
+        return list(self._placements.values())
+
+    def start(self, replica: int, address: str, identity: str) -> None:
+        """Have the replica's node start it; it connects to the port of `address`.
+
+        Raises:
+            OSError: its node is lost.
+        """
+        node = self._node_of(replica)
+        if node.lost is not None:
+            raise OSError(f"node {node.host.name} {node.lost}")
+        self._running[replica] = identity
+        self._write(replica, b"")
+        self._send(node, Start(replica, identity, int(_port(address))))
+
+    def settled(self, replica: int) -> None:
+        """Have the node note the shared memory that the replica's processes hold."""
+        self._send(self._node_of(replica), Settled(replica))
+
+    def exited(self) -> dict[int, str]:
+        """Return how each replica ended that is no longer running, by number."""
+        self._exchange()
+        ended = {}
+        for replica, identity in self._running.items():
+            node = self._node_of(replica)
+            if (ending := self._endings.get(identity)) is not None:
+                ended[replica] = ending
+            elif node.lost is not None:
+                ended[replica] = f"was on node {node.host.name}, which {node.lost}"
+        return ended
+
+    def kill(self, replica: int) -> None:
+        """Have the replica and every process it made killed; does not wait."""
+        identity = self._running.pop(replica, None)
+        if identity is not None:
+            self._dying[replica] = identity
+            self._send(self._node_of(replica), Kill(replica))
+
+    def gone(self, replica: int) -> bool:
+        """Return whether nothing is left of a replica that was killed.
+
+        A node that is lost kills its replicas itself; nobody can look.
+        """
+        self._exchange()
+        if self._node_of(replica).lost is not None:
+            self._dying.pop(replica, None)
+        return replica not in self._dying
+
+    def close(self, grace_s: float) -> None:
+        """Wait `grace_s` seconds for replicas to leave, then have the rest killed."""
+        if self._socket.closed:
+            return
+        self._closing = True
+        for node in self._nodes.values():
+            self._send(node, Close(grace_s))
+        deadline = time.monotonic() + grace_s + _KILL_S
+        while any(node.lost is None for node in self._nodes.values()):
+            if time.monotonic() > deadline:
+                break
+            self._exchange()
+            time.sleep(_POLL_S)
+        self._socket.close()
+
+    def _node_of(self, replica: int) -> Node:
+        return self._nodes[self._placements[replica].node]
+
+    def _send(self, node: Node, message: ToNode) -> None:
+        if node.lost is None and not self._socket.send(node.identity, message):
+            self._lose(node, "is not connected any more")
+
+    def _exchange(self) -> None:
+        """Take in what nodes say, tell them that this is alive, notice the mute."""
+        now = time.monotonic()
+        if now - self._pinged >= _PING_S:
+            self._pinged = now
+            for node in self._nodes.values():
+                self._send(node, Ping())
+        while (received := self._socket.receive()) is not None:
+            identity, message = received
+            if isinstance(message, Join) and message.name in self._nodes:
+                self._take_join(identity, self._nodes[message.name])
+            elif (known := self._by_identity.get(identity)) is not None:
+                self._take(known, message)
+        for node in self._nodes.values():
+            silent_s = time.monotonic() - node.heard
+            if silent_s > self._silence_s and not self._closing:
+                self._lose(node, f"gave no sign of life for {silent_s:.1f} s")
+
+    def _take(self, node: Node, message: ToCluster | ProtocolError) -> None:
+        node.heard = time.monotonic()
+        match message:
+            case Report():
+                self._endings.update(message.exited)
+                for replica in [r for r, i in self._dying.items() if i in message.gone]:
+                    del self._dying[replica]
+                for replica, text in message.output.items():
+                    self._write(replica, text)
+            case Left():
+                self._lose(node, "has left")
+            case ProtocolError():
+                self._lose(node, f"sent what is no message: {message}")
+
+    def _take_join(self, identity: str, node: Node) -> None:
+        """Note that a node has begun anew, or has not read its welcome yet."""
+        if identity != node.identity:
+            self._lose(node, "has begun anew")
+
+    def _write(self, replica: int, text: bytes) -> None:
+        log = self._folder.replica_log(replica)
+        # A full disk must not end the run: its records, which must, fail by themselves.
+        with contextlib.suppress(OSError):
+            log.parent.mkdir(exist_ok=True)
+            with log.open("ab") as file:
+                file.write(text)
+
+    def _lose(self, node: Node, cause: str) -> None:
+        if node.lost is None:
+            node.lost = cause
+
+
+def _port(address: str) -> str:
+    return address.rpartition(":")[2]

@@ -1,0 +1,103 @@
+"""Makes the cluster that the configuration names."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from conf.cache import cache_folder
+from conf.errors import UserError
+from conf.schema import ClusterConfig, ExternalConfig
+from record.folder import RunFolder
+from record.source import source_digest
+from sut.clusters.base import Cluster
+from sut.clusters.external import ExternalCluster
+from sut.clusters.gathering import Gathering
+from sut.clusters.host import this_host
+from sut.clusters.local import LocalCluster
+from sut.clusters.nodes import NodesSocket
+from sut.clusters.placement import place
+from sut.keys import read_key
+from sut.transport import CoordinatorSocket, Endpoint
+
+_LAST_PORT = 65535
+
+
+@dataclass(slots=True, kw_only=True)
+class Site:
+    """A cluster, and where its replicas find the coordinator."""
+
+    cluster: Cluster
+    socket: CoordinatorSocket
+
+
+def make_site(
+    config: ClusterConfig,
+    folder: RunFolder,
+    scratch: Path,
+    environment: dict[str, str],
+    notify: Callable[[str], None],
+) -> Site:
+    """Return the cluster, of which nothing is started; waits for nodes that join.
+
+    Args:
+        config: of the cluster.
+        folder: run folder, which takes the output of replicas.
+        scratch: folder for temporary files, which goes with the run.
+        environment: variables set for every replica.
+        notify: takes a line for the user.
+
+    Raises:
+        UserError: hosts do not have what the configuration asks for, or do not come.
+    """
+    if isinstance(config, ExternalConfig):
+        return _external(config, folder, environment, notify)
+    cluster = LocalCluster(
+        place(config, [this_host()], keep_shares=False),
+        folder,
+        scratch,
+        cache_folder() / "compile",
+        environment,
+    )
+    with _told(f"{scratch}", "set TMPDIR to another folder"):
+        socket = CoordinatorSocket(Endpoint(address=f"ipc://{scratch / 'socket'}"))
+    return Site(cluster=cluster, socket=socket)
+
+
+def _external(
+    config: ExternalConfig,
+    folder: RunFolder,
+    environment: dict[str, str],
+    notify: Callable[[str], None],
+) -> Site:
+    listen = f"cluster.listen={config.listen}"
+    host, _, port = config.listen.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < _LAST_PORT:
+        raise UserError(f"{listen}: write HOST:PORT, e.g. 0.0.0.0:5555")
+    key = read_key(Path(config.key))
+    with ExitStack() as stack:
+        with _told(listen, "it and the next port must be free"):
+            joining = NodesSocket(Endpoint(address=f"tcp://{host}:{port}", key=key))
+            stack.callback(joining.close)
+            socket = CoordinatorSocket(
+                Endpoint(address=f"tcp://{host}:{int(port) + 1}", key=key)
+            )
+            stack.callback(socket.close)
+        nodes = Gathering(
+            socket=joining, config=config, source=source_digest(), notify=notify
+        ).wait()
+        placements = place(config, [node.host for node in nodes], keep_shares=True)
+        stack.pop_all()
+    silence_s = config.heartbeat_timeout_s
+    cluster = ExternalCluster(
+        joining, nodes, placements, folder, environment, silence_s
+    )
+    return Site(cluster=cluster, socket=socket)
+
+
+@contextmanager
+def _told(where: str, advice: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{where}: {error.strerror}; {advice}") from error

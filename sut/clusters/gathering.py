@@ -1,0 +1,107 @@
+"""Waits until the nodes of a run have joined."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from conf.errors import UserError
+from conf.schema import ExternalConfig
+from sut.clusters.host import Host
+from sut.clusters.node_messages import NODE_PROTOCOL, Join, Refused
+from sut.clusters.nodes import Node, NodesSocket
+
+_POLL_S = 1.0
+_TELL_S = 10.0
+"""Between two lines about nodes that are still missing."""
+_GONE_S = 5.0
+"""A node that waits for others says so each second."""
+_PATIENCE = 8
+"""Seconds that a namesake is left waiting: the first may have been killed just now."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Gathering:
+    """The nodes that have joined so far."""
+
+    socket: NodesSocket
+    config: ExternalConfig
+    source: str
+    """Digest of the code that nodes must run."""
+    notify: Callable[[str], None]
+    """Takes a line for the user."""
+    _nodes: dict[str, Node] = field(default_factory=dict, init=False)
+    """By name."""
+    _namesakes: Counter[str] = field(default_factory=Counter, init=False)
+    """How often others have offered themselves under a name that is taken."""
+
+    def wait(self) -> list[Node]:
+        """Return as many nodes as asked for, by name, once they have joined.
+
+        Raises:
+            UserError: not all came, or one cannot take part.
+        """
+        config, began = self.config, time.monotonic()
+        told = began
+        self.notify(f"waiting for {config.nodes} node(s) at {config.listen}")
+        while len(self._nodes) < config.nodes:
+            now = time.monotonic()
+            missing = f"{len(self._nodes)} of {config.nodes} nodes have joined"
+            if now - began > config.join_timeout_s:
+                raise UserError(
+                    f"{missing} within cluster.join_timeout_s"
+                    f"={config.join_timeout_s:g}: run python -m sut.node --connect"
+                    f" THIS_HOST:{config.listen.rpartition(':')[2]} --key {config.key}"
+                    " on each"
+                )
+            if now - told > _TELL_S:
+                self.notify(f"[{now - began:5.0f} s] {missing}")
+                told = now
+            self.socket.poll(_POLL_S)
+            self._take_in()
+            self._forget_silent()
+        return sorted(self._nodes.values(), key=lambda node: node.host.name)
+
+    def _take_in(self) -> None:
+        while len(self._nodes) < self.config.nodes:
+            received = self.socket.receive()
+            if received is None:
+                return
+            identity, message = received
+            if isinstance(message, Join):
+                self._join(identity, message)
+
+    def _join(self, identity: str, join: Join) -> None:
+        if join.protocol != NODE_PROTOCOL or join.source != self.source:
+            self._refuse(
+                identity,
+                f"node {join.name} runs other code of this package than the"
+                " coordinator: install the same on both",
+            )
+        known = self._nodes.get(join.name)
+        if known is None:
+            host = Host(name=join.name, gpus=join.gpus, cpus=join.cpus)
+            node = Node(identity=identity, host=host, heard=time.monotonic())
+            self._nodes[join.name] = node
+            self.notify(
+                f"{host.name} joined: {len(host.gpus)} GPUs, {len(host.cpus)} cores"
+            )
+        elif known.identity == identity:
+            known.heard = time.monotonic()
+        else:
+            self._namesakes[identity] += 1
+            if self._namesakes[identity] > _PATIENCE:
+                self._refuse(
+                    identity,
+                    f"two nodes call themselves {join.name}: give one another --name",
+                )
+
+    def _refuse(self, identity: str, reason: str) -> None:
+        self.socket.send(identity, Refused(reason))
+        raise UserError(reason)
+
+    def _forget_silent(self) -> None:
+        for name, node in list(self._nodes.items()):
+            if time.monotonic() - node.heard > _GONE_S:
+                del self._nodes[name]
+                self.notify(f"{name} has gone again")

@@ -1,0 +1,85 @@
+"""What travels between `cluster=external` and its nodes; MessagePack by msgspec."""
+
+from msgspec import Struct, field
+
+from sut.clusters.base import Placement
+
+NODE_PROTOCOL = 1
+
+
+class Join(Struct, tag="join", array_like=True):
+    """A node offers itself; said each second until there is an answer."""
+
+    protocol: int
+    name: str
+    gpus: list[str]
+    cpus: list[int]
+    source: str
+    """Digest of the code that the node runs."""
+
+
+class Report(Struct, tag="report", array_like=True):
+    """Sign of life, and what has changed; replicas by their identity."""
+
+    exited: dict[str, str] = field(default_factory=dict)
+    """How those ended that were not killed on demand."""
+    gone: list[str] = field(default_factory=list)
+    """Those that were killed and of which nothing is left."""
+    output: dict[int, bytes] = field(default_factory=dict)
+    """What replicas have written to their logs, by replica."""
+
+
+class Left(Struct, tag="left", array_like=True):
+    """Nothing runs any more; the node's last word in this run."""
+
+
+class Welcome(Struct, tag="welcome", array_like=True):
+    """The node takes part."""
+
+    placements: list[Placement]
+    """Those of its replicas."""
+    environment: dict[str, str]
+    """Variables set for every replica."""
+    silence_s: float
+    """Seconds without a word from the coordinator after which the run is over."""
+
+
+class Refused(Struct, tag="refused", array_like=True):
+    """The node cannot take part."""
+
+    reason: str
+
+
+class Start(Struct, tag="start", array_like=True):
+    """Start the process of a replica."""
+
+    replica: int
+    identity: str
+    port: int
+    """The coordinator's, for replicas."""
+
+
+class Settled(Struct, tag="settled", array_like=True):
+    """A replica holds what it will hold."""
+
+    replica: int
+
+
+class Kill(Struct, tag="kill", array_like=True):
+    """Kill a replica and every process it made."""
+
+    replica: int
+
+
+class Ping(Struct, tag="ping", array_like=True):
+    """Sign of life, once a second."""
+
+
+class Close(Struct, tag="close", array_like=True):
+    """The run is over: give replicas some seconds to leave, kill the rest."""
+
+    grace_s: float
+
+
+ToCluster = Join | Report | Left
+ToNode = Welcome | Refused | Start | Settled | Kill | Ping | Close

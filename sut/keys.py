@@ -1,0 +1,117 @@
+"""The key that a coordinator and its nodes share; `python -m sut.keys FILE` makes one.
+
+Whoever has the file may give a coordinator's nodes work, or answer for a node: keep it
+where only this user may read it, and make another one for another cluster.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import zmq
+from zmq.auth.thread import ThreadAuthenticator
+from zmq.utils import z85
+
+from conf.errors import UserError
+from sut.console import say
+
+_USAGE = "usage: python -m sut.keys FILE"
+_MAKE = "make it with: python -m sut.keys FILE, and copy it to every node"
+_LENGTH = 40
+"""Characters of a CURVE key in Z85 (RFC 32 of ZeroMQ)."""
+
+
+class ClusterKey(msgspec.Struct, frozen=True, kw_only=True):
+    """Two CURVE key pairs, each key 40 characters of Z85: both ends prove who they are.
+
+    What passes between them is encrypted and cannot be changed on the way.
+    """
+
+    server_public: str
+    server_secret: str
+    client_public: str
+    client_secret: str
+
+    def guard_server(self, socket: "zmq.Socket[bytes]") -> ThreadAuthenticator:
+        """Have `socket`, not yet bound, take connections of holders of this key alone.
+
+        Returns:
+            What asks; stop it before the socket's context is destroyed.
+        """
+        authenticator = ThreadAuthenticator(socket.context)
+        authenticator.start()
+        authenticator.configure_curve_callback("*", credentials_provider=self)
+        socket.curve_server = True
+        socket.curve_publickey = self.server_public.encode()
+        socket.curve_secretkey = self.server_secret.encode()
+        return authenticator
+
+    def guard_client(self, socket: "zmq.Socket[bytes]") -> None:
+        """Have `socket`, not yet connected, connect to holders of this key alone."""
+        socket.curve_serverkey = self.server_public.encode()
+        socket.curve_publickey = self.client_public.encode()
+        socket.curve_secretkey = self.client_secret.encode()
+
+    def callback(self, _domain: str, key: bytes) -> bool:
+        """Return whether a client with this public key (Z85) may connect."""
+        return key == self.client_public.encode()
+
+
+def make_key(path: Path) -> None:
+    """Write a new key that only this user may read.
+
+    Raises:
+        OSError: the file exists or cannot be written.
+    """
+    server, client = zmq.curve_keypair(), zmq.curve_keypair()
+    key = ClusterKey(
+        server_public=server[0].decode(),
+        server_secret=server[1].decode(),
+        client_public=client[0].decode(),
+        client_secret=client[1].decode(),
+    )
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(key)) + b"\n")
+
+
+def read_key(path: Path) -> ClusterKey:
+    """Return the key in the file `path`.
+
+    Raises:
+        UserError: the file is missing or holds no key.
+    """
+    try:
+        key = msgspec.json.decode(path.read_bytes(), type=ClusterKey)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; {_MAKE}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: holds no key ({error}); {_MAKE}") from error
+    for name in key.__struct_fields__:
+        value = getattr(key, name)
+        with contextlib.suppress(ValueError):
+            if len(value) == _LENGTH and z85.decode(value):
+                continue
+        raise UserError(f"{path}: {name} is no CURVE key; {_MAKE}")
+    return key
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; return the exit code."""
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        say(_USAGE)
+        return 0 if "--help" in arguments or "-h" in arguments else 2
+    try:
+        make_key(Path(arguments[0]))
+    except OSError as error:
+        say(f"error: {arguments[0]}: {error.strerror}")
+        return 2
+    say(f"{arguments[0]}: copy it to every node, and let nobody else read it")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

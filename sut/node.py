@@ -1,0 +1,147 @@
+"""`python -m sut.node --connect HOST:PORT --key FILE`: has this host join runs.
+
+Started on every host of `cluster=external`, also on the coordinator's own if replicas
+shall run there. It waits for a coordinator (`python -m sut.main`), starts replicas at
+its word, kills them when the run ends or the coordinator is gone, and waits for the
+next one. CUDA_VISIBLE_DEVICES and the cores it may use limit what it offers.
+"""
+
+import argparse
+import re
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from conf.cache import cache_folder
+from conf.errors import UserError
+from record.source import source_digest
+from sut.clusters.host import this_host
+from sut.clusters.node_messages import NODE_PROTOCOL, Join, Refused, Welcome
+from sut.clusters.session import NodeSocket, Session
+from sut.console import say
+from sut.errors import Aborted
+from sut.interrupts import abort_on_interrupt
+from sut.keys import ClusterKey, read_key
+from sut.scratch import Scratch
+from sut.transport import ProtocolError
+
+GOOD, BAD_INPUT, ABORTED = 0, 2, 3
+_JOIN_S = 1.0
+_TELL_S = 30.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Options:
+    """What the command line asks for."""
+
+    connect: str
+    """HOST:PORT of the coordinator."""
+    key: Path
+    name: str | None
+    once: bool
+    wait_s: float
+
+
+def main() -> int:
+    """Take part in runs; return the exit code."""
+    abort_on_interrupt()
+    try:
+        options = _parse()
+        key = read_key(options.key)
+        host = this_host(options.name)
+        # Once: files that change later are not the code that runs here.
+        join = Join(NODE_PROTOCOL, host.name, host.gpus, host.cpus, source_digest())
+        say(f"node {host.name}: {len(host.gpus)} GPUs, {len(host.cpus)} cores")
+        while True:
+            wrong = _take_part(options, key, join)
+            say(f"run given up, nothing runs here: {wrong}" if wrong else "run over")
+            if options.once:
+                return ABORTED if wrong else GOOD
+    except UserError as error:
+        say(f"error: {error}")
+        return BAD_INPUT
+    except (Aborted, OSError) as error:
+        say(f"aborted: {error}")
+        return ABORTED
+
+
+def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
+    """Take part in one run; return what went wrong with it, or None.
+
+    Raises:
+        UserError: the coordinator does not want this node.
+        Aborted: there is no coordinator, or this process was told to end.
+    """
+    with Scratch() as scratch:
+        # A name of its own in each run: what belongs to an earlier one must not count.
+        identity = f"{join.name}-{uuid.uuid4().hex[:8]}"
+        socket = NodeSocket(f"tcp://{options.connect}", identity, key)
+        try:
+            welcome = _join(socket, options, join)
+            say(f"run joined: {len(welcome.placements)} replica(s) here")
+            return Session(
+                socket=socket,
+                welcome=welcome,
+                coordinator=options.connect.rpartition(":")[0],
+                key=options.key.absolute(),
+                scratch=scratch.path,
+                cache=cache_folder() / "compile",
+            ).run()
+        finally:
+            socket.close()
+
+
+def _join(socket: NodeSocket, options: Options, join: Join) -> Welcome:
+    """Offer this host until a coordinator takes it.
+
+    Raises:
+        UserError: the coordinator does not want this node.
+        Aborted: none came.
+    """
+    began = time.monotonic()
+    told = began - _TELL_S
+    while (now := time.monotonic()) - began < options.wait_s:
+        if now - told >= _TELL_S:
+            say(f"{_absence(options, socket)} yet: waiting")
+            told = now
+        socket.send(join)
+        socket.poll(_JOIN_S)
+        try:
+            while (message := socket.receive()) is not None:
+                if isinstance(message, Refused):
+                    raise UserError(message.reason)
+                if isinstance(message, Welcome):
+                    socket.lost = False
+                    return message
+        except ProtocolError as error:
+            raise UserError(f"{options.connect}: no coordinator: {error}") from error
+    raise Aborted(f"{_absence(options, socket)} for {options.wait_s:g} s")
+
+
+def _absence(options: Options, socket: NodeSocket) -> str:
+    hint = " (something hangs up: another key?)" if socket.refused else ""
+    return f"no coordinator at {options.connect}{hint}"
+
+
+def _parse() -> Options:
+    parser = argparse.ArgumentParser(
+        prog="python -m sut.node",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--connect", required=True, metavar="HOST:PORT", help="the coordinator's")
+    add("--key", required=True, type=Path, help="file that python -m sut.keys made")
+    add("--name", help="this node's name in reports (default: the host's)")
+    add("--once", action="store_true", help="leave after one run")
+    add("--wait-s", type=float, default=600.0, help="leave if none comes (default 600)")
+    options = Options(**vars(parser.parse_args()))
+    if not re.fullmatch(r"[^\s/]+:\d{1,5}", options.connect):
+        raise UserError(f"--connect {options.connect}: write HOST:PORT, e.g. head:5555")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from conf.errors import UserError
+from sut.keys import main, make_key, read_key
+
+
+def test_a_key_is_this_users_alone_and_reads_as_it_was_made(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    make_key(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    key = read_key(path)
+    assert key == read_key(path)
+    other = tmp_path / "other"
+    make_key(other)
+    assert read_key(other) != key
+    assert key.callback("", key.client_public.encode())
+    assert not key.callback("", key.server_public.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "holds no key"),
+        ("{}", "server_public"),
+        ("\x00\xff", "holds no key"),
+        (
+            '{"server_public":"a","server_secret":"a","client_public":"a",'
+            '"client_secret":"a"}',
+            "server_public is no CURVE key",
+        ),
+    ],
+)
+def test_what_is_no_key_is_told(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "key"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=told):
+        read_key(path)
+
+
+def test_a_missing_key_is_told_with_the_way_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"No such file.*python -m sut\.keys"):
+        read_key(tmp_path / "none")
+
+
+def test_the_command_never_writes_over_a_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "key"
+    assert main([str(path)]) == 0
+    before = path.read_bytes()
+    assert main([str(path)]) == 2
+    assert "File exists" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert main([]) == 2
+    assert main(["--help"]) == 0
