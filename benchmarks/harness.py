@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.machine import Machine, look_at_machine
+from benchmarks.one_node import one_node
 from record.folder import RunFolder, read_json
 from record.lines import read_lines
 from record.loadgen_log import read_detail
@@ -62,6 +64,8 @@ class Case:
     overrides: list[str] = field(default_factory=list)
     neighbour: bool = False
     naive: bool = False
+    node: bool = False
+    """Whether replicas are behind TCP and encryption, as on another host."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,6 +112,8 @@ def cases(scale: float) -> list[Case]:
         server("server-short", 60_000, 10, **short),
         offline("offline-neighbour", neighbour=True),
         server("server-neighbour", 20_000, neighbour=True),
+        offline("offline-node", node=True),
+        server("server-node", 20_000, node=True),
         offline("naive-offline", 20_000, naive=True),
         *(
             server(f"naive-server-{qps}", qps, naive=True)
@@ -119,8 +125,10 @@ def cases(scale: float) -> list[Case]:
 def run(case: Case) -> Outcome:
     """Run a case and read what it left."""
     machine = look_at_machine()
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory() as work, ExitStack() as stack:
         command = _command(case, work)
+        if case.node:
+            command += stack.enter_context(one_node(Path(work)))
         neighbour = multiprocessing.Process(target=_spin, daemon=True)
         if case.neighbour:
             neighbour.start()
@@ -193,8 +201,7 @@ def _read(
     begin, end = _span(case, folder, path)
     coordinator, *replicas = (_used(line, begin, end) for line in cpu.values())
     rate = "result_completed_samples_per_sec" if case.server else ""
-    hidden = {f"run.dir={path.parent}", str(path.parent)}
-    shown = [part for part in command if part not in hidden]
+    shown = [part for part in command if str(path.parent) not in part]
     return Outcome(
         case=case,
         command=shlex.join(["python", *shown[1:]]),

@@ -9,7 +9,8 @@ from report.comparison import Comparison
 from report.findings.collect import collect
 from report.findings.finding import Finding
 from report.run import read_run
-from tests.simulated_cluster import Cluster, Fault, write_cluster
+from tests.simulated.cluster import Cluster, Fault
+from tests.simulated.run import write_cluster
 
 
 @dataclass(frozen=True, kw_only=True)

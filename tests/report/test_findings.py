@@ -20,7 +20,7 @@ from tests.run_folder import (
     sample,
     write_folder,
 )
-from tests.simulated_cluster import Cluster, Fault
+from tests.simulated.cluster import Cluster, Fault
 
 SECOND = 1_000_000_000
 

@@ -8,7 +8,8 @@ from record.errors import RecordError
 from report.physics import RATINGS, precision_bits, rating_of, read_ratings, shape_of
 from tests.report.reading import report_of, rows
 from tests.run_folder import replica_record
-from tests.simulated_cluster import Cluster, write_cluster
+from tests.simulated.cluster import Cluster
+from tests.simulated.run import write_cluster
 
 LLAMA = {
     "layers": 32,

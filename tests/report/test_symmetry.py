@@ -5,7 +5,8 @@ import pytest
 from report.symmetry import spread_pct, status
 from tests.report.reading import codes, report_of, row, rows
 from tests.run_folder import good_spec, write_folder
-from tests.simulated_cluster import Cluster, Fault, write_cluster
+from tests.simulated.cluster import Cluster, Fault
+from tests.simulated.run import write_cluster
 
 
 def test_each_replicas_share(tmp_path: Path) -> None:

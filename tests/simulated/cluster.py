@@ -1,0 +1,60 @@
+"""A cluster, what is wrong with it, and what it is asked to do."""
+
+from dataclasses import dataclass, field
+
+TOKENS = 128
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """What is wrong with one replica."""
+
+    slowdown: float = 1.0
+    """Factor on every step."""
+    clock: float = 1.0
+    """Factor on the clock that telemetry shows, with nothing else to be seen."""
+    throttled_from: float | None = None
+    """Share of the run after which the device is too hot: clock and speed fall."""
+    cold_s: float = 0.0
+    """Seconds from the start in which steps take `cold_factor` as long."""
+    cold_factor: float = 3.0
+    way_s: float = 0.0
+    """Added to the way there and back of each sample."""
+    longer_prompts: float = 1.0
+    contended: float = 0.0
+    """Share of processor time taken by others."""
+    neighbour: bool = False
+    """Whether another process used the device before the replica loaded."""
+    power_w: float = 350.0
+    """Limit of the device."""
+    dies_at: float | None = None
+    """Share of the run after which the replica dies and leaves its samples lost."""
+
+
+@dataclass(kw_only=True)
+class Cluster:
+    """A cluster and what it is asked to do."""
+
+    nodes: int = 4
+    per_node: int = 2
+    seed: int = 0
+    scenario: str = "offline"
+    minutes: float = 10
+    faults: dict[int, Fault] = field(default_factory=dict)
+    """By replica."""
+    step_s: float = 0.045
+    prefill_s: float = 6.5e-5
+    decode_s: float = 3.0e-4
+    max_seqs: int = 48
+    budget: int = 2048
+    load: float = 0.75
+    """Server: share of the cluster's capacity that arrives."""
+
+    @property
+    def replicas(self) -> int:
+        return self.nodes * self.per_node
+
+    def rate(self) -> float:
+        """Return about how many samples/s one replica can do."""
+        per_sample = (self.step_s * TOKENS / self.max_seqs) + 833 * self.prefill_s
+        return 1 / (per_sample + TOKENS * self.decode_s)
