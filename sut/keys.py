@@ -16,7 +16,6 @@ from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils import z85
 
 from conf.errors import UserError
-from sut.console import say
 
 _USAGE = "usage: python -m sut.keys FILE"
 _MAKE = "make it with: python -m sut.keys FILE, and copy it to every node"
@@ -102,14 +101,14 @@ def read_key(path: Path) -> ClusterKey:
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        say(_USAGE)
+        print(_USAGE, file=sys.stderr)
         return 0 if "--help" in arguments or "-h" in arguments else 2
     try:
         make_key(Path(arguments[0]))
     except OSError as error:
-        say(f"error: {arguments[0]}: {error.strerror}")
+        print(f"error: {arguments[0]}: {error.strerror}", file=sys.stderr)
         return 2
-    say(f"{arguments[0]}: copy it to every node, and let nobody else read it")
+    print(f"{arguments[0]}: copy it to every node, and let nobody else read it")
     return 0
 
 

@@ -76,7 +76,10 @@ def _external(
         raise UserError(f"{listen}: write HOST:PORT, e.g. 0.0.0.0:5555")
     key = read_key(Path(config.key))
     with ExitStack() as stack:
-        with _told(listen, "it and the next port must be free"):
+        with _told(
+            listen,
+            "it takes an address of this host, whose port and the next one are free",
+        ):
             joining = NodesSocket(Endpoint(address=f"tcp://{host}:{port}", key=key))
             stack.callback(joining.close)
             socket = CoordinatorSocket(

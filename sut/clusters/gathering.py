@@ -10,6 +10,7 @@ from conf.schema import ExternalConfig
 from sut.clusters.host import Host
 from sut.clusters.node_messages import NODE_PROTOCOL, Join, Refused
 from sut.clusters.nodes import Node, NodesSocket
+from sut.transport import ProtocolError
 
 _POLL_S = 1.0
 _TELL_S = 10.0
@@ -34,6 +35,8 @@ class Gathering:
     """By name."""
     _namesakes: Counter[str] = field(default_factory=Counter, init=False)
     """How often others have offered themselves under a name that is taken."""
+    _strange: set[str] = field(default_factory=set, init=False)
+    """Those whose messages make no sense, and were told of."""
 
     def wait(self) -> list[Node]:
         """Return as many nodes as asked for, by name, once they have joined.
@@ -70,6 +73,11 @@ class Gathering:
             identity, message = received
             if isinstance(message, Join):
                 self._join(identity, message)
+            elif isinstance(message, ProtocolError) and identity not in self._strange:
+                self._strange.add(identity)
+                self.notify(
+                    f"{identity} sent what is no message of this release: {message}"
+                )
 
     def _join(self, identity: str, join: Join) -> None:
         if join.protocol != NODE_PROTOCOL or join.source != self.source:
