@@ -12,13 +12,25 @@ set -eu
 python=${PYTHON:-.venv/bin/python}
 port=${PORT:-5555}
 key=$(mktemp -d "$PWD/.cluster-key.XXXXXX")
-trap 'rm -rf "$key"' EXIT
+nodes= run=
+end() {
+    trap '' INT TERM
+    kill $run $nodes 2>/dev/null || true
+    wait || true
+    rm -rf "$key"
+}
+trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 "$python" -m sut.keys "$key/key"
-srun "$python" -m sut.node --connect "$(hostname):$port" --key "$key/key" &
+# Slurm gives a step one core per task unless told otherwise.
+srun --cpus-per-task="$SLURM_CPUS_ON_NODE" \
+    "$python" -m sut.node --connect "$(hostname):$port" --key "$key/key" &
 nodes=$!
-code=0
 "$python" -m "${RUN:-sut.main}" cluster=external "cluster.nodes=$SLURM_JOB_NUM_NODES" \
-    "cluster.key=$key/key" "cluster.listen=0.0.0.0:$port" "$@" || code=$?
-kill "$nodes" || true
-wait "$nodes" || true
+    "cluster.key=$key/key" "cluster.listen=0.0.0.0:$port" "$@" &
+run=$!
+code=0
+wait "$run" || code=$?
+run=
 exit "$code"

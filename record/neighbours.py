@@ -11,14 +11,19 @@ def shared_devices(record: ReplicaRecord) -> list[DeviceUse]:
     """Return the devices of a replica that other processes were using.
 
     A process that came later, or holds no memory and was idle at that moment, is not
-    seen.
+    seen; nor is any beside a replica that was started anew, whose own traces fade.
     """
     return [
         use
         for use in record.before
-        if (use.memory_used_bytes or 0) >= _HELD_BYTES
-        or (use.utilization_pct or 0.0) >= _BUSY_PCT
+        if not record.restarts
+        and ((use.memory_used_bytes or 0) >= _HELD_BYTES or is_busy(use))
     ]
+
+
+def is_busy(use: DeviceUse) -> bool:
+    """Return whether the device was at work for others."""
+    return (use.utilization_pct or 0.0) >= _BUSY_PCT
 
 
 def describe_use(use: DeviceUse) -> str:

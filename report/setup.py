@@ -7,8 +7,8 @@ from record.structs import ReplicaRecord
 
 _ALIKE = 0.02
 """Sizes that vLLM derives from free memory differ by less between equal devices."""
-_CORES_ALIKE = 0.1
-"""Cores are shared out whole."""
+_CORES_ALIKE = 1.0
+"""Cores are shared out whole: one more or less is none of a host's doing."""
 
 Value = float | str
 
@@ -31,8 +31,9 @@ class Trait:
         """Return whether two values are as good as equal."""
         if isinstance(one, str) or isinstance(other, str):
             return one == other
-        tolerance = _CORES_ALIKE if self.name == "cores" else _ALIKE
-        return abs(one - other) <= tolerance * max(abs(one), abs(other))
+        if self.name == "cores":
+            return abs(one - other) <= _CORES_ALIKE
+        return abs(one - other) <= _ALIKE * max(abs(one), abs(other))
 
     def groups(self) -> list[tuple[Value, list[int]]]:
         """Return each value with the replicas that have it, the rarest first."""
@@ -78,6 +79,3 @@ def _traits(record: ReplicaRecord) -> Iterable[tuple[str, str, Value]]:
         known = [value for value in values if value is not None]
         if known:
             yield name, unit, float(min(known))
-    links = {limit.link for limit in record.limits if limit.link}
-    if links:
-        yield "link", "", "; ".join(sorted(links))

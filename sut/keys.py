@@ -4,8 +4,8 @@ Whoever has the file may give a coordinator's nodes work, or answer for a node: 
 where only this user may read it, and make another one for another cluster.
 """
 
-import contextlib
 import os
+import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +13,12 @@ from pathlib import Path
 import msgspec
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
-from zmq.utils import z85
 
 from conf.errors import UserError
 
+_DOMAIN = "cluster"
 _USAGE = "usage: python -m sut.keys FILE"
 _MAKE = "make it with: python -m sut.keys FILE, and copy it to every node"
-_LENGTH = 40
-"""Characters of a CURVE key in Z85 (RFC 32 of ZeroMQ)."""
 
 
 class ClusterKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +40,11 @@ class ClusterKey(msgspec.Struct, frozen=True, kw_only=True):
         """
         authenticator = ThreadAuthenticator(socket.context)
         authenticator.start()
-        authenticator.configure_curve_callback("*", credentials_provider=self)
+        authenticator.configure_curve_callback(_DOMAIN, credentials_provider=self)
+        # Without a domain that must be asked for, a moment in which nobody answers
+        # would let everybody in.
+        socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN.encode())
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         socket.curve_server = True
         socket.curve_publickey = self.server_public.encode()
         socket.curve_secretkey = self.server_secret.encode()
@@ -89,13 +91,20 @@ def read_key(path: Path) -> ClusterKey:
         raise UserError(f"{path}: {error.strerror}; {_MAKE}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: holds no key ({error}); {_MAKE}") from error
-    for name in key.__struct_fields__:
-        value = getattr(key, name)
-        with contextlib.suppress(ValueError):
-            if len(value) == _LENGTH and z85.decode(value):
-                continue
-        raise UserError(f"{path}: {name} is no CURVE key; {_MAKE}")
+    for public, secret in (
+        (key.server_public, key.server_secret),
+        (key.client_public, key.client_secret),
+    ):
+        if not _is_pair(public, secret):
+            raise UserError(f"{path}: holds no key; {_MAKE}")
     return key
+
+
+def _is_pair(public: str, secret: str) -> bool:
+    try:
+        return zmq.curve_public(secret.encode()) == public.encode()
+    except (ValueError, KeyError, struct.error, zmq.ZMQError):
+        return False
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from secrets import token_hex
 
 from conf.schema import ClusterConfig
 from record.structs import ReplicaRecord
@@ -33,6 +34,7 @@ class Members:
     """Times that a replica was lost."""
     misconfigured: bool = field(default=False, init=False)
     """Whether a replica did not start for a mistake of the user."""
+    _run: str = field(default_factory=lambda: token_hex(4), init=False)
     _by_identity: dict[str, Peer] = field(default_factory=dict, init=False)
     _records: dict[int, ReplicaRecord] = field(default_factory=dict, init=False)
     _starts: dict[int, int] = field(default_factory=dict, init=False)
@@ -131,8 +133,10 @@ class Members:
 
     def _start(self, place: Placement) -> None:
         count = self._starts[place.replica] = self._starts.get(place.replica, 0) + 1
-        # A name of its own: what the lost process sent must not count as the new one's.
-        peer = Peer(place.replica, place.node, f"replica-{place.replica}-{count}")
+        # A name of its own: what the lost process, or one of an earlier run at the same
+        # port, sends must not count as the new one's.
+        name = f"replica-{place.replica}-{count}-{self._run}"
+        peer = Peer(place.replica, place.node, name)
         self.peers[place.replica] = peer
         self._by_identity[peer.identity] = peer
         self.cluster.start(place.replica, self.address, peer.identity)

@@ -6,13 +6,21 @@ its word, kills them when the run ends or the coordinator is gone, and waits for
 next one. CUDA_VISIBLE_DEVICES and the cores it may use limit what it offers.
 """
 
+from sut.interrupts import abort_on_interrupt, ignore_interrupts, leave_on_interrupt
+
+# The imports below take a second, in which Ctrl-C must work too.
+leave_on_interrupt()
+
 import argparse
+import os
 import re
 import sys
 import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+
+import zmq
 
 from conf.cache import cache_folder
 from conf.errors import UserError
@@ -22,7 +30,6 @@ from sut.clusters.node_messages import NODE_PROTOCOL, Join, Refused, Welcome
 from sut.clusters.session import NodeSocket, Session
 from sut.console import say
 from sut.errors import Aborted
-from sut.interrupts import abort_on_interrupt
 from sut.keys import ClusterKey, read_key
 from sut.scratch import Scratch
 from sut.transport import ProtocolError
@@ -30,6 +37,8 @@ from sut.transport import ProtocolError
 GOOD, BAD_INPUT, ABORTED = 0, 2, 3
 _JOIN_S = 1.0
 _TELL_S = 30.0
+_LAST_PORT = 65535
+_LONGEST_NAME = 200
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,13 +83,16 @@ def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
         UserError: the coordinator does not want this node.
         Aborted: there is no coordinator, or this process was told to end.
     """
-    with Scratch() as scratch:
-        # A name of its own in each run: what belongs to an earlier one must not count.
-        identity = f"{join.name}-{uuid.uuid4().hex[:8]}"
+    # A name of its own in each run: what belongs to an earlier one must not count.
+    identity = f"{join.name}-{uuid.uuid4().hex[:8]}"
+    try:
         socket = NodeSocket(f"tcp://{options.connect}", identity, key)
-        try:
-            welcome = _join(socket, options, join)
-            say(f"run joined: {len(welcome.placements)} replica(s) here")
+    except zmq.ZMQError as error:
+        raise UserError(f"--connect {options.connect}: {error}") from error
+    try:
+        welcome = _join(socket, options, join)
+        say(f"run joined: {len(welcome.placements)} replica(s) here")
+        with Scratch() as scratch:
             return Session(
                 socket=socket,
                 welcome=welcome,
@@ -89,8 +101,11 @@ def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
                 scratch=scratch.path,
                 cache=cache_folder() / "compile",
             ).run()
-        finally:
-            socket.close()
+    except Aborted:
+        ignore_interrupts()
+        raise
+    finally:
+        socket.close()
 
 
 def _join(socket: NodeSocket, options: Options, join: Join) -> Welcome:
@@ -106,6 +121,7 @@ def _join(socket: NodeSocket, options: Options, join: Join) -> Welcome:
         if now - told >= _TELL_S:
             say(f"{_absence(options, socket)} yet: waiting")
             told = now
+        socket.lost = False
         socket.send(join)
         socket.poll(_JOIN_S)
         try:
@@ -113,7 +129,6 @@ def _join(socket: NodeSocket, options: Options, join: Join) -> Welcome:
                 if isinstance(message, Refused):
                     raise UserError(message.reason)
                 if isinstance(message, Welcome):
-                    socket.lost = False
                     return message
         except ProtocolError as error:
             raise UserError(f"{options.connect}: no coordinator: {error}") from error
@@ -138,10 +153,23 @@ def _parse() -> Options:
     add("--once", action="store_true", help="leave after one run")
     add("--wait-s", type=float, default=600.0, help="leave if none comes (default 600)")
     options = Options(**vars(parser.parse_args()))
-    if not re.fullmatch(r"[^\s/]+:\d{1,5}", options.connect):
+    host, _, port = options.connect.rpartition(":")
+    told = re.fullmatch(r"[\w.\-]+|\[[\da-fA-F:.%\w]+\]", host)
+    if not told or not port.isdigit() or not 0 < int(port) < _LAST_PORT:
         raise UserError(f"--connect {options.connect}: write HOST:PORT, e.g. head:5555")
+    if not 0 < options.wait_s < float("inf"):
+        raise UserError(f"--wait-s {options.wait_s:g}: write seconds, e.g. 600")
+    if len(options.name or "") > _LONGEST_NAME:
+        raise UserError(f"--name: at most {_LONGEST_NAME} characters")
     return options
 
 
+def _leave(code: int) -> None:
+    """End the process at once: nothing is left to do, whatever a library waits for."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

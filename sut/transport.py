@@ -18,6 +18,7 @@ from sut.wakeup import Wakeup
 
 Incoming = TypeVar("Incoming")
 
+_LINGER_MS = 1000
 _REFUSED = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -111,6 +112,7 @@ class ListeningSocket(Generic[Incoming]):
     def close(self) -> None:
         """Close the socket."""
         self.closed = True
+        self._socket.close(linger=0)
         if self._authenticator is not None:
             self._authenticator.stop()
         self._context.destroy(linger=0)
@@ -138,6 +140,8 @@ class ConnectedSocket(Generic[Incoming]):
         self.wakeup = Wakeup()
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        # However this process ends, it must not wait for ever for a peer to listen.
+        self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         self._socket.setsockopt(zmq.IDENTITY, identity.encode())
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
@@ -192,7 +196,7 @@ class ConnectedSocket(Generic[Incoming]):
     def close(self) -> None:
         """Send what is queued, for a second at most, and close."""
         self._socket.disable_monitor()
-        self._context.destroy(linger=1000)
+        self._context.destroy(linger=_LINGER_MS)
         self.wakeup.close()
 
 

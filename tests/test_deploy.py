@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SRUN = """#!/bin/sh
 # Two hosts: each gets what srun would start there; a signal ends both.
 trap 'kill $one $two' TERM
+[ "$1" = --cpus-per-task=2 ] || exit 9
+shift
 "$@" --name host1 & one=$!
 "$@" --name host2 & two=$!
 wait $one $two
@@ -77,6 +79,7 @@ def test_slurm_script_makes_a_run_over_its_nodes(tmp_path: Path) -> None:
             "PYTHON": sys.executable,
             "PORT": str(free_port()),
             "SLURM_JOB_NUM_NODES": "2",
+            "SLURM_CPUS_ON_NODE": "2",
         },
         capture_output=True,
         text=True,

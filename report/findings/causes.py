@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from report.findings.cause import Cause
-from report.findings.circumstances import neighbour, setup
+from report.findings.circumstances import busy_neighbour, resting_neighbour, setup
 from report.findings.scene import Scene, mean_of
 from report.telemetry import HARMFUL, POWER_CAP
 
@@ -21,15 +21,16 @@ _SHARE_EXPLAINED = 0.5
 def causes(view: Scene) -> list[Cause]:
     """Return the causes that hold, the most telling first."""
     tests: tuple[Callable[[Scene], Cause | None], ...] = (
-        neighbour,
+        busy_neighbour,
         _throttling,
         _clock,
-        setup,
         _way,
         _prompts,
         _contention,
         _cold_start,
         _more_work,
+        resting_neighbour,
+        setup,
     )
     return [cause for test in tests if (cause := test(view)) is not None]
 

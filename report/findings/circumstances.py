@@ -1,6 +1,6 @@
 """Causes that stood before the run began: what a place shares, and how it is set up."""
 
-from record.neighbours import describe_use, shared_devices
+from record.neighbours import describe_use, is_busy, shared_devices
 from report.findings.cause import Cause
 from report.findings.finding import some
 from report.findings.scene import Scene
@@ -11,12 +11,25 @@ _SHARE_SHARED = 0.5
 """How many more of a slow place's replicas than of its peers have a neighbour."""
 
 
-def neighbour(view: Scene) -> Cause | None:
-    """Return that other processes used its devices, and not those of its peers."""
+def busy_neighbour(view: Scene) -> Cause | None:
+    """Return that other processes worked on its devices, and not on its peers'."""
+    return _neighbour(view, busy=True)
+
+
+def resting_neighbour(view: Scene) -> Cause | None:
+    """Return that other processes held memory of its devices, and not of its peers'.
+
+    They did nothing at the moment when the replica began: what was measured during
+    the run says more.
+    """
+    return _neighbour(view, busy=False)
+
+
+def _neighbour(view: Scene, *, busy: bool) -> Cause | None:
     shared = {
         record.replica: use
         for record in view.run.replicas
-        if (use := shared_devices(record))
+        if (use := shared_devices(record)) and any(map(is_busy, use)) == busy
     }
     own, rest = (
         sum(replica in shared for replica in group) / max(1, len(group))

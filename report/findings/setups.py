@@ -8,8 +8,12 @@ from report.setup import Trait, differing
 
 
 def setups(run: Run, told: set[int]) -> Iterator[Found]:
-    """Yield in what replicas differ, less where only those `told` of stand apart."""
-    traits = [t for t in differing(run.replicas) if not set(_rare(t)) <= told]
+    """Yield in what replicas differ, less where those `told` of are a side of it."""
+    traits = [
+        trait
+        for trait in differing(run.replicas)
+        if not any(set(members) <= told for _, members in trait.groups())
+    ]
     if not traits:
         return
     rare = sorted({replica for trait in traits for replica in _rare(trait)})
@@ -51,5 +55,8 @@ def apart(trait: Trait, own: list[int], peers: list[int]) -> str | None:
 
 
 def _rare(trait: Trait) -> list[int]:
-    """Return the replicas that have not the commonest value."""
-    return [replica for _, members in trait.groups()[:-1] for replica in members]
+    """Return the replicas that have not the commonest value; all, where none is."""
+    groups = [members for _, members in trait.groups()]
+    most = len(groups[-1])
+    tie = sum(len(members) == most for members in groups) > 1
+    return [r for members in groups if tie or len(members) < most for r in members]

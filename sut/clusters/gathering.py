@@ -1,7 +1,6 @@
 """Waits until the nodes of a run have joined."""
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,12 +11,14 @@ from sut.clusters.node_messages import NODE_PROTOCOL, Join, Refused
 from sut.clusters.nodes import Node, NodesSocket
 from sut.transport import ProtocolError
 
-_POLL_S = 1.0
+_POLL_S = 0.5
+_FLUSH_S = 0.3
 _TELL_S = 10.0
 """Between two lines about nodes that are still missing."""
+_FRESH_S = 2.0
 _GONE_S = 5.0
 """A node that waits for others says so each second."""
-_PATIENCE = 8
+_PATIENCE_S = 8.0
 """Seconds that a namesake is left waiting: the first may have been killed just now."""
 
 
@@ -33,8 +34,8 @@ class Gathering:
     """Takes a line for the user."""
     _nodes: dict[str, Node] = field(default_factory=dict, init=False)
     """By name."""
-    _namesakes: Counter[str] = field(default_factory=Counter, init=False)
-    """How often others have offered themselves under a name that is taken."""
+    _namesakes: dict[str, float] = field(default_factory=dict, init=False)
+    """When others first offered themselves under a name that is taken."""
     _strange: set[str] = field(default_factory=set, init=False)
     """Those whose messages make no sense, and were told of."""
 
@@ -47,7 +48,7 @@ class Gathering:
         config, began = self.config, time.monotonic()
         told = began
         self.notify(f"waiting for {config.nodes} node(s) at {config.listen}")
-        while len(self._nodes) < config.nodes:
+        while not self._complete():
             now = time.monotonic()
             missing = f"{len(self._nodes)} of {config.nodes} nodes have joined"
             if now - began > config.join_timeout_s:
@@ -65,11 +66,15 @@ class Gathering:
             self._forget_silent()
         return sorted(self._nodes.values(), key=lambda node: node.host.name)
 
+    def _complete(self) -> bool:
+        """Return whether all are here, and still were a moment ago."""
+        now = time.monotonic()
+        return len(self._nodes) == self.config.nodes and all(
+            now - node.heard < _FRESH_S for node in self._nodes.values()
+        )
+
     def _take_in(self) -> None:
-        while len(self._nodes) < self.config.nodes:
-            received = self.socket.receive()
-            if received is None:
-                return
+        while (received := self.socket.receive()) is not None:
             identity, message = received
             if isinstance(message, Join):
                 self._join(identity, message)
@@ -87,6 +92,8 @@ class Gathering:
                 " coordinator: install the same on both",
             )
         known = self._nodes.get(join.name)
+        if known is None and len(self._nodes) == self.config.nodes:
+            return
         if known is None:
             host = Host(name=join.name, gpus=join.gpus, cpus=join.cpus)
             node = Node(identity=identity, host=host, heard=time.monotonic())
@@ -97,8 +104,8 @@ class Gathering:
         elif known.identity == identity:
             known.heard = time.monotonic()
         else:
-            self._namesakes[identity] += 1
-            if self._namesakes[identity] > _PATIENCE:
+            first = self._namesakes.setdefault(identity, time.monotonic())
+            if time.monotonic() - first > _PATIENCE_S:
                 self._refuse(
                     identity,
                     f"two nodes call themselves {join.name}: give one another --name",
@@ -106,6 +113,8 @@ class Gathering:
 
     def _refuse(self, identity: str, reason: str) -> None:
         self.socket.send(identity, Refused(reason))
+        # What raises closes the socket, and what has not left by then is dropped.
+        time.sleep(_FLUSH_S)
         raise UserError(reason)
 
     def _forget_silent(self) -> None:

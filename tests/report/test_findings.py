@@ -218,3 +218,27 @@ def test_unlike_setups_are_told_where_no_replica_is_slow(tmp_path: Path) -> None
     spec.records[1].versions = {"python": "3.12"}
     found = _finding(report_of(write_folder(tmp_path / "run", spec)), "unlike")
     assert found["evidence"] == "python: 3.11 on replica 0, 3.12 on replica 1"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({"throttled_from": 0.2, "held_bytes": 150 * 2**20}, "slow.throttled"),
+        ({"contended": 0.12, "power_w": 349.0, "python": "3.11.8"}, "slow.cpu"),
+    ],
+)
+def test_what_was_measured_says_more_than_what_stood_before(
+    fault: Plain, code: str, tmp_path: Path
+) -> None:
+    cluster = Cluster(faults={2: Fault(**fault), 3: Fault(**fault)})
+    found = findings_of(cluster, 3, tmp_path / "run")
+    assert [f.code for f in found] == [code] * len(found)
+    assert any(word in found[0].cause for word in ("besides",))
+
+
+def test_of_two_setups_the_slow_one_is_told_once(tmp_path: Path) -> None:
+    for slow in (0, 1):
+        fault = {slow: Fault(slowdown=1.11, power_w=300.0)}
+        cluster = Cluster(nodes=2, per_node=1, faults=fault)
+        found = findings_of(cluster, 3, tmp_path / f"run{slow}")
+        assert [f.code for f in found] == ["slow.unlike"]

@@ -42,10 +42,6 @@ def test_what_varies_by_chance_is_no_difference() -> None:
             "power limit: 500 W on replica 2, 700 W on replicas 0, 1, 3",
         ),
         (
-            {"limits": [DeviceLimits(device="gpu2", power_w=700.0, link="PCIe gen4")]},
-            "link: PCIe gen4 on replica 2",
-        ),
-        (
             {"engine": {"kv_cache_tokens": 1_200_000, "kv_cache_dtype": "fp8"}},
             "kv_cache_tokens: 1,200,000 on replica 2, 1,938,496 on",
         ),

@@ -25,6 +25,9 @@ class Fault:
     """Share of processor time taken by others."""
     neighbour: bool = False
     """Whether another process used the device before the replica loaded."""
+    held_bytes: int = 0
+    """Memory of the device that an idle process held before the replica loaded."""
+    python: str = "3.11.7"
     power_w: float = 350.0
     """Limit of the device."""
     dies_at: float | None = None

@@ -79,7 +79,7 @@ def record_of(
         pid=1000 + replica,
         devices=["NVIDIA L40S #0"],
         cpus=[replica],
-        versions={"python": "3.11.7", "vllm": "0.32.0"},
+        versions={"python": fault.python, "vllm": "0.32.0"},
         model={
             "layers": 32,
             "hidden_size": 4096,
@@ -108,7 +108,9 @@ def record_of(
         before=[
             DeviceUse(device="gpu0", memory_used_bytes=724_369_408, utilization_pct=31)
             if fault.neighbour
-            else DeviceUse(device="gpu0", memory_used_bytes=0, utilization_pct=0)
+            else DeviceUse(
+                device="gpu0", memory_used_bytes=fault.held_bytes, utilization_pct=0
+            )
         ],
     )
 

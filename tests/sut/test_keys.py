@@ -28,7 +28,12 @@ def test_a_key_is_this_users_alone_and_reads_as_it_was_made(tmp_path: Path) -> N
         (
             '{"server_public":"a","server_secret":"a","client_public":"a",'
             '"client_secret":"a"}',
-            "server_public is no CURVE key",
+            "holds no key",
+        ),
+        (
+            '{"server_public":"%s","server_secret":"%s","client_public":"%s",'
+            '"client_secret":"%s"}' % (("'" * 40,) * 4),
+            "holds no key",
         ),
     ],
 )
