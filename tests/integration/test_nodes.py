@@ -158,6 +158,11 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     ("options", "told"),
     [
         (["--connect", "head"], "write HOST:PORT"),
+        (["--connect", "head:99999"], "write HOST:PORT"),
+        (["--connect", "*:5555"], "write HOST:PORT"),
+        (["--connect", "::1:5555"], "write HOST:PORT"),
+        (["--name", "n" * 300], "at most 200 characters"),
+        (["--wait-s", "nan"], "write seconds"),
         (["--key", "/none"], "make it with: python -m sut.keys"),
         (["--wait-s", "1"], "no coordinator at"),
     ],
@@ -167,6 +172,21 @@ def test_what_a_node_cannot_do_is_told(
 ) -> None:
     make_key(tmp_path / "key")
     node = NodeProcess(free_port(), tmp_path / "key", "n0", *options)
-    assert node.wait() == (3 if "--wait-s" in options else 2)
+    assert node.wait() == (3 if options[-1] == "1" else 2)
     assert told in node.said
     assert "Traceback" not in node.said
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.3])
+def test_a_waiting_node_ends_at_once_however_it_is_told(
+    tmp_path: Path, pause_s: float
+) -> None:
+    make_key(tmp_path / "key")
+    for trial in range(4):
+        node = NodeProcess(free_port(), tmp_path / "key", f"n{trial}")
+        wait_for(lambda node=node: "waiting" in node.said, "its start")  # type: ignore[misc]
+        node.signal(signal.SIGINT)
+        time.sleep(pause_s / 1000)
+        node.signal(signal.SIGTERM)
+        assert node.wait(5) == 3
+        assert "Traceback" not in node.said

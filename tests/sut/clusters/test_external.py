@@ -176,6 +176,21 @@ def test_a_node_that_goes_again_is_waited_for(nodes: Nodes) -> None:
     waiting.socket.close()
 
 
+def test_a_node_that_died_just_now_is_not_counted(
+    nodes: Nodes, key: ClusterKey
+) -> None:
+    """The count is full while the first is dead already: it must be waited for."""
+    said: list[str] = []
+    waiting = gathering(nodes, said, count=3, timeout_s=9)
+    third = NodeSocket(f"tcp://127.0.0.1:{nodes.port}", "n2-once", key)
+    third.send(Join(NODE_PROTOCOL, "n2", [], [0], source_digest()))
+    with pytest.raises(UserError, match="2 of 3 nodes have joined"):
+        waiting.wait()
+    assert "n2 has gone again" in said
+    third.close()
+    waiting.socket.close()
+
+
 def test_other_code_is_refused_at_both_ends(nodes: Nodes) -> None:
     waiting = gathering(nodes, source="of another release")
     with pytest.raises(UserError, match="runs other code"):
