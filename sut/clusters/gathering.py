@@ -15,7 +15,6 @@ _POLL_S = 0.5
 _FLUSH_S = 0.3
 _TELL_S = 10.0
 """Between two lines about nodes that are still missing."""
-_FRESH_S = 2.0
 _GONE_S = 5.0
 """A node that waits for others says so each second."""
 _PATIENCE_S = 8.0
@@ -36,6 +35,7 @@ class Gathering:
     """By name."""
     _namesakes: dict[str, float] = field(default_factory=dict, init=False)
     """When others first offered themselves under a name that is taken."""
+    _full_since: float | None = field(default=None, init=False)
     _strange: set[str] = field(default_factory=set, init=False)
     """Those whose messages make no sense, and were told of."""
 
@@ -67,11 +67,13 @@ class Gathering:
         return sorted(self._nodes.values(), key=lambda node: node.host.name)
 
     def _complete(self) -> bool:
-        """Return whether all are here, and still were a moment ago."""
-        now = time.monotonic()
-        return len(self._nodes) == self.config.nodes and all(
-            now - node.heard < _FRESH_S for node in self._nodes.values()
-        )
+        """Return whether all are here, and have said so since the last one came."""
+        if len(self._nodes) < self.config.nodes:
+            self._full_since = None
+            return False
+        if self._full_since is None:
+            self._full_since = time.monotonic()
+        return all(node.heard > self._full_since for node in self._nodes.values())
 
     def _take_in(self) -> None:
         while (received := self.socket.receive()) is not None:
