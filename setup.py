@@ -9,6 +9,7 @@ from setuptools import setup
 
 PACKAGES = [
     "accuracy",
+    "base",
     "calibration",
     "campaigns",
     "conf",

@@ -8,7 +8,7 @@ from pathlib import Path
 from accuracy.compare import compare_runs, write_samples
 from accuracy.console import comparison_lines, result_lines
 from accuracy.score import Elsewhere, score_run
-from conf.errors import UserError
+from base.errors import UserError
 from record.errors import RecordError
 from record.folder import RunFolder
 

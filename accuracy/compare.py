@@ -12,7 +12,7 @@ from accuracy.decode import load_tokenizer
 from accuracy.intervals import Interval, mean_intervals
 from accuracy.rouge import METRICS
 from accuracy.score import Elsewhere, ScoredRun, score_samples
-from conf.errors import UserError
+from base.errors import UserError
 from record.folder import RunFolder, write_text
 
 

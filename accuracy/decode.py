@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from tokenizers import Tokenizer
 
-from conf.errors import UserError
+from base.errors import UserError
 from record.errors import RecordError
 from record.loadgen_log import Answer
 

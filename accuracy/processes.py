@@ -8,7 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
 
-from conf.errors import UserError
+from base.errors import UserError
 
 A = TypeVar("A")
 B = TypeVar("B")

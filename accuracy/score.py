@@ -14,7 +14,7 @@ from accuracy.rouge import METRICS, PairScores, score_pairs
 from accuracy.sentences import sentence_splitter
 from accuracy.targets import TARGETS, missed_targets, why_no_target
 from accuracy.tokens import token_statistics
-from conf.errors import UserError
+from base.errors import UserError
 from conf.load import load_config
 from qsl.dataset import Dataset, load_dataset
 from record.folder import RunFolder, read_json

@@ -7,7 +7,7 @@ from functools import cache
 import nltk
 import punkt
 
-from conf.errors import UserError
+from base.errors import UserError
 
 OFFICIAL = "nltk punkt_tab"
 HOW_TO_GET = (

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from base.errors import UserError
 from calibration.draft import check_new, new_folder
 from calibration.prompts import load_prompts
 from calibration.record import NAME, make_record
 from calibration.result import UnexpectedResult, check_result
 from calibration.source import check_room, load_source
-from conf.errors import UserError
 from qsl.tokenizer import load_encoder
 from record.folder import write_json
 

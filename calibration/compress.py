@@ -15,9 +15,9 @@ from tokenizers import Tokenizer
 from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from base.errors import UserError
 from calibration.layers import FUSED, layer_name
 from calibration.result import scale_names
-from conf.errors import UserError
 from qsl.progress import announce, track
 
 # The largest magnitude that was seen, not llm-compressor's moving average of largest

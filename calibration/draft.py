@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from conf.errors import UserError
+from base.errors import UserError
 
 
 def check_new(out: Path) -> None:

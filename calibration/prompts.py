@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from base.errors import UserError
 from calibration.source import Source
-from conf.errors import UserError
 from qsl.official import FullRow, read_full_rows
 from qsl.template import prompt
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
+from base.errors import UserError
 from calibration.layers import PRODUCTS, layer_name
 from calibration.tensors import Tensor, read_headers
-from conf.errors import UserError
 
 ARCHITECTURE = "LlamaForCausalLM"
 _WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".pth", ".gguf")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from conf.errors import UserError
+from base.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

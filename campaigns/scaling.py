@@ -24,9 +24,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from base.errors import UserError
 from campaigns.rates import highest_rate
 from campaigns.series import BAD_INPUT, GOOD, NOT_GOOD, Made, Series, mixed
-from conf.errors import UserError
 from conf.load import load_config
 from conf.schema import Config, ExternalConfig, ScenarioName
 from record.errors import RecordError

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from base.errors import UserError
 from campaigns.outcome import outcome
-from conf.errors import UserError
 
 GOOD, NOT_GOOD, BAD_INPUT = 0, 1, 2
 _GRACE_S = 30.0

@@ -18,8 +18,8 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from base.errors import UserError
 from conf import schema
-from conf.errors import UserError
 from conf.option import range_error
 
 GROUPS = ("scenario", "model", "dataset", "engine", "cluster", "run", "experiment")

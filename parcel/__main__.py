@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
-from conf.errors import UserError
+from base.errors import UserError
 from parcel.archive import SCRIPT, write_parcel
 from parcel.packages import choose_lock, misfits, read_leave_out, read_packages, select
 from parcel.site import drop, fetch

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import IO, cast
 
-from conf.errors import UserError
+from base.errors import UserError
 
 SCRIPT = "mlperf-sut.sh"
 _TEMPLATE = Path(__file__).with_name("host.sh")

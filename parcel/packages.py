@@ -11,7 +11,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from conf.errors import UserError
+from base.errors import UserError
 
 LOCKS = Path(__file__).resolve().parent.parent / "requirements"
 _NAME = re.compile(

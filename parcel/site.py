@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from conf.errors import UserError
+from base.errors import UserError
 from parcel.packages import LeaveOut
 
 _SOURCE_ONLY = frozenset({"antlr4-python3-runtime", "rouge-score"})

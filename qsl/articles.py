@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet
 
-from conf.errors import UserError
+from base.errors import UserError
 from qsl.official import read_full_rows
 
 HUB = "abisee/cnn_dailymail"

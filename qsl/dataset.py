@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import DatasetConfig
 from qsl.cache import Columns, place_of
 from qsl.official import Row, read_rows

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from conf.errors import UserError
+from base.errors import UserError
 
 T = TypeVar("T")
 _FIELD = b'"tok_input"'

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from conf.errors import UserError
+from base.errors import UserError
 from qsl.articles import (
     EDGE_ROWS,
     HUB,

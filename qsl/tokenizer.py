@@ -7,7 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from conf.errors import UserError
+from base.errors import UserError
 
 _LLAMA_3_RANKS = 128_000
 _BEGIN = "<|begin_of_text|>"

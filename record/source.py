@@ -7,7 +7,7 @@ from pathlib import Path
 from record.folder import RunFolder, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
-_PACKAGES = ("accuracy", "conf", "qsl", "record", "scenarios", "sut")
+_PACKAGES = ("accuracy", "base", "conf", "qsl", "record", "scenarios", "sut")
 """What decides answers, their timing and their scores."""
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import (
     Benchmark,
     Config,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import mlperf_loadgen as lg
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import Mode, RunKind
 from record.folder import RunFolder, write_json, write_text
 from record.json_types import Json

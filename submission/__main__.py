@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from conf.errors import UserError
+from base.errors import UserError
 from record.errors import RecordError
 from submission.build import build_tree
 from submission.check import check_submission

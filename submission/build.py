@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import Mode, ScenarioName
 from record.folder import RunFolder, read_json, write_json, write_text
 from record.source import ROOT, source_digests
@@ -23,6 +23,7 @@ from submission.verification import verification_text
 
 _SOURCE_FOLDERS = (
     "accuracy",
+    "base",
     "conf",
     "qsl",
     "record",

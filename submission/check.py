@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.load import load_config
 from conf.schema import Mode
 from record.errors import RecordError

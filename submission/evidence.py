@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.load import load_config
 from conf.schema import Config
 from record.errors import RecordError

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conf.errors import UserError
+from base.errors import UserError
 from record.folder import RunFolder
 from record.source import ROOT
 

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import Mode
 from record.source import source_digests
 from submission.evidence import Evidence, find_run

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accuracy.targets import TARGETS
-from conf.errors import UserError
+from base.errors import UserError
 from record.json_types import Json
 from scenarios.rules import rules
 from submission.checks import Finding

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import Mode, ScenarioName
 from record.errors import RecordError
 from record.folder import read_json, write_json

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import Benchmark, ScenarioName
 
 _REQUIRED = {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import Benchmark
 from record.json_types import Json
 from submission.conditions import differences

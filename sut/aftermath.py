@@ -1,7 +1,7 @@
 """What follows a run: its accuracy and its report. Neither can spoil it."""
 
 from accuracy.score import score_run
-from conf.errors import UserError
+from base.errors import UserError
 from record.errors import RecordError
 from record.folder import RunFolder, read_json
 from record.structs import Check, SettingsRecord, Verdict

@@ -6,7 +6,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from sut.errors import Aborted
+from base.errors import Aborted
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _ABORTED = 3

@@ -14,7 +14,7 @@ import msgspec
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
-from conf.errors import UserError
+from base.errors import UserError
 
 _DOMAIN = "cluster"
 _USAGE = "usage: python -m sut.keys FILE"

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import Config, EngineConfig, SyntheticConfig, VllmConfig, Weights
 from qsl.dataset import Dataset
 from record.folder import RunFolder

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import mlperf_loadgen as lg
 
-from conf.errors import UserError
+from base.errors import Aborted, UserError
 from conf.help import help_text
 from conf.load import load_config, to_yaml
 from conf.schema import Config
@@ -35,7 +35,6 @@ from sut.aftermath import report_on, score
 from sut.answers import Sinks
 from sut.console import say, summarise, warn_of_neighbours
 from sut.coordinator import Coordinator
-from sut.errors import Aborted
 from sut.garbage import spare_garbage_collector
 from sut.launch import build_coordinator, model_for
 from sut.live import RunView

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import msgspec
 
+from base.errors import UserError
 from conf.cache import cache_folder
-from conf.errors import UserError
 from conf.schema import ModelConfig, Weights
 
 _SHAPES = Path(__file__).parent / "shapes"

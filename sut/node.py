@@ -22,14 +22,13 @@ from pathlib import Path
 
 import zmq
 
+from base.errors import Aborted, UserError
 from conf.cache import cache_folder
-from conf.errors import UserError
 from record.source import source_digest
 from sut.clusters.host import this_host
 from sut.clusters.node_messages import NODE_PROTOCOL, Join, Refused, Welcome
 from sut.clusters.session import NodeSocket, Session
 from sut.console import say
-from sut.errors import Aborted
 from sut.keys import ClusterKey, read_key
 from sut.scratch import Scratch
 from sut.transport import ProtocolError

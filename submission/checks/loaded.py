@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.load import load_config
 from conf.schema import Benchmark, Config, Mode, ScenarioName
 from record.errors import RecordError

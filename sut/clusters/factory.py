@@ -5,8 +5,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.errors import UserError
 from conf.cache import cache_folder
-from conf.errors import UserError
 from conf.schema import ClusterConfig, ExternalConfig
 from record.folder import RunFolder
 from record.source import source_digest

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import ExternalConfig
 from sut.clusters.host import Host
 from sut.clusters.node_messages import NODE_PROTOCOL, Join, Refused

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import ClusterConfig
 from sut.clusters.base import Placement
 from sut.clusters.host import Host

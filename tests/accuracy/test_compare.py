@@ -6,7 +6,7 @@ import pytest
 from accuracy.__main__ import main
 from accuracy.compare import compare_runs
 from accuracy.score import Elsewhere
-from conf.errors import UserError
+from base.errors import UserError
 from record.folder import RunFolder, read_json, write_json
 from record.structs import SettingsRecord
 from tests.accuracy.made_up import WORDS, Logged, ids, scorable_run

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from accuracy.decode import decode
-from conf.errors import UserError
+from base.errors import UserError
 from record.loadgen_log import Answer
 from tests.accuracy.made_up import ids, write_tokenizer
 

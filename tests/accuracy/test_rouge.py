@@ -5,7 +5,7 @@ import pytest
 
 from accuracy import rouge
 from accuracy.rouge import score_pairs
-from conf.errors import UserError
+from base.errors import UserError
 
 pytestmark = pytest.mark.integration
 PAIRS = 1_100

@@ -8,7 +8,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from accuracy.rouge import METRICS, one_sentence_a_line, score_pairs
 from accuracy.score import Elsewhere, score_run
 from accuracy.sentences import sentence_splitter
-from conf.errors import UserError
+from base.errors import UserError
 from record.folder import RunFolder, read_json, write_json
 from record.structs import SettingsRecord
 from tests.accuracy.made_up import REFERENCES, ids, scorable_run

@@ -5,7 +5,7 @@ import nltk
 import pytest
 
 from accuracy.sentences import sentence_splitter
-from conf.errors import UserError
+from base.errors import UserError
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
+from base.errors import UserError
 from calibration.draft import check_new, new_folder
-from conf.errors import UserError
 
 
 def test_a_folder_appears_at_the_end(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
+from base.errors import UserError
 from calibration.prompts import load_prompts
 from calibration.source import Source, load_source
-from conf.errors import UserError
 from qsl.tokenizer import load_encoder
 from tests.calibration.made_up import write_calibration, write_checkpoint
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from base.errors import UserError
 from calibration.source import check_room, load_source
-from conf.errors import UserError
 from tests.calibration.made_up import LAYERS, VOCABULARY, WIDTH, write_checkpoint
 
 

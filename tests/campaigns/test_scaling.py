@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from base.errors import UserError
 from campaigns.rates import highest_rate
 from campaigns.scaling import parse
 from campaigns.series import mixed
-from conf.errors import UserError
 from record.lines import read_lines
 from record.structs import HostLine, SampleRecord, TelemetryLine
 from tests.report.reading import codes, row, rows

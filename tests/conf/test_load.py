@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.help import help_text
 from conf.load import GROUPS, choices, load_config, to_yaml
 from conf.schema import (

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.errors import UserError
+from base.errors import UserError
 from parcel.packages import (
     LOCKS,
     LeaveOut,

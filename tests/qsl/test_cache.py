@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import DatasetConfig
 from qsl import dataset
 from qsl.dataset import Dataset, load_dataset

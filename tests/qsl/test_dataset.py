@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import DatasetConfig
 from qsl.dataset import EMBEDDED, check_prompts, load_dataset
 

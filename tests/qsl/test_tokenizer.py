@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.load import load_config
 from qsl.prepare import main
 from qsl.tokenizer import load_encoder

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.load import load_config
 from scenarios.plan import ScenarioPlan, plan_scenario
 

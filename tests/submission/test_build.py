@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from conf.errors import UserError
+from base.errors import UserError
 from record.loadgen_log import read_answers
 from submission.build import build_tree
 from submission.check import check_submission

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import Mode, ScenarioName
 from record.folder import RunFolder
 from submission import make, probe

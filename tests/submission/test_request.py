@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import ScenarioName
 from submission.request import Division, read_request
 from tests.submission.requests import write_request

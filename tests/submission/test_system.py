@@ -7,7 +7,7 @@ import psutil
 import pynvml
 import pytest
 
-from conf.errors import UserError
+from base.errors import UserError
 from submission import machine
 from submission.machine import Gpus, Machine, describe_machine
 from submission.request import Request, read_request

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.errors import UserError
+from base.errors import UserError
 from sut.keys import main, make_key, read_key
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.load import load_config
 from conf.schema import ModelConfig
 from sut.model import find_model

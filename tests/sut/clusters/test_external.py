@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import ExternalConfig
 from record.folder import RunFolder
 from record.source import source_digest

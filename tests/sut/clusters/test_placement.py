@@ -1,6 +1,6 @@
 import pytest
 
-from conf.errors import UserError
+from base.errors import UserError
 from conf.schema import ClusterConfig
 from sut.clusters.base import Placement
 from sut.clusters.host import Host

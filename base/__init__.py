@@ -1,0 +1,1 @@
+"""What every layer needs and that depends on no other package of ours."""

@@ -1,0 +1,43 @@
+"""The root of all errors that commands report, and the exit codes of every command."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How a command ended; the same for every command."""
+
+    GOOD = 0
+    """The user got what they asked for."""
+    NOT_GOOD = 1
+    """Finished, but the result is not good."""
+    BAD_INPUT = 2
+    """Bad input or configuration: one line says what, where and what to do."""
+    ABORTED = 3
+    """Ended before its time: interrupted, stalled, no replica left, cannot write."""
+
+
+class SutError(Exception):
+    """An error that ends a command with one line and an exit code."""
+
+    exit_code: ExitCode = ExitCode.ABORTED
+
+
+class UserError(SutError):
+    """Bad input or configuration.
+
+    The message says what is wrong, where, and what to do about it.
+    """
+
+    exit_code = ExitCode.BAD_INPUT
+
+
+class Aborted(SutError):
+    """A run or command ended before its time. The message is one line."""
+
+    exit_code = ExitCode.ABORTED
+
+
+class NotGood(SutError):
+    """A command finished without the result that it was asked for."""
+
+    exit_code = ExitCode.NOT_GOOD
