@@ -21,8 +21,13 @@ from vllm.utils.torch_utils import direct_register_custom_op
 
 from sut.engines.hopper.cublaslt import Algorithm, CublasLt
 
-CAPTURED = 2048
-"""Rows up to which CUDA graphs may hold a product; PyTorch's choice serves these."""
+LONG = 2049
+"""Rows of a batch that no CUDA graph holds.
+
+Shorter ones may be captured. Before that, an engine runs one batch of
+max_num_batched_tokens, and with it the library makes its handle and workspace: outside
+the graphs' memory.
+"""
 
 
 class Choice(NamedTuple):
@@ -32,36 +37,46 @@ class Choice(NamedTuple):
     tile: int
     custom: int
     cluster: int
+    asked: int = 8192
+    """Rows at which cuBLASLt is asked for it: what it offers depends on them."""
 
 
-CHOSEN = {  # (N, K)
-    (28672, 4096): Choice(CAPTURED + 1, 201, 2, 5),
-    (4096, 14336): Choice(12288, 24, 7, 5),
-    (4096, 4096): Choice(CAPTURED + 1, 29, 1, 3),
-    (6144, 4096): Choice(CAPTURED + 1, 197, 2, 5),
+CHOSEN = {  # (N, K): by rows, the fewest first
+    (28672, 4096): (
+        Choice(1281, 201, 2, 5, asked=1536),
+        Choice(LONG, 201, 2, 5),
+    ),
+    (4096, 14336): (Choice(12288, 24, 7, 5, asked=12288),),
+    (4096, 4096): (Choice(3073, 201, 2, 5, asked=4096), Choice(6145, 29, 1, 3)),
+    (6144, 4096): (Choice(LONG, 197, 2, 5),),
 }
-"""The fastest on H200 at its power limit (benchmarks/2026-11_h200_kernels.md)."""
-ASKED_ROWS = 8192
+"""The fastest at the card's power limit: on H200 from 7,680 rows on
+(benchmarks/2026-11_h200_kernels.md), on H100 up to 4,096 (2026-11_h100_products.md)."""
 log = logging.getLogger("vllm.sut.products")
 library = cache(CublasLt)
 
 
 @cache
-def algorithm(n: int, k: int) -> Algorithm | None:
+def algorithm(n: int, k: int, choice: Choice) -> Algorithm | None:
     """Return the chosen algorithm for N x K; None where cuBLASLt does not offer it."""
-    choice = CHOSEN[n, k]
-    rows = max(ASKED_ROWS, choice.rows_from)
     a, b = (
-        torch.empty(i, k, dtype=torch.float8_e4m3fn, device="cuda") for i in (rows, n)
+        torch.empty(i, k, dtype=torch.float8_e4m3fn, device="cuda")
+        for i in (choice.asked, n)
     )
     for offered in library().algorithms(a, b, torch.ones(1, device="cuda")):
         has = offered.configuration
-        names = ("tile", "custom", "cluster")
-        if tuple(has.get(name) for name in names) == choice[1:]:
+        wanted = (choice.tile, choice.custom, choice.cluster)
+        if tuple(has.get(name, 0) for name in ("tile", "custom", "cluster")) == wanted:
             log.info("%d x %d from %d rows: %s", n, k, choice.rows_from, offered)
             return offered
     log.warning("%d x %d: cuBLASLt does not offer %s", n, k, choice)
     return None
+
+
+def chosen(n: int, k: int, rows: int) -> Choice | None:
+    """Return the choice for so many rows of N x K, if there is one."""
+    fitting = [each for each in CHOSEN.get((n, k), ()) if each.rows_from <= rows]
+    return fitting[-1] if fitting else None
 
 
 def multiply(
@@ -73,11 +88,11 @@ def multiply(
 ) -> torch.Tensor:
     """Return a (M x K) by b (K x N), scaled, M x N; both fp8, b in columns."""
     m, (k, n) = a.shape[0], b.shape
-    choice = CHOSEN.get((n, k))
-    if choice and m >= choice.rows_from and out_dtype is torch.bfloat16 and a.is_cuda:
-        chosen = algorithm(n, k)
-        if chosen is not None:
-            return library().multiply(a, b.t(), a_scale, b_scale, chosen)
+    choice = chosen(n, k, m)
+    if choice and out_dtype is torch.bfloat16 and a.is_cuda:
+        way = algorithm(n, k, choice)
+        if way is not None:
+            return library().multiply(a, b.t(), a_scale, b_scale, way)
     return torch._scaled_mm(
         a,
         b,
