@@ -69,7 +69,15 @@ assert calls == ["ours", "vllm", "vllm", "ours"], calls
 
 from vllm.model_executor.models.llama import LlamaMLP
 
-from sut.engines.hopper.products import FastFp8ScaledMMLinearKernel
+from sut.engines.hopper.products import CHOSEN, FastFp8ScaledMMLinearKernel, chosen
+
+def tiles(n, k, *rows):
+    return [choice and choice.tile for choice in (chosen(n, k, m) for m in rows)]
+
+assert all(list(table) == sorted(table) for table in CHOSEN.values())
+assert tiles(28672, 4096, 1, 1280, 1281, 16384) == [None, None, 201, 201]
+assert tiles(4096, 4096, 3072, 3073, 6144, 6145) == [None, 201, 201, 29]
+assert tiles(512, 256, 16384) == [None]
 
 class Layer(torch.nn.Module):
     def __init__(self, wide, out, scheme):
