@@ -17,6 +17,7 @@ from record.structs import EventRecord, SampleRecord
 from record.writer import RecordWriter
 from sut.answers import Sinks
 from sut.balancers import make_balancer
+from sut.clock import RunClock
 from sut.clusters.base import Placement
 from sut.coordinator import Coordinator, CoordinatorParts
 from sut.dispatcher import Dispatcher
@@ -198,12 +199,14 @@ def running(
     lives = [b if isinstance(b, list) else [b] for b in behaviours]
     cluster = FakeCluster(lives)
     with RecordWriter(folder) as writer:
+        clock = RunClock()
         coordinator = Coordinator(
             CoordinatorParts(
                 config=config,
                 cluster=cluster,
                 dispatcher=Dispatcher(make_balancer(None, True), [10] * SAMPLES),
-                ledger=Ledger(writer),
+                ledger=Ledger(writer, clock),
+                clock=clock,
                 setup=Setup(spec(streaming=True), WarmupSpec(10, 10, 1, 100)),
                 prompts=[index.to_bytes(4, "little") for index in range(SAMPLES)],
                 socket=CoordinatorSocket(Endpoint(address=f"ipc://{tmp_path}/socket")),
