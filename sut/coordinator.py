@@ -322,7 +322,7 @@ class Coordinator:
 
     def _check_progress(self, now: float) -> None:
         idle_s = now - self._progress
-        if idle_s <= self._patience_s:
+        if idle_s <= self.patience_s:
             return
         cause = f"no progress for {idle_s:.1f} s"
         if not self.dispatcher.open_samples:
@@ -331,7 +331,7 @@ class Coordinator:
         self._fail(cause)
 
     @property
-    def _patience_s(self) -> float:
+    def patience_s(self) -> float:
         """Longest time without progress.
 
         With samples open it is the configured limit. With none open LoadGen may have
