@@ -46,9 +46,10 @@ _TURN_S = 0.001
 replicas, costs more than the samples do: they had better come in batches."""
 _LEAVE_S = 10.0
 """Seconds that replicas have to leave by themselves after a good run."""
-_PAUSE_S = 1.0
-"""Seconds beyond its own work after which the thread is taken to have been paused.
-Silence of as long is not a replica's: `heartbeat_timeout_s` is 3 at least."""
+_PAUSE_S = 1.5
+"""Seconds without running, beyond which the thread counts as paused. A shorter absence
+fences no replica: `heartbeat_timeout_s` is at least 3, and heartbeats come each second.
+"""
 _GAPS = 40
 """Mean gaps between queries that LoadGen may issue nothing. Its gaps are exponential:
 one of 40 times the mean comes once in 10^17."""
