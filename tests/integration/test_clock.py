@@ -67,8 +67,8 @@ class HostClock:
             pytest.skip("needs gcc")
         source, library = folder / "clock.c", folder / "clock.so"
         source.write_text(_SHIM)
-        compile_it = ["gcc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"]
-        subprocess.run(compile_it, check=True)
+        compile_it = ["gcc", "-shared", "-fPIC", "-O2", "-o", str(library), str(source)]
+        subprocess.run([*compile_it, "-ldl"], check=True)
         self._offset = folder / "offset"
         self._offset.write_bytes(bytes(8))
         self.environment = {
@@ -89,8 +89,11 @@ def _kinds(done: Finished) -> set[str]:
     return {event.kind for event in done.events}
 
 
-@pytest.mark.parametrize("seconds", [-1.0, 5.0])
-@pytest.mark.parametrize("scenario", [["scenario=offline"], SERVER], ids=["off", "srv"])
+@pytest.mark.parametrize(
+    ("scenario", "seconds"),
+    [(["scenario=offline"], -1.0), (SERVER, 5.0)],
+    ids=["offline", "server"],
+)
 def test_a_run_whose_clock_was_set_fails(
     tmp_path: Path, scenario: list[str], seconds: float
 ) -> None:
@@ -131,11 +134,8 @@ def test_a_clock_set_back_by_an_hour_does_not_hang_a_server_run(tmp_path: Path) 
     assert alive(pids) == []
 
 
-@pytest.mark.parametrize("scenario", [["scenario=offline"], SERVER], ids=["off", "srv"])
-def test_a_coordinator_that_was_stopped_fences_nobody(
-    tmp_path: Path, scenario: list[str]
-) -> None:
-    command = Command(tmp_path, *SLOW, *scenario, "cluster.heartbeat_timeout_s=3")
+def test_a_coordinator_that_was_stopped_fences_nobody(tmp_path: Path) -> None:
+    command = Command(tmp_path, *SLOW, *SERVER, "cluster.heartbeat_timeout_s=3")
     command.wait_for_samples(100)
     command.signal(signal.SIGSTOP)
     time.sleep(6)
