@@ -19,6 +19,7 @@ from sut.peers import Peer
 from sut.telemetry import HostMonitor
 
 _OWN_HOST_NS = 1_000_000_000
+_LONGEST_REASON = 160
 
 
 class Ledger:
@@ -142,7 +143,7 @@ class Ledger:
         except Exception as error:  # noqa: BLE001  (kernels and their views differ)
             if not self._host_unreadable:
                 self._host_unreadable = True
-                reason = f"{type(error).__name__}: {error}"
+                reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
                 say(f"warning: no telemetry of the coordinator's host: {reason}")
             return None
 
