@@ -100,6 +100,11 @@ class RunFolder:
         return self.path / "events.jsonl"
 
     @property
+    def clock(self) -> Path:
+        """How the host's clock behaved during LoadGen's test."""
+        return self.path / "clock.json"
+
+    @property
     def telemetry(self) -> Path:
         """Device and engine state, once a second."""
         return self.path / "telemetry.jsonl"

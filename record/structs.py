@@ -1,8 +1,10 @@
 """Records of a run folder, one typed struct per line or file.
 
-Times named `*_ns` are nanoseconds. Points in time are the coordinator's
-`time.time_ns()`; durations (`queue_ns`, `prefill_ns`, `decode_ns`) were measured
-inside the replica, so no two clocks are ever subtracted from each other.
+Times named `*_ns` are nanoseconds. Points in time are the coordinator's monotonic
+clock plus one offset to the epoch, fixed when the run starts (`ClockRecord.epoch_ns`):
+setting the host's clock does not change them. Durations (`queue_ns`, `prefill_ns`,
+`decode_ns`) were measured inside the replica, so no two clocks are ever subtracted from
+each other.
 """
 
 from typing import Literal
@@ -12,6 +14,19 @@ from msgspec import Struct, field
 from record.json_types import Json
 
 CheckOutcome = Literal["passed", "failed", "skipped"]
+EventKind = Literal[
+    "fence",
+    "retry",
+    "death",
+    "stall",
+    "rejoin",
+    "abort",
+    "protocol",
+    "clock",
+    "pause",
+]
+"""`clock`: the host's clock was set during LoadGen's test. `pause`: the coordinator's
+process did not run for some time of it."""
 
 
 class SampleRecord(Struct, gc=False):
@@ -46,11 +61,24 @@ class EventRecord(Struct, kw_only=True):
     """Something out of the ordinary: a line of `events.jsonl`."""
 
     t_ns: int
-    kind: Literal["fence", "retry", "death", "stall", "rejoin", "abort", "protocol"]
+    kind: EventKind
     node: str | None = None
     replica: int | None = None
     seq: int | None = None
     cause: str
+
+
+class ClockRecord(Struct, kw_only=True):
+    """`clock.json`: the host's clock, which LoadGen reads, during LoadGen's test."""
+
+    epoch_ns: int
+    """What was added to the monotonic clock for every point in time of the run."""
+    begin_ns: int
+    """When LoadGen was started."""
+    end_ns: int
+    """When the clocks were compared for the last time, after LoadGen had ended."""
+    largest_drift_ns: int
+    """Largest change of (wall clock - monotonic clock) since `begin_ns`, by size."""
 
 
 class DeviceLine(Struct, kw_only=True, tag_field="source", tag="device"):

@@ -83,7 +83,7 @@ def _is_not(run: Run) -> Iterator[str]:
     if config.dataset.name in ("sample", "synthetic"):
         yield f"a run on CNN/DailyMail: the data set is the {config.dataset.name} one"
     if run.verdict.degraded:
-        yield "undisturbed: it lost a replica or was aborted"
+        yield "undisturbed: it lost a replica, was paused or was aborted"
 
 
 def agreement(run: Run) -> Iterator[list[Json]]:

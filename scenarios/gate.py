@@ -4,6 +4,7 @@ LoadGen's VALID and the official checker miss most faults: a sample completed tw
 an error in the log or a run stopped early all pass them. This gate does not.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -14,6 +15,7 @@ from record.loadgen_log import DetailLog, read_answers, read_detail
 from record.structs import (
     Check,
     CheckOutcome,
+    ClockRecord,
     EventRecord,
     SampleRecord,
     SettingsRecord,
@@ -23,6 +25,9 @@ from scenarios.rules import MAX_TOKENS
 from scenarios.token_checks import token_problems
 
 COMPLIANCE_SAMPLES = 100
+DRIFT_LIMIT_MS = 10.0
+"""Change of the wall clock against the monotonic clock that LoadGen's durations bear:
+far above errors of reading and far below MLPerf's latency limits."""
 _AUDIT_WARNING = "Found Audit Config file"
 _UNMET = {
     "result_perf_constraints_met": "latency limits were exceeded",
@@ -43,12 +48,15 @@ def judge(folder: RunFolder) -> Verdict:
     log = read_detail(folder.detail_log)
     samples: list[SampleRecord] = list(read_lines(folder.samples, SampleRecord))
     events: list[EventRecord] = list(read_lines(folder.events, EventRecord))
+    clock = read_json(folder.clock, ClockRecord) if folder.clock.exists() else None
     checks = [
         *_common(settings, log, samples),
+        _clock(clock, events),
+        _times(clock, log, samples),
         *_BY_MODE[settings.mode](folder, settings, log, samples),
     ]
     failed = any(check.outcome == "failed" for check in checks)
-    degraded = any(event.kind in ("fence", "death") for event in events)
+    degraded = any(event.kind in ("fence", "death", "pause") for event in events)
     mismatch = any(event.kind == "protocol" for event in events)
     return Verdict(
         outcome="failed" if failed else "passed",
@@ -56,6 +64,7 @@ def judge(folder: RunFolder) -> Verdict:
         submission_candidate=not failed
         and not degraded
         and not mismatch
+        and clock is not None
         and settings.kind == "full"
         and settings.is_benchmark,
         relaxed=[f"{r.setting}: {r.value} (rule: {r.rule})" for r in settings.relaxed],
@@ -99,6 +108,70 @@ def _prefix_cache(samples: list[SampleRecord]) -> Check:
     if not cached and None in hits:
         check.outcome, check.note = "skipped", "the engine does not tell"
     return check
+
+
+def _clock(clock: ClockRecord | None, events: list[EventRecord]) -> Check:
+    """Return whether the host's clock, by which LoadGen measures, ran evenly."""
+    if clock is None:
+        check = _check("clock", DRIFT_LIMIT_MS, None, True)
+        check.outcome, check.note = "skipped", "the run did not watch the host's clock"
+        return check
+    drift_ms = round(clock.largest_drift_ns / 1e6, 3)
+    steps = [
+        f"{event.cause} at {(event.t_ns - clock.begin_ns) / 1e9:.1f} s"
+        for event in events
+        if event.kind == "clock"
+    ]
+    holds = abs(drift_ms) <= DRIFT_LIMIT_MS
+    return _check("clock", DRIFT_LIMIT_MS, drift_ms, holds, steps)
+
+
+def _times(
+    clock: ClockRecord | None, log: DetailLog, samples: list[SampleRecord]
+) -> Check:
+    """Return whether all times are such as can be: in order, and inside the run."""
+    begin_ns, end_ns = (-math.inf, math.inf)
+    if clock is not None:
+        begin_ns, end_ns = clock.begin_ns, clock.end_ns
+    problems = [
+        f"sample {sample.seq}: {problem}"
+        for sample in samples
+        if (problem := _impossible(sample, begin_ns, end_ns)) is not None
+    ]
+    problems += [
+        f"LoadGen's {key} is {value}"
+        for key, value in log.values.items()
+        if key.startswith("result_")
+        and key.endswith("_ns")
+        and isinstance(value, int | float)
+        and not 0 <= value <= end_ns - begin_ns
+    ]
+    return _check("times_possible", 0, len(problems), not problems, problems)
+
+
+def _impossible(sample: SampleRecord, begin_ns: float, end_ns: float) -> str | None:
+    issued, dispatched = sample.issued_ns, sample.dispatched_ns
+    first, completed = sample.first_token_ns, sample.completed_ns
+    # Where a sample went out again, its first token may be from an earlier attempt.
+    for earlier, later, problem in (
+        (issued, dispatched, "it was dispatched before it was issued"),
+        (issued, first, "its first token came before it was issued"),
+        (first, completed, "it was completed before its first token"),
+        (dispatched, completed, "it was completed before it was dispatched"),
+    ):
+        if earlier is not None and later is not None and later < earlier:
+            return problem
+    if issued < begin_ns or (completed or issued) > end_ns:
+        return "its times are outside the run"
+    for duration in (
+        sample.queue_ns,
+        sample.prefill_ns,
+        sample.decode_ns,
+        sample.held_ns,
+    ):
+        if duration is not None and not 0 <= duration <= end_ns - begin_ns:
+            return f"a duration of {duration} ns"
+    return None
 
 
 def _performance(

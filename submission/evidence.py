@@ -77,7 +77,7 @@ def _why_not(
     if verdict.outcome != "passed":
         return f"{verdict.outcome}: {verdict.reason}"
     if verdict.degraded:
-        return "degraded: a replica was lost in it (events.jsonl tells why)"
+        return "degraded: a replica was lost or it was paused (events.jsonl tells why)"
     return ""
 
 

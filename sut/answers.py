@@ -1,9 +1,9 @@
 """Takes in what replicas answer and tells LoadGen and the ledger."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sut.clock import RunClock
 from sut.dispatcher import Dispatcher, Sample, UnexpectedAnswer
 from sut.latencies import RecentLatencies
 from sut.ledger import Ledger
@@ -33,13 +33,19 @@ class Answers:
     """Checks answers, and hands on what counts, in the batches that they come in."""
 
     def __init__(
-        self, dispatcher: Dispatcher, ledger: Ledger, streaming: bool, max_attempts: int
+        self,
+        dispatcher: Dispatcher,
+        ledger: Ledger,
+        clock: RunClock,
+        streaming: bool,
+        max_attempts: int,
     ) -> None:
         """Take answers to the samples of `dispatcher`; `sinks` must be set first.
 
         Args:
             dispatcher: knows who holds which sample.
             ledger: records what is final.
+            clock: gives the times of first tokens and completions.
             streaming: whether each answer is announced by its first token.
             max_attempts: times that engines may refuse a sample.
         """
@@ -47,6 +53,7 @@ class Answers:
         self.latencies = RecentLatencies()
         self._dispatcher = dispatcher
         self._ledger = ledger
+        self._now_ns = clock.now_ns
         self._streaming = streaming
         self._max_attempts = max_attempts
 
@@ -71,7 +78,7 @@ class Answers:
         begin = self._dispatcher.begin
         replica = peer.replica
         batch: Batch = []
-        now_ns = time.time_ns()
+        now_ns = self._now_ns()
         try:
             for first in firsts:
                 token = first.token
@@ -94,7 +101,7 @@ class Answers:
         record, remember = self._ledger.completed, self.latencies.add
         replica = peer.replica
         batch: Batch = []
-        now_ns = time.time_ns()
+        now_ns = self._now_ns()
         try:
             for done in dones:
                 sample = held(replica, done.seq, done.attempt)

@@ -73,7 +73,7 @@ def summarise(folder: RunFolder, verdict: Verdict, accuracy: dict[str, float]) -
 def _marks(verdict: Verdict) -> str:
     marks = []
     if verdict.degraded:
-        marks.append("degraded: a replica was lost on the way")
+        marks.append("degraded: a replica was lost or the coordinator was paused")
     if verdict.submission_candidate:
         marks.append("a submission candidate")
     return f"({'; '.join(marks)})" if marks else ""

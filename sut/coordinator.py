@@ -4,6 +4,7 @@ It alone touches the socket, the dispatcher and the cluster once it has started;
 threads hand work in through `issue` and read plain attributes.
 """
 
+import math
 import threading
 import time
 from collections import deque
@@ -13,6 +14,7 @@ from typing import assert_never
 
 from conf.schema import ClusterConfig
 from sut.answers import Answers, RefusedTooOften, Sinks
+from sut.clock import RunClock
 from sut.clusters.base import Cluster
 from sut.dispatcher import Dispatcher, Query, UnexpectedAnswer
 from sut.ledger import Ledger
@@ -44,6 +46,15 @@ _TURN_S = 0.001
 replicas, costs more than the samples do: they had better come in batches."""
 _LEAVE_S = 10.0
 """Seconds that replicas have to leave by themselves after a good run."""
+_PAUSE_S = 1.5
+"""Seconds without running, beyond which the thread counts as paused. A shorter absence
+fences no replica: `heartbeat_timeout_s` is at least 3, and heartbeats come each second.
+"""
+_GAPS = 40
+"""Mean gaps between queries that LoadGen may issue nothing. Its gaps are exponential:
+one of 40 times the mean comes once in 10^17."""
+_SUM_UP_S = 600.0
+"""Seconds that LoadGen may take for its logs once everything is issued and answered."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,6 +65,7 @@ class CoordinatorParts:
     cluster: Cluster
     dispatcher: Dispatcher
     ledger: Ledger
+    clock: RunClock
     setup: Setup
     """What each replica is told to build."""
     prompts: Sequence[bytes]
@@ -72,6 +84,7 @@ class Coordinator:
         self.answers = Answers(
             parts.dispatcher,
             parts.ledger,
+            parts.clock,
             parts.setup.spec.streaming,
             parts.config.max_attempts,
         )
@@ -79,6 +92,7 @@ class Coordinator:
         """Why the run cannot go on; None while it can."""
         self.ready = threading.Event()
         """Set when every replica is ready, or when the run has failed."""
+        self.clock = parts.clock
         self._parts = parts
         self._ledger = parts.ledger
         self._issued: deque[Query] = deque()
@@ -94,6 +108,13 @@ class Coordinator:
         )
         self._stop = threading.Event()
         self._progress = self._looked = time.monotonic()
+        self._worked_s = 0.0
+        """Processor time of the thread at the last look."""
+        self._drained = False
+        """Whether the last look for messages took the last one."""
+        self._flushed = False
+        self._mean_gap_s = 0.0
+        self._close_error: Exception | None = None
         self._thread = threading.Thread(
             target=self._run, name="coordinator", daemon=True
         )
@@ -107,24 +128,39 @@ class Coordinator:
         self.members.start()
         self._thread.start()
 
-    def connect(self, sinks: Sinks) -> None:
-        """Say where answers go; call it before the first `issue`."""
+    def connect(self, sinks: Sinks, mean_gap_s: float = 0.0) -> None:
+        """Begin LoadGen's test; call it before LoadGen starts.
+
+        Args:
+            sinks: where answers go.
+            mean_gap_s: mean seconds between queries, where LoadGen's clock paces them.
+        """
         self.answers.sinks = sinks
+        self._mean_gap_s = mean_gap_s
+        self._progress = time.monotonic()
+        self.clock.watch()
 
     def issue(self, ids: Sequence[int], indices: Sequence[int]) -> None:
         """Take in samples, by LoadGen's id and index; any thread may call this."""
-        self._issued.append((time.time_ns(), ids, indices))
+        self._issued.append((self.clock.now_ns(), ids, indices))
         if not self._stop.is_set():
             self._socket.wakeup.set()
+
+    def flush(self) -> None:
+        """Note that LoadGen has issued its last query."""
+        self._flushed = True
 
     def close(self) -> None:
         """Stop the replicas and the thread; what is still open is written as lost."""
         self._stop.set()
-        if self._thread.is_alive():
+        if self._thread.ident is None:
+            self._close_cluster()
+        elif self._thread.is_alive():
             self._socket.wakeup.set()
             self._thread.join()
-        self._parts.cluster.close(0.0 if self.failure else _LEAVE_S)
         self._socket.close()
+        if self._close_error is not None:
+            raise self._close_error
 
     def abort(self, reason: str) -> None:
         """Give the run up and close."""
@@ -134,12 +170,13 @@ class Coordinator:
     # From here on everything runs in the coordinator's own thread.
 
     def _run(self) -> None:
+        self._looked = time.monotonic()
         try:
             while not self._stop.is_set():
                 self._socket.poll(_TICK_S)
                 began, moved = time.monotonic(), self._moved
                 self._take_in_issued()
-                self._take_in_messages()
+                self._take_in_messages(_MESSAGES_A_TURN)
                 self._check_health()
                 self._hand_out()
                 if self._moved - moved > _MANY:
@@ -147,6 +184,13 @@ class Coordinator:
                     time.sleep(max(0.0, began + _TURN_S - time.monotonic()))
         except Exception as error:  # noqa: BLE001  (the run must end, not hang)
             self._fail(f"coordinator: {type(error).__name__}: {error}")
+        try:
+            self._wind_up()
+        except Exception as error:  # noqa: BLE001  (`close` raises it)
+            self._close_error = error
+
+    def _wind_up(self) -> None:
+        self._watch_clock()
         for peer in self.members.peers.values():
             self._socket.send(peer.identity, Stop())
         self._take_in_issued()
@@ -155,6 +199,12 @@ class Coordinator:
                 -1 if sample.replica is None else sample.replica
             )
             self._ledger.lost(sample, holder.node if holder else None)
+        # Here, since the kernel kills a replica when the thread that started it ends,
+        # and this thread has started those that came back.
+        self._close_cluster()
+
+    def _close_cluster(self) -> None:
+        self._parts.cluster.close(0.0 if self.failure else _LEAVE_S)
 
     @property
     def _moved(self) -> int:
@@ -169,7 +219,7 @@ class Coordinator:
 
     def _hand_out(self) -> None:
         prompts = self._parts.prompts
-        for replica, samples in self.dispatcher.assign(time.time_ns()).items():
+        for replica, samples in self.dispatcher.assign(self.clock.now_ns()).items():
             peer = self.members.peers[replica]
             requests = [
                 Request(s.seq, s.attempt, prompts[s.qsl_index]) for s in samples
@@ -178,10 +228,12 @@ class Coordinator:
                 # The next look at its health may tell why.
                 peer.unreachable = True
 
-    def _take_in_messages(self) -> None:
-        for _ in range(_MESSAGES_A_TURN):
+    def _take_in_messages(self, most: int) -> None:
+        self._drained = False
+        for _ in range(most):
             received = self._socket.receive()
             if received is None:
+                self._drained = True
                 return
             identity, message = received
             peer = self.members.known_as(identity)
@@ -199,6 +251,7 @@ class Coordinator:
                 self._take_outputs(peer, message)
             case Heartbeat():
                 peer.stuck_s = message.stuck_s
+                peer.running = message.running
                 self._ledger.heartbeat(peer, message)
             case Hello():
                 if message.protocol == PROTOCOL:
@@ -234,14 +287,66 @@ class Coordinator:
         now = time.monotonic()
         if now - self._looked < _TICK_S:
             return
-        self._looked = now
+        self._excuse_pause(now)
+        self._watch_clock()
+        if not self._drained:
+            # What is still in the queue may be the sign of life that is missed. The
+            # socket takes turns among replicas, so this looks at each one's messages.
+            self._take_in_messages(_MESSAGES_A_TURN + len(self.members.peers))
         self.members.check(now)
-        idle_s = now - self._progress
-        if self.dispatcher.open_samples and idle_s > self._parts.stall_timeout_s:
-            self._ledger.event("stall", f"no progress for {idle_s:.1f} s")
-            self._fail(f"no progress for {idle_s:.1f} s")
+        self._check_progress(now)
         if self._ledger.failure:
             self._fail(f"the run folder cannot be written: {self._ledger.failure}")
+
+    def _excuse_pause(self, now: float) -> None:
+        """Do not blame others for time in which this thread did not run.
+
+        A stopped process, a paused virtual machine or swapping stops this thread, but
+        not the clock by which silence is judged. After it the messages of the meantime
+        still have to come in.
+        """
+        worked_s = time.thread_time()
+        absent_s = now - self._looked - (worked_s - self._worked_s)
+        self._looked, self._worked_s = now, worked_s
+        if absent_s <= _PAUSE_S:
+            return
+        self.members.excuse(absent_s, now)
+        self._progress = min(now, self._progress + absent_s)
+        if self.clock.watching:
+            cause = f"the coordinator did not run for {absent_s:.1f} s"
+            self._ledger.event("pause", cause)
+
+    def _watch_clock(self) -> None:
+        if step_ns := self.clock.look():
+            cause = f"the host's clock was set by {step_ns / 1e9:+.3f} s"
+            self._ledger.event("clock", cause)
+
+    def _check_progress(self, now: float) -> None:
+        idle_s = now - self._progress
+        if idle_s <= self.patience_s:
+            return
+        cause = f"no progress for {idle_s:.1f} s"
+        if not self.dispatcher.open_samples:
+            cause = f"LoadGen has issued nothing for {idle_s:.1f} s and has not ended"
+        self._ledger.event("stall", cause)
+        self._fail(cause)
+
+    @property
+    def patience_s(self) -> float:
+        """Longest time without progress.
+
+        With samples open it is the configured limit. With none open LoadGen may have
+        been waiting for its next query, which can take `_GAPS` mean gaps, or it may sum
+        up after its last one.
+        """
+        limit = self._parts.stall_timeout_s
+        if self.dispatcher.open_samples:
+            return limit
+        if not self.clock.watching:
+            return math.inf
+        if self._flushed:
+            return max(limit, _SUM_UP_S)
+        return max(limit, _GAPS * self._mean_gap_s)
 
     def _fail(self, reason: str) -> None:
         if self.failure is None:

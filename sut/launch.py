@@ -14,6 +14,7 @@ from record.json_types import Json
 from record.writer import RecordWriter
 from scenarios.rules import MAX_TOKENS
 from sut.balancers import make_balancer
+from sut.clock import RunClock
 from sut.clusters.factory import make_site
 from sut.coordinator import Coordinator, CoordinatorParts
 from sut.dispatcher import Dispatcher
@@ -42,6 +43,7 @@ def build_coordinator(
     site = make_site(
         config.cluster, folder, scratch, _environment(config.engine), notify
     )
+    clock = RunClock()
     lengths: list[int] = dataset.lengths.tolist()
     spec = engine_spec(config, model, len(site.cluster.placements[0].gpus), streaming)
     warmup = WarmupSpec(
@@ -60,7 +62,8 @@ def build_coordinator(
                 lengths,
                 block=_block(config, dataset, streaming),
             ),
-            ledger=Ledger(writer),
+            ledger=Ledger(writer, clock),
+            clock=clock,
             setup=Setup(spec, warmup),
             prompts=[dataset.prompt(index).tobytes() for index in range(len(dataset))],
             stall_timeout_s=config.run.stall_timeout_s,

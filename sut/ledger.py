@@ -1,28 +1,37 @@
 """Turns what happens in a run into records of its folder."""
 
 import platform
-import time
-from typing import Literal
 
-from record.structs import DeviceLine, EngineLine, EventRecord, HostLine, SampleRecord
+from record.structs import (
+    DeviceLine,
+    EngineLine,
+    EventKind,
+    EventRecord,
+    HostLine,
+    SampleRecord,
+)
 from record.writer import RecordWriter
+from sut.clock import RunClock
+from sut.console import say
 from sut.dispatcher import Sample
 from sut.messages import Done, Heartbeat, HostReading
 from sut.peers import Peer
 from sut.telemetry import HostMonitor
 
-EventKind = Literal["fence", "retry", "death", "stall", "rejoin", "abort", "protocol"]
-
 _OWN_HOST_NS = 1_000_000_000
+_LONGEST_REASON = 160
 
 
 class Ledger:
     """Writes samples, events and telemetry behind the run's back."""
 
-    def __init__(self, writer: RecordWriter) -> None:
-        """Write to `writer`."""
+    def __init__(self, writer: RecordWriter, clock: RunClock) -> None:
+        """Write to `writer`, with the time of `clock`."""
         self._writer = writer
-        self._own_host = HostMonitor()
+        self._clock = clock
+        self._own_host: HostMonitor | None = None
+        self._host_unreadable = False
+        """Whether reading the host failed once, and the user knows."""
         self._looked_ns = 0
 
     @property
@@ -91,7 +100,7 @@ class Ledger:
         """Record something out of the ordinary."""
         self._writer.event(
             EventRecord(
-                t_ns=time.time_ns(),
+                t_ns=self._clock.now_ns(),
                 kind=kind,
                 node=peer.node if peer else None,
                 replica=peer.replica if peer else None,
@@ -102,7 +111,7 @@ class Ledger:
 
     def heartbeat(self, peer: Peer, beat: Heartbeat) -> None:
         """Record the state of a replica's engine and devices."""
-        now_ns = time.time_ns()
+        now_ns = self._clock.now_ns()
         self._writer.telemetry(
             EngineLine(
                 t_ns=now_ns,
@@ -116,7 +125,7 @@ class Ledger:
         self._host(now_ns, peer.node, peer.replica, beat.host)
         if now_ns - self._looked_ns > _OWN_HOST_NS:
             self._looked_ns = now_ns
-            self._host(now_ns, platform.node(), None, self._own_host.read())
+            self._host(now_ns, platform.node(), None, self._read_own_host())
         for reading in beat.devices:
             values = {
                 name: getattr(reading, name) for name in reading.__struct_fields__
@@ -124,6 +133,19 @@ class Ledger:
             self._writer.telemetry(
                 DeviceLine(t_ns=now_ns, node=peer.node, replica=peer.replica, **values)
             )
+
+    def _read_own_host(self) -> HostReading | None:
+        """Return a reading; None where there is none, which must not end a run."""
+        try:
+            if self._own_host is None:
+                self._own_host = HostMonitor()
+            return self._own_host.read()
+        except Exception as error:  # noqa: BLE001  (kernels and their views differ)
+            if not self._host_unreadable:
+                self._host_unreadable = True
+                reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
+                say(f"warning: no telemetry of the coordinator's host: {reason}")
+            return None
 
     def _host(
         self, t_ns: int, node: str, replica: int | None, host: HostReading | None

@@ -1,6 +1,7 @@
 """What a user sees while a run goes on: a table on a terminal, else plain lines."""
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -16,15 +17,22 @@ from sut.coordinator import Coordinator
 _LIVE_INTERVAL_S = 1.0
 """Drawing takes milliseconds, in which answers wait for Python's lock."""
 _PLAIN_INTERVAL_S = 10.0
-_RATE_WINDOW_S = 10.0
+_RATE_WINDOW_S = 30.0
+"""Answers of equal length end in waves, so a short window would see all or none."""
 
 
 class RunView:
     """Shows the progress of a coordinator; call `update` a few times a second."""
 
-    def __init__(self, coordinator: Coordinator, kind: LiveView) -> None:
-        """Prepare to show `coordinator`."""
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        kind: LiveView,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare to show `coordinator`; `monotonic` can be replaced in tests."""
         self._coordinator = coordinator
+        self._monotonic = monotonic
         forced = True if kind is LiveView.rich else None
         self._console = Console(stderr=True, force_terminal=forced)
         terminal = kind is LiveView.rich or (
@@ -35,7 +43,7 @@ class RunView:
             if terminal
             else None
         )
-        self._began = time.monotonic()
+        self._began = self._monotonic()
         self._next = 0.0
         self._history: list[tuple[float, int, dict[int, int]]] = []
         self._expected: int | None = None
@@ -58,13 +66,13 @@ class RunView:
 
     def begin_run(self, expected: int | None) -> None:
         """Note that LoadGen's clock starts; `expected` samples, where it is known."""
-        self._began = time.monotonic()
+        self._began = self._monotonic()
         self._expected = expected
         self._next = 0.0
 
     def update(self) -> None:
         """Show the present state, unless that was done a moment ago."""
-        now = time.monotonic()
+        now = self._monotonic()
         if now < self._next:
             return
         self._remember(now)
@@ -101,16 +109,19 @@ class RunView:
             counts = ", ".join(f"{phases.count(p)} {p}" for p in dict.fromkeys(phases))
             return f"{elapsed} replicas: {counts}"
         samples, tokens = self._rates()
+        running = self._running
         total = self._expected or dispatcher.issued
         parts = [
             f"{elapsed} {dispatcher.completed}/{total} done",
-            f"{dispatcher.open_samples} in flight",
-            f"{samples:.2f} samples/s",
-            f"{sum(tokens.values()):.0f} tokens/s",
+            f"{dispatcher.open_samples} in flight, {running} running",
         ]
+        # Tokens count once their answer is whole: until then the rate is not known.
+        if samples or not running:
+            parts.append(f"{samples:.2f} samples/s")
+            parts.append(f"{sum(tokens.values()):.0f} tokens/s")
         if fences := self._coordinator.members.fences:
             parts.append(f"{fences} replica{'s' * (fences > 1)} lost")
-        return ", ".join([*parts, *self._latencies(), *self._eta(samples)])
+        return ", ".join([*parts, *self._latencies(), *self._eta(now, running)])
 
     def _latencies(self) -> list[str]:
         recent = self._coordinator.answers.latencies
@@ -122,15 +133,35 @@ class RunView:
             shown.append(f"TPOT p50/p99 {recent.tpot_ms(50):.1f}/{tpot:.1f} ms")
         return shown
 
-    def _eta(self, rate: float) -> list[str]:
-        if not self._expected or rate <= 0:
+    @property
+    def _running(self) -> int:
+        peers = list(self._coordinator.members.peers.values())
+        return sum(peer.running for peer in peers if peer.record is not None)
+
+    def _eta(self, now: float, running: int) -> list[str]:
+        """Return the time left at the mean speed since the start.
+
+        Samples that run count as half done, which they are on average. Before as many
+        are done as run, that would be too rough.
+        """
+        completed = self._coordinator.dispatcher.completed
+        if not self._expected or completed < max(1, running):
             return []
-        left = (self._expected - self._coordinator.dispatcher.completed) / rate
-        return [f"ETA {left:.0f} s"]
+        work = completed + running / 2
+        left = (self._expected - work) * (now - self._began) / work
+        return [f"ETA {max(0.0, left):.0f} s"]
 
     def _table(self, now: float) -> Group:
         table = Table(box=None, pad_edge=False)
-        for title in ("replica", "state", "sent", "finished", "in flight", "tokens/s"):
+        for title in (
+            "replica",
+            "state",
+            "sent",
+            "finished",
+            "in flight",
+            "running",
+            "tokens/s",
+        ):
             left = title in ("replica", "state")
             table.add_column(title, justify="left" if left else "right")
         _, rates = self._rates()
@@ -143,6 +174,8 @@ class RunView:
                 else (0, 0, 0)
             )
             name = f"{peer.node}/{number}"
-            cells = [name, peer.phase, *(f"{count:,}" for count in counts)]
-            table.add_row(*cells, f"{rates.get(number, 0.0):,.0f}")
+            cells = [name, peer.phase]
+            cells += [f"{count:,}" for count in (*counts, peer.running)]
+            rate = rates.get(number, 0.0)
+            table.add_row(*cells, f"{rate:,.0f}" if rate or not peer.running else "")
         return Group(Text(self._line(now), style="bold"), table)

@@ -138,6 +138,7 @@ def _measure(
             raise
         coordinator.close()
         write_json(folder.replicas, coordinator.members.records())
+        write_json(folder.clock, coordinator.clock.record())
     if writer.failure is not None:
         raise Aborted(f"the run folder cannot be written: {writer.failure}")
 
@@ -165,9 +166,17 @@ def _run_loadgen(
     view: RunView,
     folder: RunFolder,
 ) -> None:
-    test = LoadGenRun(settings, dataset, folder, coordinator.issue, config.run.trace)
+    test = LoadGenRun(
+        settings,
+        dataset,
+        folder,
+        coordinator.issue,
+        coordinator.flush,
+        config.run.trace,
+    )
     spare_garbage_collector()
-    coordinator.connect(Sinks(first_tokens=test.first_tokens, complete=test.complete))
+    sinks = Sinks(first_tokens=test.first_tokens, complete=test.complete)
+    coordinator.connect(sinks, test.mean_gap_s)
     test.start()
     while not test.wait(_UPDATE_S):
         view.update()

@@ -101,6 +101,12 @@ class Members:
             if place.replica in self._returning and self.cluster.gone(place.replica):
                 self._bring_back(place)
 
+    def excuse(self, absent_s: float, now: float) -> None:
+        """Do not count the `absent_s` before `now` (monotonic) as silence."""
+        for peer in self.peers.values():
+            peer.started = min(now, peer.started + absent_s)
+            peer.heard = min(now, peer.heard + absent_s)
+
     def fence(self, peer: Peer, cause: str) -> None:
         """Kill a replica that cannot be trusted and hand its samples to others."""
         if self.peers.pop(peer.replica, None) is None:

@@ -25,6 +25,8 @@ class Peer:
     started: float = field(default_factory=time.monotonic)
     heard: float = field(default_factory=time.monotonic)
     stuck_s: float = 0.0
+    running: int = 0
+    """Samples that its engine was working on at the last heartbeat."""
     unreachable: bool = False
     """Whether a message to it found no connection."""
     fatal: Fatal | None = None

@@ -17,6 +17,7 @@ from sut.messages import (
     Fatal,
     Generate,
     Heartbeat,
+    HostReading,
     Setup,
     Stop,
     ToCoordinator,
@@ -26,6 +27,9 @@ from sut.telemetry import DeviceMonitor, HostMonitor
 from sut.transport import ProtocolError, ReplicaSocket
 
 _HEARTBEAT_S = 1.0
+_PAUSE_S = 1.0
+"""Seconds beyond the wait for a message after which the process is taken to have been
+paused."""
 _Reading = TypeVar("_Reading")
 
 
@@ -38,8 +42,10 @@ class ReplicaLink:
         """Setup, Generate and Stop messages, for the main thread."""
         self.engine: Engine | None = None
         self.monitor: DeviceMonitor | None = None
-        self._host = HostMonitor()
+        self._host: HostMonitor | None = None
         self._busy_since: float | None = None
+        self._resumed = 0.0
+        """When the process last ran again after a pause, which is not the engine's."""
         self._blind = False
         """Whether telemetry has failed once, and that was said."""
         self._outbox: deque[ToCoordinator] = deque()
@@ -81,7 +87,10 @@ class ReplicaLink:
     def _exchange(self) -> None:
         next_beat = time.monotonic()
         while not (self._stop.is_set() and not self._outbox):
-            self._socket.poll(max(0.0, next_beat - time.monotonic()))
+            asked = time.monotonic()
+            self._socket.poll(max(0.0, next_beat - asked))
+            if (now := time.monotonic()) - asked > _HEARTBEAT_S + _PAUSE_S:
+                self._resumed = now
             if self._socket.lost:
                 # Messages may be lost with it, which only a replica's end makes known.
                 raise ConnectionResetError("the connection to the coordinator is lost")
@@ -110,16 +119,21 @@ class ReplicaLink:
                 os._exit(3)
 
     def _heartbeat(self) -> Heartbeat:
-        since = self._busy_since
+        since, resumed = self._busy_since, self._resumed
         stats = self.engine.stats() if self.engine else None
         return Heartbeat(
-            stuck_s=time.monotonic() - since if since is not None else 0.0,
+            stuck_s=0.0 if since is None else time.monotonic() - max(since, resumed),
             running=stats.running if stats else 0,
             waiting=stats.waiting if stats else 0,
             kv_used=stats.kv_used if stats else None,
             devices=(self.monitor and self._read(self.monitor.read)) or [],
-            host=self._read(self._host.read),
+            host=self._read(self._read_host),
         )
+
+    def _read_host(self) -> HostReading:
+        if self._host is None:
+            self._host = HostMonitor()
+        return self._host.read()
 
     def _read(self, what: Callable[[], _Reading]) -> _Reading | None:
         """Return what a monitor reads; without it a run is poorer, not lost."""

@@ -24,6 +24,7 @@ class LoadGenRun:
         dataset: Dataset,
         folder: RunFolder,
         issue: Callable[[Sequence[int], Sequence[int]], None],
+        flush: Callable[[], None],
         trace: bool,
     ) -> None:
         """Prepare.
@@ -33,6 +34,7 @@ class LoadGenRun:
             dataset: samples of the QSL.
             folder: where LoadGen's logs go.
             issue: takes LoadGen's ids and the indices, in the order of issue.
+            flush: called when LoadGen has issued its last query.
             trace: whether LoadGen writes its trace.
         """
         self.error: BaseException | None = None
@@ -41,10 +43,18 @@ class LoadGenRun:
         self._dataset = dataset
         self._folder = folder
         self._issue = issue
+        self._flush = flush
         self._trace = trace
         self._firsts: list[lg.QuerySampleResponse] = []
         """Responses for first tokens, used again and again."""
         self._thread = threading.Thread(target=self._run, name="loadgen", daemon=True)
+
+    @property
+    def mean_gap_s(self) -> float:
+        """Mean seconds between queries that arrive by LoadGen's clock; 0: none do."""
+        rate = float(self._settings.server_target_qps)
+        paced = self._settings.scenario == lg.TestScenario.Server and rate > 0
+        return 1 / rate if paced else 0.0
 
     def start(self) -> None:
         """Start the test."""
@@ -90,9 +100,6 @@ class LoadGenRun:
             self.error = error
 
     def _start_test(self) -> None:
-        def flush() -> None:
-            return
-
         output = lg.LogOutputSettings()
         output.outdir = str(self._folder.path)
         output.copy_summary_to_stdout = False
@@ -102,7 +109,7 @@ class LoadGenRun:
         count = self._settings.performance_sample_count_override
         with query_sample_library(self._dataset, count) as library:
             # The "fast" form hands over plain ids and indices, no object per sample.
-            system = lg.ConstructFastSUT(self._issue, flush)
+            system = lg.ConstructFastSUT(self._issue, self._flush)
             try:
                 lg.StartTestWithLogSettings(
                     system, library, self._settings, log, str(self._audit_file())

@@ -12,6 +12,7 @@ import numpy as np
 from conf.load import load_config, to_yaml
 from record.folder import RunFolder, write_json, write_text
 from record.structs import (
+    ClockRecord,
     DeviceLine,
     EngineLine,
     EventRecord,
@@ -44,6 +45,8 @@ class FolderSpec:
     """None: one line of each kind."""
     answers: list[tuple[int, list[int], list[int] | None]] = field(default_factory=list)
     log: dict[str, object] = field(default_factory=dict)
+    clock: ClockRecord | None = None
+    """None: the clock was set at no time, and LoadGen's test just holds the samples."""
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -119,6 +122,7 @@ def write_folder(path: Path, spec: FolderSpec) -> RunFolder:
     plain = [replica_record(i) for i in range(spec.replicas)]
     write_json(folder.replicas, spec.records or plain)
     _write_lines(folder.samples, spec.samples)
+    write_json(folder.clock, spec.clock or clock_record(spec.samples))
     _write_lines(folder.events, spec.events)
     _write_lines(
         folder.telemetry,
@@ -176,6 +180,16 @@ def replica_record(number: int) -> ReplicaRecord:
         warmup_s=5.0,
         first_request_s=2.0,
         last_request_s=1.6,
+    )
+
+
+def clock_record(samples: Sequence[SampleRecord], drift_ns: int = 0) -> ClockRecord:
+    """Return the record of a clock that was watched while `samples` were made."""
+    return ClockRecord(
+        epoch_ns=START_NS,
+        begin_ns=min((s.issued_ns for s in samples), default=START_NS),
+        end_ns=max((s.completed_ns or s.issued_ns for s in samples), default=START_NS),
+        largest_drift_ns=drift_ns,
     )
 
 

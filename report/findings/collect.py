@@ -7,6 +7,7 @@ from report.figures import Figure, figure
 from report.findings.arrivals import arrivals
 from report.findings.cause import Cause
 from report.findings.causes import causes
+from report.findings.clock import clock
 from report.findings.finding import ORDER, Finding, Found, Recommendation, Severity
 from report.findings.flow import flow
 from report.findings.losses import losses
@@ -27,6 +28,7 @@ def collect(run: Run, replicas: Comparison, nodes: Comparison) -> list[Found]:
     places = [scene(run, one, slow) for one in slow]
     why = [causes(view) for view in places]
     found = [
+        *clock(run),
         *losses(run),
         *quality(run, nodes),
         *(_slow_place(view, cause) for view, cause in zip(places, why, strict=True)),

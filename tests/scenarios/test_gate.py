@@ -7,7 +7,15 @@ import pytest
 from record.folder import read_json
 from record.structs import EventRecord, SettingsRecord, Verdict
 from scenarios.gate import aborted, judge
-from tests.run_folder import START_NS, STOP, FolderSpec, good_spec, sample, write_folder
+from tests.run_folder import (
+    START_NS,
+    STOP,
+    FolderSpec,
+    clock_record,
+    good_spec,
+    sample,
+    write_folder,
+)
 
 Spoil = Callable[[FolderSpec], None]
 
@@ -239,3 +247,127 @@ def test_an_invalid_run_says_why(
     spec.log |= {"result_validity": "INVALID", **log}
     verdict = judge(write_folder(tmp_path / "run", spec))
     assert told in verdict.reason
+
+
+def _first_too_early(spec: FolderSpec) -> None:
+    spec.samples[0] = sample(0, first_token_ns=START_NS - 1)
+
+
+def _first_too_late(spec: FolderSpec) -> None:
+    spec.samples[0] = sample(0, first_token_ns=START_NS + 100_000_001)
+
+
+def _completed_before_dispatch(spec: FolderSpec) -> None:
+    spec.samples[5] = sample(5, completed_ns=START_NS + 1)
+
+
+def _dispatched_before_issue(spec: FolderSpec) -> None:
+    spec.samples[5] = sample(5, dispatched_ns=START_NS - 1)
+
+
+def _negative_duration(spec: FolderSpec) -> None:
+    spec.samples[0] = sample(0, queue_ns=-1)
+
+
+def _duration_beyond_the_run(spec: FolderSpec) -> None:
+    spec.samples[0] = sample(0, held_ns=10**12)
+
+
+def _completed_after_the_run(spec: FolderSpec) -> None:
+    spec.clock = clock_record(spec.samples)
+    spec.samples[0] = sample(0, completed_ns=spec.clock.end_ns + 1)
+
+
+def _issued_before_the_run(spec: FolderSpec) -> None:
+    spec.clock = clock_record(spec.samples)
+    spec.samples[0] = sample(0, issued_ns=spec.clock.begin_ns - 1)
+
+
+def _negative_latency(spec: FolderSpec) -> None:
+    spec.log["result_min_latency_ns"] = -4_800_000_000
+
+
+def _latency_beyond_the_run(spec: FolderSpec) -> None:
+    spec.log["result_mean_latency_ns"] = 30_744_548_443_000_000
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _first_too_early,
+        _first_too_late,
+        _completed_before_dispatch,
+        _dispatched_before_issue,
+        _negative_duration,
+        _duration_beyond_the_run,
+        _completed_after_the_run,
+        _issued_before_the_run,
+        _negative_latency,
+        _latency_beyond_the_run,
+    ],
+)
+def test_impossible_times_fail(tmp_path: Path, spoil: Spoil) -> None:
+    spec = good_spec()
+    spoil(spec)
+    verdict = _judge(tmp_path, spec)
+    assert _failures(verdict) == ["times_possible"]
+    assert verdict.failures[0].value == 1
+
+
+def test_a_first_token_of_an_earlier_attempt_is_possible(tmp_path: Path) -> None:
+    spec = good_spec()
+    spec.samples[1] = sample(
+        1,
+        attempt=2,
+        dispatched_ns=START_NS + 50_000_000,
+        first_token_ns=START_NS + 20_000_000,
+    )
+    assert _judge(tmp_path, spec).outcome == "passed"
+
+
+def test_a_clock_that_was_set_fails(tmp_path: Path) -> None:
+    spec = good_spec()
+    spec.clock = clock_record(spec.samples, drift_ns=-1_000_000_000)
+    set_at = spec.clock.begin_ns + 2_500_000_000
+    cause = "the host's clock was set by -1.000 s"
+    spec.events = [EventRecord(t_ns=set_at, kind="clock", cause=cause)]
+    verdict = _judge(tmp_path, spec)
+    (check,) = verdict.failures
+    assert (check.name, check.limit, check.value) == ("clock", 10.0, -1000.0)
+    assert check.note == "the host's clock was set by -1.000 s at 2.5 s"
+
+
+@pytest.mark.parametrize("drift_ms", [-10, 0, 10])
+def test_a_clock_within_the_limit_passes(tmp_path: Path, drift_ms: int) -> None:
+    spec = good_spec()
+    spec.clock = clock_record(spec.samples, drift_ns=drift_ms * 1_000_000)
+    assert _judge(tmp_path, spec).outcome == "passed"
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_clock_that_nobody_watched_bars_a_submission(
+    tmp_path: Path, missing: bool
+) -> None:
+    spec = good_spec()
+    spec.kind = "full"
+    spec.log["effective_sample_concatenate_permutation"] = True
+    folder = write_folder(tmp_path / "run", spec)
+    settings = read_json(folder.settings, SettingsRecord)
+    settings.is_benchmark = True
+    folder.settings.write_bytes(msgspec.json.encode(settings))
+    if missing:
+        folder.clock.unlink()
+    verdict = judge(folder)
+    assert verdict.outcome == "passed"
+    assert verdict.submission_candidate != missing
+    skipped = [c.name for c in verdict.checks if c.outcome == "skipped"]
+    assert skipped == (["clock"] if missing else [])
+
+
+def test_a_pause_degrades(tmp_path: Path) -> None:
+    spec = good_spec()
+    cause = "the coordinator did not run for 7.0 s"
+    spec.events = [EventRecord(t_ns=START_NS, kind="pause", cause=cause)]
+    verdict = _judge(tmp_path, spec)
+    assert verdict.outcome == "passed"
+    assert verdict.degraded

@@ -17,6 +17,7 @@ from record.structs import EventRecord, SampleRecord
 from record.writer import RecordWriter
 from sut.answers import Sinks
 from sut.balancers import make_balancer
+from sut.clock import RunClock
 from sut.clusters.base import Placement
 from sut.coordinator import Coordinator, CoordinatorParts
 from sut.dispatcher import Dispatcher
@@ -28,6 +29,7 @@ from sut.messages import (
     Fatal,
     First,
     Generate,
+    Heartbeat,
     Hello,
     Outputs,
     Ready,
@@ -37,12 +39,14 @@ from sut.messages import (
     ToReplica,
     WarmupSpec,
 )
+from sut.peers import Peer
 from sut.transport import CoordinatorSocket, Endpoint
 from tests.run_folder import replica_record
 from tests.sut.engines.contract import spec
 
 Behaviour = Callable[["FakeReplica", list[Request]], None]
 SAMPLES = 50
+REAL_MONOTONIC = time.monotonic
 TOKENS = b"\x05\x00\x00\x00\x06\x00\x00\x00"
 
 
@@ -111,6 +115,10 @@ class FakeCluster:
         self.starts = [0] * len(behaviours)
         self.kinds: dict[tuple[int, int], type[FakeReplica]] = {}
         """Kind of a replica by its number and that of the start."""
+        self.starters: set[threading.Thread] = set()
+        """Threads that started replicas."""
+        self.starters_at_close: list[bool] = []
+        """Whether each of them was alive when the cluster was closed."""
 
     @property
     def placements(self) -> list[Placement]:
@@ -119,6 +127,7 @@ class FakeCluster:
     def start(self, replica: int, address: str, identity: str) -> None:
         if not self._behaviours[replica]:
             raise OSError("no memory")
+        self.starters.add(threading.current_thread())
         behaviour = self._behaviours[replica].pop(0)
         self.starts[replica] += 1
         kind = self.kinds.get((replica, self.starts[replica]), FakeReplica)
@@ -139,8 +148,19 @@ class FakeCluster:
         return True
 
     def close(self, grace_s: float) -> None:
+        self.starters_at_close = [thread.is_alive() for thread in self.starters]
         for replica in list(self.replicas):
             self.kill(replica)
+
+
+class Wall:
+    """The host's clock, which can be set."""
+
+    def __init__(self) -> None:
+        self.set_by_s = 0.0
+
+    def time_ns(self) -> int:
+        return time.time_ns() + int(self.set_by_s * 1e9)
 
 
 class Run:
@@ -155,11 +175,13 @@ class Run:
         self.first: list[tuple[int, bytes]] = []
         self.complete: list[tuple[int, bytes]] = []
 
-    def issue(self, count: int) -> None:
+    def connect(self, mean_gap_s: float = 0.0) -> None:
         assert self.coordinator.ready.wait(10)
-        self.coordinator.connect(
-            Sinks(first_tokens=self.first.extend, complete=self.complete.extend)
-        )
+        sinks = Sinks(first_tokens=self.first.extend, complete=self.complete.extend)
+        self.coordinator.connect(sinks, mean_gap_s)
+
+    def issue(self, count: int) -> None:
+        self.connect()
         self.coordinator.issue(range(1000, 1000 + count), range(count))
 
     def wait(self, count: int) -> None:
@@ -172,16 +194,37 @@ class Run:
         return str(self.coordinator.failure)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 10
+        deadline = REAL_MONOTONIC() + 10
         while not condition():
-            assert time.monotonic() < deadline, f"{len(self.complete)} completed"
+            assert REAL_MONOTONIC() < deadline, f"{len(self.complete)} completed"
             time.sleep(0.01)
 
     def events(self) -> list[EventRecord]:
+        # The machine that runs the tests may be busy for a second or two.
+        return [event for event in self.all_events() if event.kind != "pause"]
+
+    def all_events(self) -> list[EventRecord]:
         return list(read_lines(self.folder.events, EventRecord))
 
     def samples(self) -> list[SampleRecord]:
         return list(read_lines(self.folder.samples, SampleRecord))
+
+
+def coordinator_parts(
+    writer: RecordWriter, cluster: FakeCluster, clock: RunClock
+) -> CoordinatorParts:
+    """Return parts that lack a socket."""
+    return CoordinatorParts(
+        config=ClusterConfig(name="local", heartbeat_timeout_s=60, max_attempts=3),
+        cluster=cluster,
+        dispatcher=Dispatcher(make_balancer(None, True), [10] * SAMPLES),
+        ledger=Ledger(writer, clock),
+        clock=clock,
+        setup=Setup(spec(streaming=True), WarmupSpec(10, 10, 1, 100)),
+        prompts=[index.to_bytes(4, "little") for index in range(SAMPLES)],
+        socket=None,  # type: ignore[arg-type]
+        stall_timeout_s=60,
+    )
 
 
 @contextmanager
@@ -190,26 +233,17 @@ def running(
     *behaviours: Behaviour | list[Behaviour],
     stall_s: float = 60,
     restarts: int = 0,
+    wall: Wall | None = None,
 ) -> Iterator[Run]:
     folder = RunFolder(tmp_path)
-    config = ClusterConfig(
-        name="local", heartbeat_timeout_s=60, max_attempts=3, restarts=restarts
-    )
-    lives = [b if isinstance(b, list) else [b] for b in behaviours]
-    cluster = FakeCluster(lives)
+    cluster = FakeCluster([b if isinstance(b, list) else [b] for b in behaviours])
     with RecordWriter(folder) as writer:
-        coordinator = Coordinator(
-            CoordinatorParts(
-                config=config,
-                cluster=cluster,
-                dispatcher=Dispatcher(make_balancer(None, True), [10] * SAMPLES),
-                ledger=Ledger(writer),
-                setup=Setup(spec(streaming=True), WarmupSpec(10, 10, 1, 100)),
-                prompts=[index.to_bytes(4, "little") for index in range(SAMPLES)],
-                socket=CoordinatorSocket(Endpoint(address=f"ipc://{tmp_path}/socket")),
-                stall_timeout_s=stall_s,
-            )
-        )
+        clock = RunClock(wall.time_ns) if wall else RunClock()
+        parts = coordinator_parts(writer, cluster, clock)
+        parts.config.restarts = restarts
+        parts.stall_timeout_s = stall_s
+        parts.socket = CoordinatorSocket(Endpoint(address=f"ipc://{tmp_path}/socket"))
+        coordinator = Coordinator(parts)
         coordinator.start()
         try:
             yield Run(folder, coordinator, cluster)
@@ -442,3 +476,175 @@ def test_a_replica_that_cannot_be_started_anew_stays_lost(tmp_path: Path) -> Non
     assert run.coordinator.failure is None
     causes = [e.cause for e in run.events() if e.kind == "fence"]
     assert "cannot be started anew: no memory" in causes
+
+
+def test_a_replica_that_came_back_is_not_orphaned_before_it_has_left(
+    tmp_path: Path,
+) -> None:
+    # The kernel kills a replica as soon as the thread that started it ends.
+    with running(tmp_path, [leaves, good], restarts=1) as run:
+        run.issue(6)
+        run.wait(6)
+    assert run.cluster.starts == [2]
+    assert run.cluster.starters_at_close == [True, True]
+
+
+def test_a_cluster_that_cannot_be_closed_is_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(_grace_s: float) -> None:
+        raise OSError("no such process")
+
+    with (
+        pytest.raises(OSError, match="no such process"),
+        running(tmp_path, good) as run,
+    ):
+        monkeypatch.setattr(run.cluster, "close", refuses)
+
+
+def test_setting_the_hosts_clock_is_recorded(tmp_path: Path) -> None:
+    wall = Wall()
+    with running(tmp_path, good, wall=wall) as run:
+        wall.set_by_s = 30
+        run.issue(10)
+        run.wait(10)
+        wall.set_by_s = -3600
+        run.coordinator.issue(range(2000, 2010), range(10))
+        run.wait(20)
+    (event,) = [e for e in run.events() if e.kind == "clock"]
+    assert event.cause == "the host's clock was set by -3630.000 s"
+    record = run.coordinator.clock.record()
+    assert record.largest_drift_ns == pytest.approx(-3630e9, abs=1e6)
+    for sample in run.samples():
+        assert sample.dispatched_ns is not None
+        assert sample.first_token_ns is not None
+        assert sample.completed_ns is not None
+        assert (
+            record.begin_ns
+            <= sample.issued_ns
+            <= sample.dispatched_ns
+            <= sample.first_token_ns
+            <= sample.completed_ns
+            <= record.end_ns
+        )
+
+
+def test_a_step_just_before_the_end_is_recorded(tmp_path: Path) -> None:
+    wall = Wall()
+    with running(tmp_path, good, wall=wall) as run:
+        run.issue(10)
+        run.wait(10)
+        wall.set_by_s = 1
+    assert [e.kind for e in run.events()] == ["clock"]
+
+
+def test_a_loadgen_that_issues_nothing_ends_the_run(tmp_path: Path) -> None:
+    with running(tmp_path, good, stall_s=0.5) as run:
+        run.issue(10)
+        run.wait(10)
+        reason = run.wait_failure()
+    assert "LoadGen has issued nothing for" in reason
+    assert [e.kind for e in run.events()] == ["stall", "abort"]
+    assert {s.status for s in run.samples()} == {"completed"}
+
+
+def test_a_loadgen_that_never_begins_ends_the_run(tmp_path: Path) -> None:
+    with running(tmp_path, good, stall_s=0.5) as run:
+        run.connect()
+        assert "LoadGen has issued nothing for" in run.wait_failure()
+
+
+@pytest.mark.parametrize("state", ["loading", "slow arrivals", "summing up"])
+def test_a_loadgen_that_has_reason_to_be_quiet_is_left_alone(
+    tmp_path: Path, state: str
+) -> None:
+    # No limit that is counted in seconds passes here: the coordinator is only asked.
+    with running(tmp_path, good, stall_s=5) as run:
+        if state != "loading":
+            run.connect(mean_gap_s=100.0 if state == "slow arrivals" else 0.0)
+        if state == "summing up":
+            run.coordinator.flush()
+        limit = {"loading": float("inf"), "slow arrivals": 4000, "summing up": 600}
+        assert run.coordinator.patience_s == limit[state]
+
+
+class Clocks:
+    """Clocks of the coordinator's thread that can jump."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._passed_s = self._worked_s = 0.0
+        monotonic, thread_time = time.monotonic, time.thread_time
+        patch.setattr(time, "monotonic", lambda: monotonic() + self._passed_s)
+        patch.setattr(time, "thread_time", lambda: thread_time() + self._worked_s)
+
+    def jump(self, seconds: float, worked_s: float = 0.0) -> None:
+        """Let time pass, and `worked_s` of it at work."""
+        self._passed_s += seconds
+        self._worked_s += worked_s
+
+
+def test_a_pause_of_the_coordinator_is_no_replicas_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = Clocks(monkeypatch)
+    with running(tmp_path, good, good) as run:
+        run.connect()
+        take, left = run.coordinator.answers.take, [90]
+
+        def paused(peer: Peer, outputs: Outputs) -> None:
+            take(peer, outputs)
+            if left:
+                clocks.jump(left.pop())
+
+        monkeypatch.setattr(run.coordinator.answers, "take", paused)
+        run.coordinator.issue(range(1000, 1040), range(40))
+        run.wait_for(lambda: not left)
+        run.wait(40)
+    assert run.coordinator.failure is None
+    assert run.events() == []
+    assert any("did not run for 90." in event.cause for event in run.all_events())
+
+
+class QueueSocket:
+    """Stands in for the coordinator's socket: a queue of messages."""
+
+    address = "ipc://nowhere"
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, Heartbeat]] = []
+
+    def receive(self) -> tuple[str, Heartbeat] | None:
+        return self.messages.pop(0) if self.messages else None
+
+
+class StillCluster(FakeCluster):
+    """Starts nothing."""
+
+    def start(self, replica: int, address: str, identity: str) -> None:
+        pass
+
+
+def test_a_sign_of_life_that_still_waits_in_the_queue_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = Clocks(monkeypatch)
+    socket = QueueSocket()
+    with RecordWriter(RunFolder(tmp_path)) as writer:
+        parts = coordinator_parts(
+            writer, StillCluster([[good], [good], [good]]), RunClock()
+        )
+        parts.socket = socket  # type: ignore[assignment]
+        coordinator = Coordinator(parts)
+        coordinator.members.start()
+        peers = list(coordinator.members.peers.values())
+        for peer in peers:
+            record = replica_record(peer.replica)
+            coordinator.members.admit(peer, Ready(record, 8192))
+        # The thread was at work all the time, and now takes in one message.
+        clocks.jump(90, worked_s=90)
+        beat = Heartbeat(0.0, 3, 0, None, [])
+        socket.messages = [(peer.identity, beat) for peer in peers[:2]]
+        coordinator._take_in_messages(1)
+        coordinator._check_health()
+    assert set(coordinator.members.peers) == {0, 1}, "only the third was silent"
+    assert peers[0].running == 3

@@ -1,0 +1,98 @@
+"""The clock of a run, and the watch over the host's clock, which LoadGen reads."""
+
+import time
+from collections.abc import Callable
+
+from record.structs import ClockRecord
+
+_STEP_NS = 1_000_000
+"""Smallest change that is reported as a step; below it a reading may be in error."""
+_EXACT_NS = 20_000
+_TRIES = 8
+
+_Clock = Callable[[], int]
+
+
+class RunClock:
+    """Nanoseconds since the epoch that setting the host's clock does not change.
+
+    The time is CLOCK_MONOTONIC plus one offset, which is read when the run starts.
+
+    LoadGen reads CLOCK_REALTIME: `std::chrono::high_resolution_clock` is that clock in
+    libstdc++. LoadGen's durations are wrong as soon as the difference between the two
+    clocks changes. NTP's slewing does not change it: the kernel applies `adjtime` and
+    frequency corrections to both clocks alike (clock_gettime(2)). What changes it is a
+    step (`settimeofday`, `clock_settime`, ADJ_SETOFFSET, a leap second) and a suspended
+    host, since CLOCK_MONOTONIC stands still meanwhile.
+    """
+
+    def __init__(
+        self, wall_ns: _Clock = time.time_ns, monotonic_ns: _Clock = time.monotonic_ns
+    ) -> None:
+        """Fix the offset; the two clocks can be replaced in tests."""
+        self._wall_ns = wall_ns
+        self._monotonic_ns = monotonic_ns
+        self._epoch_ns = self._difference()
+        self._watched: ClockRecord | None = None
+        self._expected_ns = self._reported_ns = self._epoch_ns
+
+    def now_ns(self) -> int:
+        """Return the time."""
+        return self._monotonic_ns() + self._epoch_ns
+
+    @property
+    def watching(self) -> bool:
+        """Whether the watch over the host's clock has begun."""
+        return self._watched is not None
+
+    def watch(self) -> None:
+        """Begin to watch the host's clock; LoadGen's test starts now."""
+        self._expected_ns = self._reported_ns = self._difference()
+        begin_ns = self.now_ns()
+        self._watched = ClockRecord(
+            epoch_ns=self._epoch_ns,
+            begin_ns=begin_ns,
+            end_ns=begin_ns,
+            largest_drift_ns=0,
+        )
+
+    def look(self) -> int:
+        """Return by how many ns the host's clock was set since the last look.
+
+        0: it was not set, or nobody watches yet.
+        """
+        record = self._watched
+        if record is None:
+            return 0
+        record.end_ns = self.now_ns()
+        found = self._difference()
+        drift = found - self._expected_ns
+        if abs(drift) > abs(record.largest_drift_ns):
+            record.largest_drift_ns = drift
+        step = found - self._reported_ns
+        if abs(step) < _STEP_NS:
+            return 0
+        self._reported_ns = found
+        return step
+
+    def record(self) -> ClockRecord:
+        """Return what the watch has seen until the last look."""
+        assert self._watched is not None
+        return self._watched
+
+    def _difference(self) -> int:
+        """Return CLOCK_REALTIME less CLOCK_MONOTONIC.
+
+        Of a few readings the one counts in which this thread was interrupted least.
+        """
+        best = None
+        for _ in range(_TRIES):
+            before = self._monotonic_ns()
+            wall = self._wall_ns()
+            after = self._monotonic_ns()
+            if best is None or after - before < best[0]:
+                best = after - before, wall - (before + after) // 2
+            if best[0] < _EXACT_NS:
+                break
+        assert best is not None
+        return best[1]
