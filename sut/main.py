@@ -36,7 +36,7 @@ from sut.answers import Sinks
 from sut.console import say, summarise, warn_of_neighbours
 from sut.coordinator import Coordinator
 from sut.garbage import spare_garbage_collector
-from sut.launch import build_coordinator, model_for
+from sut.launch import build_coordinator, check_fits, model_for
 from sut.live import RunView
 from sut.model import Model
 from sut.scratch import Scratch
@@ -76,6 +76,7 @@ def run(config: Config) -> int:
     dataset = load_dataset(config.dataset)
     plan = plan_scenario(config, len(dataset))
     model = model_for(config, say)
+    check_fits(config, model, dataset)
     limit = config.model.max_model_len - MAX_TOKENS
     check_prompts(dataset, config.dataset, model.vocab_size, limit)
     label = f"{config.scenario.name.value}-{config.mode.value}"
