@@ -114,6 +114,8 @@ def _measure(
     folder: RunFolder,
 ) -> None:
     settings = build_settings(plan, folder)
+    for note in plan.notes:
+        say(note)
     record_settings(settings, plan, folder, model.stop_token_ids, model.tokenizer)
     with Scratch() as scratch, RecordWriter(folder) as writer:
         coordinator = build_coordinator(
