@@ -137,6 +137,7 @@ def record_settings(
     folder: RunFolder,
     stop_token_ids: list[int],
     tokenizer: Path | None,
+    dataset_sha256: str | None = None,
 ) -> SettingsRecord:
     """Write `settings.json` and return it."""
     values = effective(settings)
@@ -154,6 +155,7 @@ def record_settings(
         effective=values,
         rules=plan.rules,
         relaxed=_relaxed(plan, values),
+        dataset_sha256=dataset_sha256,
     )
     write_json(folder.settings, record)
     return record

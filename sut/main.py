@@ -116,7 +116,9 @@ def _measure(
     settings = build_settings(plan, folder)
     for note in plan.notes:
         say(note)
-    record_settings(settings, plan, folder, model.stop_token_ids, model.tokenizer)
+    digest = dataset.sha256 or None
+    facts = (model.stop_token_ids, model.tokenizer, digest)
+    record_settings(settings, plan, folder, *facts)
     with Scratch() as scratch, RecordWriter(folder) as writer:
         coordinator = build_coordinator(
             config, model, dataset, plan.streaming, folder, writer, scratch.path, say
@@ -129,9 +131,7 @@ def _measure(
                 if plan.needs_latency:
                     latency_ns = _slowest_warm_request_ns(coordinator)
                     set_expected_latency(settings, plan, folder, latency_ns)
-                    record_settings(
-                        settings, plan, folder, model.stop_token_ids, model.tokenizer
-                    )
+                    record_settings(settings, plan, folder, *facts)
                 view.begin_run(plan.expected_samples(len(dataset)))
                 _run_loadgen(config, settings, dataset, coordinator, view, folder)
                 ignore_interrupts()
