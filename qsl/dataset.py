@@ -141,6 +141,8 @@ def _columns(path: Path) -> Columns:
         place = place_of(path) if size >= _WORTH_KEEPING_BYTES else None
     except OSError:
         size, place = 0, None  # read_rows says why
+    except UserError:
+        place = None  # there is no cache, which costs seconds alone
     if place and (kept := place.load()):
         return kept
     if size >= _LARGE_BYTES:

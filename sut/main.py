@@ -19,7 +19,7 @@ from pathlib import Path
 import mlperf_loadgen as lg
 
 from base.errors import Aborted, UserError
-from conf.help import help_text
+from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
 from conf.schema import Config
 from qsl.dataset import Dataset, check_prompts, load_dataset
@@ -55,6 +55,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if "--help" in arguments or "-h" in arguments:
             print(help_text(), end="")
+            return GOOD
+        if "--version" in arguments:
+            print(version_text())
             return GOOD
         resolved, overrides = _split(arguments)
         return run(load_config(overrides, resolved))
@@ -193,11 +196,14 @@ def _conclude(folder: RunFolder) -> int:
 
 def _split(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Return the file after --config, and the overrides."""
-    rest = list(arguments)
+    rest: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        rest += [name, value] if name == "--config" and equals else [argument]
     if "--config" not in rest:
         return None, rest
     place = rest.index("--config")
-    if place + 1 == len(rest):
+    if not rest[place + 1 :] or not rest[place + 1]:
         raise UserError("--config needs a file, e.g. runs/latest/config.yaml")
     path = Path(rest[place + 1])
     del rest[place : place + 2]
