@@ -7,7 +7,8 @@ from typing import Any, get_type_hints
 import pytest
 
 from base.errors import UserError
-from conf.help import help_text
+from conf.cache import cache_folder
+from conf.help import help_text, version_text
 from conf.load import GROUPS, choices, load_config, to_yaml
 from conf.schema import (
     BalancerName,
@@ -368,3 +369,27 @@ def test_help_explains_every_option() -> None:
         "experiment=",
     ):
         assert key in text
+
+
+def test_the_cache_needs_a_home_or_a_name_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nobody(_id: int) -> None:
+        raise KeyError
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/c")
+    assert cache_folder() == Path("/c/mlperf-loadgen-sut")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    with pytest.raises(UserError, match="set HOME or XDG_CACHE_HOME"):
+        cache_folder()
+    with pytest.raises(UserError, match="set HOME, or write the whole path"):
+        load_config(["run.dir=~/runs"])
+
+
+def test_versions_are_one_line() -> None:
+    text = version_text()
+    assert "mlperf-loadgen-sut " in text
+    assert "mlcommons_loadgen 6.0.17" in text
+    assert "\n" not in text
