@@ -5,16 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
-from nltk.stem.porter import PorterStemmer
 from numpy.typing import NDArray
-from rouge_score.rouge_scorer import RougeScorer
-from rouge_score.tokenize import tokenize
 
 from accuracy.processes import spread
-from accuracy.sentences import sentence_splitter
+from accuracy.sentences import load_nltk, sentence_splitter
 from qsl.progress import track
+
+if TYPE_CHECKING:
+    from rouge_score.rouge_scorer import RougeScorer
 
 METRICS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 _CHUNK = 64
@@ -76,16 +77,24 @@ class _StemmedWords:
     """rouge-score's default tokenizer, which stems each word only once."""
 
     def __init__(self) -> None:
+        load_nltk()
+        from nltk.stem.porter import PorterStemmer
+        from rouge_score.tokenize import tokenize
+
         self.stem = cache(PorterStemmer().stem)
+        self._split = tokenize
 
     def tokenize(self, text: str) -> list[str]:
-        words: list[str] = tokenize(text, self)
+        words: list[str] = self._split(text, self)
         return words
 
 
 @cache
-def _scorer() -> RougeScorer:
-    return RougeScorer(METRICS, tokenizer=_StemmedWords())
+def _scorer() -> "RougeScorer":
+    words = _StemmedWords()
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(METRICS, tokenizer=words)
 
 
 def _score(pairs: _Pairs) -> _Rows:

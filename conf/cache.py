@@ -3,8 +3,20 @@
 import os
 from pathlib import Path
 
+from base.errors import UserError
+
 
 def cache_folder() -> Path:
-    """Return this package's folder in the user's cache (XDG_CACHE_HOME)."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "mlperf-loadgen-sut"
+    """Return this package's folder in the user's cache (XDG_CACHE_HOME).
+
+    Raises:
+        UserError: nobody knows where that is.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "mlperf-loadgen-sut"
+    except RuntimeError as error:
+        raise UserError(
+            "no home folder is known to keep files in; set HOME or XDG_CACHE_HOME to a"
+            " folder that can be written"
+        ) from error

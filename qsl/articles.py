@@ -2,15 +2,17 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import datasets
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet
 
+from base.decode import DecodeError, decode_with
 from base.errors import UserError
+from base.lfs import refuse_lfs_pointer
 from qsl.official import read_full_rows
 
 HUB = "abisee/cnn_dailymail"
@@ -19,28 +21,35 @@ _ENDS = ".jsonl, .csv, .parquet, or .json or .json.gz in cnn_eval.json form"
 VALIDATION_ROWS = 13_368
 EDGE_ROWS = 5_000
 _EDGE_SEED = 42
-_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_HEAD_BYTES = 64
 _COLUMNS = ("article", "highlights", "id")
+_BOM = b"\xef\xbb\xbf"
+_LARGEST_CELL = 2**31 - 1
 
 
-class Article(msgspec.Struct):
-    """One row of CNN/DailyMail."""
+class _Row(msgspec.Struct):
+    """One row of a source, which may lack what only some uses need."""
 
-    article: _Text
-    highlights: _Text | list[str]
+    article: str | None = None
+    highlights: str | list[str] | None = None
     """The reference summary: one sentence a line, or a list of them."""
-    id: str = ""
+    id: str | int | None = None
 
-    @property
-    def summary(self) -> str:
-        """The reference summary, one sentence a line."""
-        if isinstance(self.highlights, str):
-            return self.highlights
-        return "\n".join(self.highlights)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Article:
+    """An article of CNN/DailyMail with its reference summary."""
+
+    article: str
+    summary: str
+    """One sentence a line."""
+    id: str = ""
+    where: str = ""
+    """Its file and row, for messages."""
 
 
 def read_articles(source: str, split: str) -> list[Article]:
-    """Return the articles of `source`, in its order.
+    """Return the articles of `source`, in its order; some may lack a text.
 
     Args:
         source: the data set's name on the Hugging Face hub, or a file.
@@ -55,14 +64,33 @@ def read_articles(source: str, split: str) -> list[Article]:
     readers = {".jsonl": _from_jsonl, ".csv": _from_csv, ".parquet": _from_parquet}
     if path.suffix in (".json", ".gz"):
         rows = read_full_rows(path)
-        return [Article(article=row.input, highlights=row.output) for row in rows]
+        return [
+            Article(
+                article=row.input, summary=row.output, where=f"{path}: row {number}"
+            )
+            for number, row in enumerate(rows, 1)
+        ]
     if path.suffix not in readers:
         raise UserError(f"{source}: neither {HUB} nor a file that ends in {_ENDS}")
     try:
+        with path.open("rb") as file:
+            refuse_lfs_pointer(path, file.read(_HEAD_BYTES))
         articles = list(readers[path.suffix](path))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
     return articles
+
+
+def check_texts(articles: Sequence[Article]) -> None:
+    """Check that each of the articles that are used has both texts.
+
+    Raises:
+        UserError: one has none, or white space alone; says in which row.
+    """
+    for item in articles:
+        for name, text in (("article", item.article), ("summary", item.summary)):
+            if not text.strip():
+                raise UserError(f"{item.where}: has no {name}, or an empty one")
 
 
 def draw_edge(articles: list[Article]) -> list[Article]:
@@ -87,20 +115,31 @@ def pick_calibration(articles: list[Article], listing: Path) -> list[Article]:
     """Return the articles whose ids `listing` has, one a line, in its order.
 
     Raises:
-        UserError: the list is missing or empty, or an id is not among the articles.
+        UserError: the list is missing or empty, or an id is not among the articles, or
+            belongs to different ones.
     """
     try:
-        wanted = listing.read_text(encoding="utf-8").split()
+        wanted = listing.read_text(encoding="utf-8-sig").split()
     except OSError as error:
         raise UserError(f"{listing}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{listing}: no list of ids: {error}") from error
     if not wanted:
         raise UserError(f"{listing}: holds no ids")
-    by_id = {article.id: article for article in articles}
+    by_id: dict[str, Article] = {}
+    others: dict[str, Article] = {}
+    for item in articles:
+        known = by_id.setdefault(item.id, item)
+        if (known.article, known.summary) != (item.article, item.summary):
+            others.setdefault(item.id, item)
     for number, name in enumerate(wanted, 1):
         if name not in by_id:
             raise UserError(f"{listing}:{number}: no article has the id {name}")
+        if name in others:
+            raise UserError(
+                f"{listing}:{number}: the id {name} has different texts:"
+                f" {by_id[name].where} and {others[name].where}"
+            )
     return [by_id[name] for name in wanted]
 
 
@@ -124,23 +163,28 @@ def _from_hub(split: str) -> list[Article]:
 
 
 def _from_jsonl(path: Path) -> Iterator[Article]:
-    decoder = msgspec.json.Decoder(Article)
+    decoder = msgspec.json.Decoder(_Row)
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            text = line.removeprefix(_BOM) if number == 1 else line
+            if not text.strip():
+                continue
             try:
-                yield decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                row = decode_with(decoder, text)
+            except DecodeError as error:
                 raise UserError(f"{path}:{number}: {error}") from error
+            yield _article(f"{path}:{number}", row)
 
 
 def _from_csv(path: Path) -> Iterator[Article]:
     with path.open(encoding="utf-8-sig", newline="") as file:
+        csv.field_size_limit(_LARGEST_CELL)
         rows = csv.DictReader(file, strict=True)
         number = 0
         try:
             _check_columns(str(path), rows.fieldnames or [])
             for number, row in enumerate(rows, 1):
-                yield _article(str(path), number, row)
+                yield _converted(f"{path}: row {number}", row)
         except (csv.Error, UnicodeDecodeError) as error:
             raise UserError(f"{path}: row {number + 1}: {error}") from error
 
@@ -156,11 +200,9 @@ def _from_parquet(path: Path) -> Iterator[Article]:
 
 def _from_table(source: str, table: pa.Table) -> Iterator[Article]:
     _check_columns(source, table.column_names)
-    kept = [
-        name for name in ("article", "highlights", "id") if name in table.schema.names
-    ]
+    kept = [name for name in _COLUMNS if name in table.schema.names]
     for number, row in enumerate(table.select(kept).to_pylist(), 1):
-        yield _article(source, number, row)
+        yield _converted(f"{source}: row {number}", row)
 
 
 def _check_columns(source: str, names: Sequence[str]) -> None:
@@ -169,8 +211,18 @@ def _check_columns(source: str, names: Sequence[str]) -> None:
             raise UserError(f"{source}: no column {name}")
 
 
-def _article(source: str, number: int, row: object) -> Article:
+def _converted(where: str, row: object) -> Article:
     try:
-        return msgspec.convert(row, Article)
+        return _article(where, msgspec.convert(row, _Row))
     except msgspec.ValidationError as error:
-        raise UserError(f"{source}: row {number}: {error}") from error
+        raise UserError(f"{where}: {error}") from error
+
+
+def _article(where: str, row: _Row) -> Article:
+    parts = row.highlights or ""
+    return Article(
+        article=row.article or "",
+        summary=parts if isinstance(parts, str) else "\n".join(parts),
+        id="" if row.id is None else str(row.id),
+        where=where,
+    )

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from conf.cache import cache_folder
 
-_FORM = b"1"
+_FORM = b"2"
+_SHA256 = b"sha256"
 _SCHEMA = pa.schema(
     [("tok_input", pa.large_list(pa.int32())), ("output", pa.large_string())]
 )
@@ -30,6 +31,8 @@ class Columns:
     offsets: NDArray[np.int64]
     """Prompt i is tokens[offsets[i]:offsets[i + 1]]; shape (samples + 1,)."""
     references: list[str]
+    sha256: str
+    """Of the file that they were read from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,8 @@ def _write(path: Path, columns: Columns) -> None:
     )
     references = pa.array(columns.references, pa.large_string())
     batch = pa.record_batch([prompts, references], schema=_SCHEMA)
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as out:
+    schema = _SCHEMA.with_metadata({_SHA256: columns.sha256})
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as out:
         out.write_batch(batch)
 
 
@@ -116,4 +120,5 @@ def _from_table(table: pa.Table) -> Columns:
         tokens=prompts.values.to_numpy(zero_copy_only=True),
         offsets=prompts.offsets.to_numpy(zero_copy_only=True),
         references=table.column("output").to_pylist(),
+        sha256=(table.schema.metadata or {}).get(_SHA256, b"").decode(),
     )

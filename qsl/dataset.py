@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import UserError
+from base.memory import available_bytes
 from conf.schema import DatasetConfig
 from qsl.cache import Columns, place_of
 from qsl.official import Row, read_rows
@@ -17,6 +18,9 @@ from qsl.progress import announce
 EMBEDDED = Path(__file__).parent / "embedded" / "cnn_eval.json"
 _MADE_UP_VOCABULARY = (3, 32_000)
 _PREPARE = "make it with `python -m qsl.prepare`"
+_MEAN_TOKENS = 833
+_BYTES_PER_TOKEN, _BYTES_PER_SAMPLE = 8, 200
+"""Made-up data in memory: its tokens, and the messages that hold them again."""
 _WORTH_KEEPING_BYTES = 1 << 20
 _LARGE_BYTES = 50 << 20
 
@@ -32,6 +36,8 @@ class Dataset:
     """Prompt i is tokens[offsets[i]:offsets[i + 1]]; shape (samples + 1,)."""
     references: list[str]
     """Reference summaries; empty where the data is made up."""
+    sha256: str = ""
+    """Of the file that they were read from; empty where the data is made up."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -51,7 +57,8 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     """Return the samples that `config` names.
 
     Raises:
-        UserError: no such file, damaged, or not in cnn_eval.json form.
+        UserError: no such file, damaged, not in cnn_eval.json form, fewer samples than
+            asked for, or more than memory holds.
     """
     if config.name == "synthetic":
         if config.path is not None:
@@ -111,12 +118,19 @@ def _read(config: DatasetConfig) -> Dataset:
         )
     path = Path(config.path) if config.path else EMBEDDED
     columns = _columns(path)
+    rows = len(columns.offsets) - 1
+    if config.count is not None and config.count > rows > 0:
+        raise UserError(
+            f"dataset.count={config.count}: {_where(config)} holds {rows} samples;"
+            " lower it or leave it out"
+        )
     offsets = columns.offsets[: config.count and config.count + 1]
     return Dataset(
         name=config.name,
         tokens=columns.tokens[: offsets[-1]],
         offsets=offsets,
         references=columns.references[: config.count],
+        sha256=columns.sha256,
     )
 
 
@@ -126,12 +140,15 @@ def _columns(path: Path) -> Columns:
         # Taken before the reading: what changes meanwhile is not kept as the new state.
         place = place_of(path) if size >= _WORTH_KEEPING_BYTES else None
     except OSError:
-        size, place = 0, None  # read_rows tells why
+        size, place = 0, None  # read_rows says why
+    except UserError:
+        place = None  # there is no cache, which costs seconds alone
     if place and (kept := place.load()):
         return kept
     if size >= _LARGE_BYTES:
         announce(f"reading {path} ({size >> 20} MiB; later runs map a kept copy)")
-    columns = _from_rows(read_rows(path), path)
+    rows, digest = read_rows(path)
+    columns = _from_rows(rows, path, digest)
     if place:
         # A cache that cannot be written costs seconds, not the run.
         with contextlib.suppress(OSError):
@@ -139,7 +156,7 @@ def _columns(path: Path) -> Columns:
     return columns
 
 
-def _from_rows(rows: list[Row], path: Path) -> Columns:
+def _from_rows(rows: list[Row], path: Path, digest: str) -> Columns:
     offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(row.tok_input) for row in rows], out=offsets[1:])
     ids = itertools.chain.from_iterable(row.tok_input for row in rows)
@@ -150,7 +167,7 @@ def _from_rows(rows: list[Row], path: Path) -> Columns:
         raise UserError(
             f"{path}: row {row}: a token id does not fit 32 bits"
         ) from error
-    return Columns(tokens, offsets, [row.output for row in rows])
+    return Columns(tokens, offsets, [row.output for row in rows], digest)
 
 
 def _fits(ids: list[int]) -> bool:
@@ -164,6 +181,7 @@ def _make_up(count: int, length: int | None) -> Dataset:
     The log-normal was fitted to 1,000 tokenised validation prompts: median 765,
     mean 833, 90th percentile 1,435, from 141 to 2,267 tokens.
     """
+    _refuse_too_much(count, length or _MEAN_TOKENS)
     rng = np.random.default_rng(20_250_101)
     lengths = rng.lognormal(np.log(765.0), 0.47, count).clip(141, 2267).astype(int)
     if length is not None:
@@ -172,3 +190,14 @@ def _make_up(count: int, length: int | None) -> Dataset:
     np.cumsum(lengths, out=offsets[1:])
     tokens = rng.integers(*_MADE_UP_VOCABULARY, size=int(offsets[-1]), dtype=np.int32)
     return Dataset("synthetic", tokens, offsets, [])
+
+
+def _refuse_too_much(count: int, length: int) -> None:
+    needed = count * (_BYTES_PER_TOKEN * length + _BYTES_PER_SAMPLE)
+    free = available_bytes()
+    if free is not None and needed > free:
+        raise UserError(
+            f"dataset.count={count} prompts of {length} tokens need"
+            f" {needed / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} GiB are"
+            " free; lower dataset.count"
+        )

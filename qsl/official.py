@@ -1,6 +1,7 @@
 """Reads data sets in MLPerf's cnn_eval.json form: a JSON list of rows."""
 
 import gzip
+import hashlib
 import re
 import zlib
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import TypeVar
 
 import msgspec
 
+from base.decode import DecodeError, decode_json
 from base.errors import UserError
+from base.lfs import refuse_lfs_pointer
 
 T = TypeVar("T")
 _FIELD = b'"tok_input"'
+_ARTICLES = (".jsonl", ".csv", ".parquet")
 
 
 class Row(msgspec.Struct):
@@ -37,13 +41,15 @@ class FullRow(msgspec.Struct):
     tok_input: list[int]
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Return the rows of `path`, a JSON file that may be gzipped.
+def read_rows(path: Path) -> tuple[list[Row], str]:
+    """Return the rows of `path`, a JSON file that may be gzipped, and its SHA-256.
 
     Raises:
         UserError: no such file, or damaged; says in which row.
     """
-    return _decode(path, read_text(path), list[Row])
+    raw = _read(path)
+    rows = _decode(path, _unpacked(path, raw), list[Row])
+    return rows, hashlib.sha256(raw).hexdigest()
 
 
 def read_full_rows(path: Path) -> list[FullRow]:
@@ -52,33 +58,44 @@ def read_full_rows(path: Path) -> list[FullRow]:
     Raises:
         UserError: no such file, or damaged; says in which row.
     """
-    return _decode(path, read_text(path), list[FullRow])
+    return _decode(path, _unpacked(path, _read(path)), list[FullRow])
 
 
-def read_text(path: Path) -> bytes:
-    """Return the content of `path`, unpacked where it is gzipped.
-
-    Raises:
-        UserError: no such file, or a damaged gzip file.
-    """
+def _read(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: damaged gzip file: {error}") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: is a folder; name the data set's file in it") from (
+            error
+        )
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(
             f"{path}: {reason}; make it with `python -m qsl.prepare`"
         ) from error
+    refuse_lfs_pointer(path, raw)
+    return raw
+
+
+def _unpacked(path: Path, raw: bytes) -> bytes:
+    try:
+        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: damaged gzip file: {error}") from error
 
 
 def _decode(path: Path, text: bytes, kind: type[list[T]]) -> list[T]:
     try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decode_json(text, kind)
+    except DecodeError as error:
+        hint = ""
+        if text.lstrip()[:1] == b"{" or path.suffix in _ARTICLES:
+            hint = (
+                "; articles are tokenized first: `python -m qsl.prepare"
+                f" {path} MODEL_FOLDER OUT.json`"
+            )
         raise UserError(
-            f"{path}: {_row_of(text, error)}not in cnn_eval.json form: {error}"
+            f"{path}: {_row_of(text, error)}not in cnn_eval.json form: {error}{hint}"
         ) from error
 
 
@@ -86,7 +103,7 @@ def _row_of(text: bytes, error: Exception) -> str:
     """Return "row N: " where it can be told in which row the damage lies."""
     if named := re.search(r"\$\[(\d+)\]", str(error)):
         return f"row {named[1]}: "
-    if isinstance(error, UnicodeDecodeError):
+    if isinstance(error.__cause__, UnicodeDecodeError | type(None)):
         return ""
     byte = re.search(r"byte (\d+)", str(error))
     # Without a position the file just ends too early.

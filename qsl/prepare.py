@@ -15,6 +15,7 @@ from qsl.articles import (
     HUB,
     VALIDATION_ROWS,
     Article,
+    check_texts,
     draw_edge,
     pick_calibration,
     read_articles,
@@ -180,6 +181,7 @@ def _run(options: argparse.Namespace) -> int:
                 " the benchmark's edge set"
             )
         articles = draw_edge(articles)
+    check_texts(articles)
     if not options.check:
         print("\n".join(prepare(articles, encoder, target, instruction).lines()))
         return 0

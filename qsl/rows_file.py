@@ -1,5 +1,6 @@
 """Writes a data set file row by row; an interrupted writing goes on later."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -7,10 +8,14 @@ from pathlib import Path
 
 import msgspec
 
+from base.decode import DecodeError, decode_json
 from qsl.official import FullRow
+from qsl.progress import announce
 
 _OPEN, _BETWEEN, _CLOSE = b"[\n", b",\n", b"\n]"
 _INDENT = 4
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+"""What file systems of clusters answer that lock nothing (Lustre, NFS, FUSE)."""
 _ROW_END = b"\n    },\n"
 
 
@@ -35,6 +40,14 @@ class RowsFile:
         except BlockingIOError as error:
             self._file.close()
             raise OSError(error.errno, "another call is writing it") from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                self._file.close()
+                raise
+            announce(
+                f"note: the file system of {target} has no locks; let no other call"
+                " write it meanwhile"
+            )
         self._file.seek(0)
         body = self._file.read()
         self.rows = _whole_rows(body)
@@ -76,6 +89,6 @@ def _whole_rows(body: bytes) -> list[FullRow]:
         return []
     text = body[: end + len(_ROW_END) - len(_BETWEEN)] + _CLOSE
     try:
-        return msgspec.json.decode(text, type=list[FullRow])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decode_json(text, list[FullRow])
+    except DecodeError:
         return []

@@ -210,6 +210,8 @@ class SettingsRecord(Struct, kw_only=True):
     effective: dict[str, Json]
     rules: dict[str, Json]
     relaxed: list[Relaxed]
+    dataset_sha256: str | None = None
+    """Of the data set's file; None: it is made up."""
 
 
 class Check(Struct, kw_only=True):

@@ -12,12 +12,14 @@ class Named(msgspec.Struct):
     """A part of the configuration that has a name."""
 
     name: str
+    path: str | None = None
 
 
 class ModelPart(msgspec.Struct):
     """The part of the configuration about the model."""
 
     name: str
+    path: str | None = None
     weights: str = ""
     dtype: str = ""
 

@@ -46,7 +46,12 @@ def configuration(run: Run) -> Section:
         "weights": figure(
             config.model.weights or None, "", "where the weights come from"
         ),
+        "model_path": figure(config.model.path, "", "checkpoint folder, as given"),
         "dataset": figure(config.dataset.name, "", "samples behind the QSL"),
+        "dataset_path": figure(config.dataset.path, "", "file, as given"),
+        "dataset_sha256": figure(
+            settings.dataset_sha256, "", "SHA-256 of the data set's file"
+        ),
         "prompt_tokens": figure(
             lengths(run.samples.prompt_tokens), "tokens", "per issued sample"
         ),

@@ -1,10 +1,10 @@
 """Turns a configuration into what LoadGen is to be told; refuses what cannot be."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from base.errors import UserError
+from base.memory import available_bytes
 from conf.schema import (
     Benchmark,
     Config,
@@ -16,6 +16,7 @@ from conf.schema import (
 )
 from record.json_types import Json
 from scenarios.rules import ROOT, rules
+from scenarios.user_conf import ConfLine, effective_lines, parse_conf
 
 _LOADGEN_SCENARIOS = {
     ScenarioName.offline: "Offline",
@@ -49,6 +50,10 @@ _SMOKE_ONLY = (
     "latency_percentile",
 )
 _NS_PER_MS = 1_000_000
+_BYTES_PER_QUERY = 800
+"""Of LoadGen and of the coordinator, measured with 1,000,000 samples."""
+_MARGIN = 1.1
+"""What LoadGen adds to the number that the duration needs."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,10 +70,16 @@ class ScenarioPlan:
     rules: dict[str, Json]
     user_conf: str
     """Text of the user.conf that LoadGen reads."""
+    user_conf_source: str
+    """What its file is called in messages: the user's own, or this package's."""
     audit_conf: str | None
     """Text of the audit file; None outside compliance mode."""
+    adds_a_line: bool
+    """Whether the last line of `user_conf` is from an option of the command line."""
     relaxations: dict[str, Json] = field(default_factory=dict)
     """TestSettings attributes that run=smoke sets after user.conf was read."""
+    notes: list[str] = field(default_factory=list)
+    """What the user should know of it, one line each."""
 
     @property
     def streaming(self) -> bool:
@@ -76,20 +87,36 @@ class ScenarioPlan:
         return self.loadgen_scenario != "Offline"
 
     @property
+    def lines(self) -> list[ConfLine]:
+        """The lines of `user_conf`, in its order."""
+        return parse_conf(self.user_conf, self.user_conf_source)
+
+    @property
+    def set_lines(self) -> dict[str, ConfLine]:
+        """The lines of `user_conf` that count in this run, by their key."""
+        return effective_lines(self.lines, self.loadgen_model, self.loadgen_scenario)
+
+    @property
     def has_rate(self) -> bool:
         """Whether user.conf, the user's own included, sets target_qps."""
-        return self._sets("target_qps")
+        return "target_qps" in self.set_lines
 
     @property
     def needs_latency(self) -> bool:
         """Whether LoadGen must still be told how long a SingleStream query takes."""
-        return self.loadgen_scenario == "SingleStream" and not self._sets(
-            "target_latency"
+        return (
+            self.loadgen_scenario == "SingleStream"
+            and "target_latency" not in self.set_lines
         )
 
-    def _sets(self, key: str) -> bool:
-        pattern = rf"^[^#\n]*{key}\s*="
-        return re.search(pattern, self.user_conf, re.M) is not None
+    def lines_elsewhere(self, key: str) -> list[ConfLine]:
+        """Return the lines that set `key` for other models or scenarios alone."""
+        return [
+            line
+            for line in self.lines
+            if line.key == key
+            and not line.is_for(self.loadgen_model, self.loadgen_scenario)
+        ]
 
     def expected_samples(self, num_samples: int) -> int | None:
         """Return how many samples LoadGen will issue; None where it decides later.
@@ -130,6 +157,7 @@ def plan_scenario(config: Config, num_samples: int) -> ScenarioPlan:
         )
     loadgen_model = _loadgen_model(benchmark, scenario)
     loadgen_scenario = _LOADGEN_SCENARIOS[scenario]
+    given, added = _user_conf(config, loadgen_model, loadgen_scenario)
     plan = ScenarioPlan(
         benchmark=benchmark,
         scenario=scenario,
@@ -142,13 +170,17 @@ def plan_scenario(config: Config, num_samples: int) -> ScenarioPlan:
         and config.dataset.is_benchmark
         and config.model.weights is not Weights.dummy,
         rules=rules(loadgen_model, loadgen_scenario),
-        user_conf=_user_conf(config, loadgen_model, loadgen_scenario),
+        user_conf="\n".join([*given, *added]) + "\n",
+        adds_a_line=bool(added),
+        user_conf_source=_source(config),
         audit_conf=_audit_conf(config),
     )
     if config.run.kind is RunKind.full:
         _refuse_broken_rules(config, plan, num_samples)
     else:
         plan.relaxations = _relaxations(config, plan, num_samples)
+        plan.notes += _unused_sizes(plan)
+    _refuse_too_many(plan, num_samples)
     return plan
 
 
@@ -160,15 +192,27 @@ def _loadgen_model(benchmark: Benchmark, scenario: ScenarioName) -> str:
     return "llama3_1-8b"
 
 
-def _user_conf(config: Config, model: str, scenario: str) -> str:
+def _user_conf(
+    config: Config, model: str, scenario: str
+) -> tuple[list[str], list[str]]:
+    """Return the lines of the file, and the one that an option adds."""
     path = Path(config.run.user_conf) if config.run.user_conf else ROOT / "user.conf"
-    lines = [_read(path, "run.user_conf").rstrip()]
+    given = _read(path, "run.user_conf").rstrip().splitlines()
     if config.scenario.target_qps is not None and scenario != "SingleStream":
-        lines.append(f"{model}.{scenario}.target_qps = {config.scenario.target_qps:g}")
+        rate = config.scenario.target_qps
+        return given, [f"{model}.{scenario}.target_qps = {rate:g}"]
     if config.scenario.expected_latency_ms is not None and scenario == "SingleStream":
         latency = config.scenario.expected_latency_ms
-        lines.append(f"{model}.{scenario}.target_latency = {latency:g}")
-    return "\n".join(lines) + "\n"
+        return given, [f"{model}.{scenario}.target_latency = {latency:g}"]
+    return given, []
+
+
+def _source(config: Config) -> str:
+    return (
+        f"run.user_conf={config.run.user_conf}"
+        if config.run.user_conf
+        else ("this package's user.conf")
+    )
 
 
 def _audit_conf(config: Config) -> str | None:
@@ -181,7 +225,7 @@ def _audit_conf(config: Config) -> str | None:
 
 def _read(path: Path, option: str) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{option}={path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -204,7 +248,7 @@ def _refuse_broken_rules(config: Config, plan: ScenarioPlan, num_samples: int) -
         raise UserError(
             f"run=full scenario={plan.scenario.value} needs scenario.target_qps: the"
             " arrival rate (Server, Interactive), or the expected samples/s that size"
-            " the run (Offline; a smoke run measures them)"
+            " the run (Offline; a smoke run measures them)" + _told_elsewhere(plan)
         )
     if isinstance(config.engine, VllmConfig) and config.engine.options.get(
         "enable_prefix_caching"
@@ -213,6 +257,70 @@ def _refuse_broken_rules(config: Config, plan: ScenarioPlan, num_samples: int) -
             "engine.options.enable_prefix_caching: run=full allows no caching across"
             " queries; leave it out"
         )
+
+
+def _told_elsewhere(plan: ScenarioPlan) -> str:
+    lines = plan.lines_elsewhere("target_qps")
+    if not lines:
+        return ""
+    names = ", ".join(f"line {line.number} ({line.name})" for line in lines)
+    return (
+        f"; {plan.user_conf_source} sets it for others alone: {names}, not for"
+        f" {plan.loadgen_model}.{plan.loadgen_scenario}"
+    )
+
+
+def _unused_sizes(plan: ScenarioPlan) -> list[str]:
+    """Return a note where user.conf sizes runs, but not this one."""
+    single = plan.loadgen_scenario == "SingleStream"
+    key = "target_latency" if single else "target_qps"
+    lines = plan.lines_elsewhere(key)
+    if key in plan.set_lines or not lines:
+        return []
+    names = ", ".join(f"line {line.number} ({line.name})" for line in lines)
+    return [
+        f"note: {plan.user_conf_source}: {names} has no effect in this run, which is"
+        f" {plan.loadgen_model}.{plan.loadgen_scenario}"
+    ]
+
+
+def _refuse_too_many(plan: ScenarioPlan, num_samples: int) -> None:
+    """Refuse a run whose queries do not fit into memory.
+
+    LoadGen makes them all before its clock starts, and crashes where it gets no memory.
+    """
+    queries = _planned_queries(plan, num_samples)
+    free = available_bytes()
+    if free is not None and queries * _BYTES_PER_QUERY > free:
+        needed = queries * _BYTES_PER_QUERY
+        raise UserError(
+            f"about {queries:,.0f} queries need {needed / 2**30:,.1f} GiB of memory,"
+            f" and {free / 2**30:,.1f} GiB are free; lower run.min_queries, the"
+            " duration or the rate"
+        )
+
+
+def _planned_queries(plan: ScenarioPlan, num_samples: int) -> float:
+    """Return about how many samples LoadGen will issue."""
+    if plan.mode is Mode.accuracy:
+        return num_samples
+    values = plan.rules | plan.relaxations
+    duration_s = float(values.get("min_duration_ms", 0)) / 1000
+    lines = plan.set_lines
+    if plan.loadgen_scenario == "SingleStream":
+        expected = lines.get("target_latency")
+        rate = 1000 / _number(expected) if expected and _number(expected) > 0 else 0.0
+    else:
+        given = lines.get("target_qps")
+        rate = _number(given) if given else float(values.get("server_target_qps", 0))
+    return max(float(values.get("min_query_count", 0)), _MARGIN * rate * duration_s)
+
+
+def _number(line: ConfLine) -> float:
+    try:
+        return float(line.value)
+    except ValueError:
+        return 0.0  # LoadGen refuses it by name
 
 
 def _smoke_rate(plan: ScenarioPlan) -> dict[str, Json]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from record.json_types import Json
+from scenarios.user_conf import effective_lines, parse_conf
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_TOKENS = 128
@@ -22,16 +23,10 @@ def rules(loadgen_model: str, loadgen_scenario: str) -> dict[str, Json]:
     Units are those of the attributes: ms for durations, ns for latencies, fractions
     for percentiles.
     """
-    values: dict[str, str] = {}
-    rank: dict[str, int] = {}
-    for model, scenario, key, value in _entries(ROOT / "mlperf.conf"):
-        if model not in ("*", loadgen_model) or scenario not in ("*", loadgen_scenario):
-            continue
-        # LoadGen's order: model.scenario, *.scenario, model.*, *.*
-        precedence = 2 * (scenario != "*") + (model != "*")
-        if precedence >= rank.get(key, -1):
-            rank[key], values[key] = precedence, value
-    return dict(_attribute(loadgen_scenario, k, v) for k, v in values.items())
+    path = ROOT / "mlperf.conf"
+    lines = parse_conf(path.read_text(), path.name)
+    found = effective_lines(lines, loadgen_model, loadgen_scenario)
+    return dict(_attribute(loadgen_scenario, k, v.value) for k, v in found.items())
 
 
 def _attribute(scenario: str, key: str, value: str) -> tuple[str, Json]:
@@ -47,14 +42,3 @@ def _attribute(scenario: str, key: str, value: str) -> tuple[str, Json]:
         prefix = "server" if scenario == "Server" else "single_stream"
         return f"{prefix}_{key}", float(value) / 100
     return key, int(value)
-
-
-def _entries(path: Path) -> list[tuple[str, str, str, str]]:
-    entries = []
-    for line in path.read_text().splitlines():
-        text = line.partition("#")[0].strip()
-        if text:
-            name, _, value = (part.strip() for part in text.partition("="))
-            model, scenario, key = name.split(".")
-            entries.append((model, scenario, key, value))
-    return entries

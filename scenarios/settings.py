@@ -1,6 +1,7 @@
 """LoadGen's TestSettings for a planned run, asserted against the rules."""
 
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import mlperf_loadgen as lg
 
@@ -10,6 +11,12 @@ from record.folder import RunFolder, write_json, write_text
 from record.json_types import Json
 from record.structs import Relaxed, SettingsRecord
 from scenarios.plan import ScenarioPlan
+from scenarios.user_conf import ConfLine
+
+_FIRST, _BUILT_IN, _OWN = 1, 0, 2
+"""What FromConfig reads: the rules and a file, the rules alone, a file alone."""
+_PROBES = ("1", "2", "0")
+"""Values of which at least one is another than a setting has."""
 
 _MODES = {
     Mode.performance: lg.TestMode.PerformanceOnly,
@@ -26,32 +33,92 @@ def build_settings(plan: ScenarioPlan, folder: RunFolder) -> lg.TestSettings:
     `FromConfig` alone.
 
     Raises:
-        UserError: user.conf holds a bad value, or run=full would break a rule.
+        UserError: user.conf holds a bad value or, in run=full, a line that LoadGen
+            passes over; or run=full would break a rule.
     """
     write_text(folder.user_conf, plan.user_conf)
     if plan.audit_conf is not None:
         write_text(folder.audit_conf, plan.audit_conf)
     settings = lg.TestSettings()
     code = settings.FromConfig(
-        str(folder.user_conf), plan.loadgen_model, plan.loadgen_scenario, 1
+        str(folder.user_conf), plan.loadgen_model, plan.loadgen_scenario, _FIRST
     )
     if code != 0:
-        raise UserError(
-            f"{folder.user_conf}: LoadGen refuses it (code {code}); each line must be"
-            " MODEL.SCENARIO.KEY = VALUE"
-        )
+        raise UserError(_refused_line(plan, code))
     settings.scenario = getattr(lg.TestScenario, plan.loadgen_scenario)
     settings.mode = _MODES[plan.mode]
+    idle = [
+        f"{plan.user_conf_source}, line {line.number}: {line.name} has no effect;"
+        f" LoadGen knows no such key, or another line counts"
+        for line in ineffective_lines(plan)
+    ]
+    if idle and plan.kind is RunKind.full:
+        raise UserError(f"{idle[0]}; correct it or leave it out")
+    plan.notes += [f"note: {text}" for text in idle]
     broken = _relaxed(plan, effective(settings))
     if plan.kind is RunKind.full and broken:
         first = broken[0]
         raise UserError(
-            f"{folder.user_conf}: sets {first.setting} to {first.value}, but the rules"
-            f" have {first.rule}; run=full keeps to the rules"
+            f"{plan.user_conf_source}: sets {first.setting} to {first.value}, but the"
+            f" rules have {first.rule}; run=full keeps to the rules"
         )
     for name, value in plan.relaxations.items():
         setattr(settings, name, value)
     return settings
+
+
+def ineffective_lines(plan: ScenarioPlan) -> list[ConfLine]:
+    """Return the lines of user.conf for this run that LoadGen passes over.
+
+    LoadGen is asked: where another value in a line changes no setting, the line has
+    no effect. Lines that an option of the command line replaces are left out.
+    """
+    lines = plan.lines
+    own = lines[-1].key if plan.adds_a_line else None
+    return [
+        line
+        for line in lines
+        if line.is_for(plan.loadgen_model, plan.loadgen_scenario)
+        and line.key != own
+        and not _has_effect(plan, lines, line)
+    ]
+
+
+def _has_effect(plan: ScenarioPlan, lines: list[ConfLine], line: ConfLine) -> bool:
+    values = [line.value, *(value for value in _PROBES if value != line.value)]
+    found = []
+    for value in values:
+        text = [
+            f"{other.name} = {value if other is line else other.value}"
+            for other in lines
+        ]
+        found.append(_settings_of(plan, "\n".join(text) + "\n"))
+    return any(other != found[0] for other in found[1:])
+
+
+def _settings_of(plan: ScenarioPlan, text: str) -> dict[str, Json]:
+    """Return what a user.conf with this text leads to, apart from the run's own."""
+    settings = lg.TestSettings()
+    with NamedTemporaryFile("w", suffix=".conf") as file:
+        file.write(text)
+        file.flush()
+        for name, kind in (("", _BUILT_IN), (file.name, _OWN)):
+            settings.FromConfig(name, plan.loadgen_model, plan.loadgen_scenario, kind)
+    return effective(settings)
+
+
+def _refused_line(plan: ScenarioPlan, code: int) -> str:
+    for line in plan.lines:
+        settings = lg.TestSettings()
+        with NamedTemporaryFile("w", suffix=".conf") as file:
+            file.write(f"{line.name} = {line.value}\n")
+            file.flush()
+            if settings.FromConfig(file.name, line.model, line.scenario, _OWN):
+                return (
+                    f"{plan.user_conf_source}, line {line.number}: LoadGen refuses it:"
+                    f" {line.name} = {line.value}: not a number"
+                )
+    return f"{plan.user_conf_source}: LoadGen refuses it (code {code})"
 
 
 def set_expected_latency(
@@ -70,6 +137,7 @@ def record_settings(
     folder: RunFolder,
     stop_token_ids: list[int],
     tokenizer: Path | None,
+    dataset_sha256: str | None = None,
 ) -> SettingsRecord:
     """Write `settings.json` and return it."""
     values = effective(settings)
@@ -87,6 +155,7 @@ def record_settings(
         effective=values,
         rules=plan.rules,
         relaxed=_relaxed(plan, values),
+        dataset_sha256=dataset_sha256,
     )
     write_json(folder.settings, record)
     return record

@@ -9,6 +9,8 @@ import numpy as np
 from base.errors import UserError
 from conf.schema import Config, EngineConfig, SyntheticConfig, VllmConfig, Weights
 from qsl.dataset import Dataset
+from qsl.template import TEMPLATE
+from qsl.tokenizer import load_encoder
 from record.folder import RunFolder
 from record.json_types import Json
 from record.writer import RecordWriter
@@ -43,6 +45,7 @@ def build_coordinator(
     site = make_site(
         config.cluster, folder, scratch, _environment(config.engine), notify
     )
+    _check_slowdown(config.engine, len(site.cluster.placements))
     clock = RunClock()
     lengths: list[int] = dataset.lengths.tolist()
     spec = engine_spec(config, model, len(site.cluster.placements[0].gpus), streaming)
@@ -87,12 +90,12 @@ def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> Eng
         streaming: whether first tokens are told on their own.
 
     Raises:
-        UserError: data and model do not fit each other.
+        UserError: what is asked for needs a GPU, and replicas have none.
     """
     dummy = config.model.weights is Weights.dummy
     name, options = _engine_options(config.engine)
-    if name == "vllm":
-        _check_fits(config, model)
+    if name == "vllm" and not gpus:
+        _refuse_gpu_only(options, model)
     return EngineSpec(
         engine=name,
         model_path=str(model.path or ""),
@@ -111,14 +114,72 @@ def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> Eng
     )
 
 
-def _check_fits(config: Config, model: Model) -> None:
-    used = config.dataset.vocabulary
-    dummy = config.model.weights is Weights.dummy
-    if used is not None and used != config.model.vocabulary and not dummy:
+def check_fits(config: Config, model: Model, dataset: Dataset) -> None:
+    """Check that the prompts were tokenized with the model's vocabulary.
+
+    Where the model's vocabulary has no name its tokenizer is asked: it must find the
+    benchmark's instruction in the first prompt.
+
+    Raises:
+        UserError: they were not.
+    """
+    used, own = config.dataset.vocabulary, config.model.vocabulary
+    if (
+        not isinstance(config.engine, VllmConfig)
+        or config.model.weights is Weights.dummy
+        or used in (None, own)
+        or (own is None and _reads(model, dataset))
+    ):
+        return
+    has = f"has the vocabulary {own}" if own else "has another tokenizer"
+    given = ""
+    if config.dataset.path is not None:
+        given = (
+            f"if {config.dataset.path} was made with this model's tokenizer, give"
+            " dataset=custom instead; else "
+        )
+    raise UserError(
+        f"dataset={config.dataset.name} is tokenized for the vocabulary {used}, but"
+        f" model={config.model.name} {has}; {given}make a file with"
+        f" `python -m qsl.prepare ARTICLES.jsonl {model.path} OUT.json` and give"
+        " dataset=custom dataset.path=OUT.json"
+    )
+
+
+def _reads(model: Model, dataset: Dataset) -> bool:
+    if model.tokenizer is None:
+        return False
+    encoder = load_encoder(model.tokenizer.parent)
+    text = encoder.decode(dataset.prompt(0).tolist())
+    return TEMPLATE.partition("\n")[0] in text
+
+
+def _check_slowdown(engine: EngineConfig, replicas: int) -> None:
+    if not isinstance(engine, SyntheticConfig):
+        return
+    for name in engine.slowdown:
+        if int(name) >= replicas:
+            raise UserError(
+                f"engine.slowdown.{name} has no effect: there are {replicas} replicas,"
+                " numbered from 0"
+            )
+
+
+def _refuse_gpu_only(options: dict[str, Json], model: Model) -> None:
+    if str(options.get("worker_extension_cls", "")).startswith("sut.engines.hopper"):
         raise UserError(
-            f"dataset={config.dataset.name} is tokenised for {used}, but"
-            f" model={config.model.name} has the vocabulary {config.model.vocabulary};"
-            f" make it anew: python -m qsl.prepare ARTICLES.jsonl {model.path} OUT.json"
+            "engine=vllm_hopper (or an experiment that uses it) needs a Hopper GPU"
+            " (H100, H200) for each replica, and there is none; give engine=vllm"
+        )
+    if "fp8" in model.quantization:
+        raise UserError(
+            f"model.path={model.path}: its weights are fp8, which needs a GPU; on a CPU"
+            " give the checkpoint before its quantization"
+        )
+    if "fp8" in str(options.get("quantization", "")):
+        raise UserError(
+            f"engine.options.quantization={options['quantization']} needs a GPU, and"
+            " replicas run on the CPU; leave it out"
         )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import mlperf_loadgen as lg
 
 from base.errors import Aborted, UserError
-from conf.help import help_text
+from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
 from conf.schema import Config
 from qsl.dataset import Dataset, check_prompts, load_dataset
@@ -36,7 +36,7 @@ from sut.answers import Sinks
 from sut.console import say, summarise, warn_of_neighbours
 from sut.coordinator import Coordinator
 from sut.garbage import spare_garbage_collector
-from sut.launch import build_coordinator, model_for
+from sut.launch import build_coordinator, check_fits, model_for
 from sut.live import RunView
 from sut.model import Model
 from sut.scratch import Scratch
@@ -55,6 +55,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if "--help" in arguments or "-h" in arguments:
             print(help_text(), end="")
+            return GOOD
+        if "--version" in arguments:
+            print(version_text())
             return GOOD
         resolved, overrides = _split(arguments)
         return run(load_config(overrides, resolved))
@@ -76,6 +79,7 @@ def run(config: Config) -> int:
     dataset = load_dataset(config.dataset)
     plan = plan_scenario(config, len(dataset))
     model = model_for(config, say)
+    check_fits(config, model, dataset)
     limit = config.model.max_model_len - MAX_TOKENS
     check_prompts(dataset, config.dataset, model.vocab_size, limit)
     label = f"{config.scenario.name.value}-{config.mode.value}"
@@ -113,7 +117,11 @@ def _measure(
     folder: RunFolder,
 ) -> None:
     settings = build_settings(plan, folder)
-    record_settings(settings, plan, folder, model.stop_token_ids, model.tokenizer)
+    for note in plan.notes:
+        say(note)
+    digest = dataset.sha256 or None
+    facts = (model.stop_token_ids, model.tokenizer, digest)
+    record_settings(settings, plan, folder, *facts)
     with Scratch() as scratch, RecordWriter(folder) as writer:
         coordinator = build_coordinator(
             config, model, dataset, plan.streaming, folder, writer, scratch.path, say
@@ -126,9 +134,7 @@ def _measure(
                 if plan.needs_latency:
                     latency_ns = _slowest_warm_request_ns(coordinator)
                     set_expected_latency(settings, plan, folder, latency_ns)
-                    record_settings(
-                        settings, plan, folder, model.stop_token_ids, model.tokenizer
-                    )
+                    record_settings(settings, plan, folder, *facts)
                 view.begin_run(plan.expected_samples(len(dataset)))
                 _run_loadgen(config, settings, dataset, coordinator, view, folder)
                 ignore_interrupts()
@@ -199,11 +205,14 @@ def _conclude(folder: RunFolder) -> int:
 
 def _split(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Return the file after --config, and the overrides."""
-    rest = list(arguments)
+    rest: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        rest += [name, value] if name == "--config" and equals else [argument]
     if "--config" not in rest:
         return None, rest
     place = rest.index("--config")
-    if place + 1 == len(rest):
+    if not rest[place + 1 :] or not rest[place + 1]:
         raise UserError("--config needs a file, e.g. runs/latest/config.yaml")
     path = Path(rest[place + 1])
     del rest[place : place + 2]

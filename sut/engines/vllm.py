@@ -21,20 +21,12 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 from record.json_types import Json
 from sut.engines.base import EngineConfigError, EngineInfo, EngineStats, RequestError
 from sut.engines.quantization import told_by_checkpoint
+from sut.engines.refusal import OWN_OPTIONS, config_problem, first_line
 from sut.messages import Done, EngineSpec, First, Request
 
 _NEVER = 1_000_000
 """stream_interval that no answer reaches: one message at the first token, one last."""
 
-_OURS = {
-    "model": "model.path",
-    "dtype": "model.dtype",
-    "max_model_len": "model.max_model_len",
-    "skip_tokenizer_init": None,
-    "stream_interval": None,
-    "disable_log_stats": None,
-    "data_parallel_size": "cluster.replicas",
-}
 _DEFAULTS_GPU: dict[str, Json] = {"max_num_seqs": 1024, "max_num_batched_tokens": 8192}
 _DEFAULTS_CPU: dict[str, Json] = {
     "max_num_seqs": 64,
@@ -62,8 +54,9 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
     """
     known = [field.name for field in fields(EngineArgs)]
     for name in spec.options:
-        if name in _OURS:
-            instead = f"use {_OURS[name]}" if _OURS[name] else "leave it out"
+        if name in OWN_OPTIONS:
+            own = OWN_OPTIONS[name]
+            instead = f"use {own}" if own else "leave it out"
             raise EngineConfigError(f"engine.options.{name} is fixed here; {instead}")
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
@@ -141,7 +134,7 @@ class VllmEngine:
         try:
             config = EngineArgs(**arguments).create_engine_config()
         except Exception as error:
-            raise EngineConfigError(_first_line(error)) from error
+            raise EngineConfigError(config_problem(error, spec.options)) from error
         self._engine = LLMEngine.from_vllm_config(
             config, stat_loggers=[self._make_stats], disable_log_stats=False
         )
@@ -219,7 +212,7 @@ class VllmEngine:
         try:
             self._engine.add_request(name, {"prompt_token_ids": ids}, self._params)
         except Exception as error:
-            raise RequestError(_first_line(error)) from error
+            raise RequestError(first_line(error)) from error
 
     def step(self) -> tuple[Sequence[First], Sequence[Done]]:
         """Run the model once; return what has begun and what has ended."""
@@ -287,11 +280,3 @@ def _int32(tokens: Sequence[int]) -> bytes:
 
 def _ns(seconds: float) -> int:
     return max(0, round(seconds * 1e9))
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if len(lines) > 1 and "validation error" in lines[0]:
-        # pydantic says below that line what is wrong.
-        return ": ".join(lines[:2])
-    return lines[0] if lines else type(error).__name__

@@ -73,5 +73,5 @@ def scorable_run(
 
 @cache
 def _config() -> str:
-    overrides = ["mode=accuracy", "engine=synthetic", f"dataset.path={_DATA}"]
-    return to_yaml(load_config(overrides))
+    own = [f"dataset.path={_DATA}", "dataset.name=sample"]
+    return to_yaml(load_config(["mode=accuracy", "engine=synthetic", *own]))

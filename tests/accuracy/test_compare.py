@@ -110,7 +110,7 @@ def test_mistakes_give_one_line(
 ) -> None:
     assert main(["compare", str(runs[0].path), str(tmp_path / "none")]) == 2
     error = capsys.readouterr().err
-    assert "settings.json: No such file" in error
+    assert "none: no such run folder" in error
     assert error.count("\n") == 1
     unwritable = str(tmp_path / "none" / "x.jsonl")
     arguments = [str(run.path) for run in runs]

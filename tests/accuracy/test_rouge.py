@@ -1,4 +1,7 @@
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,3 +51,23 @@ def test_a_killed_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rouge, "_score", _die)
     with pytest.raises(UserError, match="processes was killed"):
         score_pairs(_texts(0), _texts(1))
+
+
+@pytest.mark.integration
+def test_texts_are_scored_without_a_home_folder() -> None:
+    """A user id without an entry in /etc/passwd, as containers have."""
+    code = (
+        "import os, pwd\n"
+        "os.environ.pop('HOME', None)\n"
+        "def nobody(_id): raise KeyError\n"
+        "pwd.getpwuid = nobody\n"
+        "from accuracy.rouge import score_pairs\n"
+        "print(score_pairs(['a b'], ['a b']).percent()['rouge1'])\n"
+        "assert 'HOME' not in os.environ\n"
+    )
+    root = Path(rouge.__file__).parents[1]
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "100.0\n", done.stderr

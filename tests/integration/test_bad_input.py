@@ -1,5 +1,7 @@
 """Mistakes of the user: exit 2 and one line."""
 
+import hashlib
+import json
 import resource
 import subprocess
 import sys
@@ -26,6 +28,16 @@ pytestmark = pytest.mark.integration
         (["run=full", *SYNTHETIC, "scenario.target_qps=5"], "needs the data set of"),
         (["run.dir=/proc/nowhere"], "run.dir=/proc/nowhere: No such file"),
         (["cluster.replicas=99999"], "must be at most 4096"),
+        ([*SYNTHETIC, "run.min_queries=20000000000"], "must be at most 1000000000"),
+        ([*SYNTHETIC, "run.min_queries=1000000000"], "GiB of memory"),
+        ([*SYNTHETIC, "dataset.count=99999999999"], "must be at most 100000000"),
+        (["engine=vllm_hopper"], "needs a Hopper GPU"),
+        (
+            ["engine.options.max_num_seqs=many"],
+            "max_num_seqs=many: Input should be a v",
+        ),
+        (["engine.options.quantization=fp8x"], "did you mean fp8?"),
+        (["--config="], "--config needs a file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -38,6 +50,44 @@ def test_exit_2_and_one_line(tmp_path: Path, overrides: list[str], told: str) ->
     assert lines[0].startswith("error: ")
     assert told in lines[0]
     assert done.out == ""
+
+
+def test_own_data_are_reported_as_what_they_are(tmp_path: Path) -> None:
+    """The folder has letters that need quotes in a grammar, and the file a name."""
+    path = tmp_path / "own, ü=1.json"
+    path.write_text(json.dumps([{"tok_input": [5, 6], "output": "a"}] * 4))
+    done = run(tmp_path / "a=b,c (1)", "engine=synthetic", f"dataset.path={path}")
+    assert done.code == 0, done.err
+    report = json.loads((done.folder / "report.json").read_text())["configuration"]
+    found = {
+        name: report[name]["value"]
+        for name in ("model", "weights", "dataset", "dataset_path", "dataset_sha256")
+    }
+    assert found == {
+        "model": "synthetic",
+        "weights": "none",
+        "dataset": "own, ü=1",
+        "dataset_path": str(path),
+        "dataset_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    again = run(tmp_path / "again", "--config", str(done.folder.config))
+    assert again.code == 0, again.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["-m", "sut", "--version"], "mlcommons_loadgen 6.0.17"),
+        (["-m", "qsl", "--help"], "python -m qsl.prepare"),
+    ],
+)
+def test_packages_run_their_command(arguments: list[str], told: str) -> None:
+    command = [sys.executable, *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
 
 
 def test_bad_user_conf_is_refused(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ def test_the_end_of_a_run_leaves_nothing_behind(work: Path, name: str) -> None:
 
 
 def test_a_killed_engine_core_of_vllm_costs_nothing(work: Path) -> None:
-    apart = ["engine.in_process=false", "dataset.count=900", "run.min_queries=900"]
-    engine = replace(vllm_engine(work / "model"), spread_s=5.0)
+    apart = ["engine.in_process=false", "dataset.count=900"]
+    engine = replace(vllm_engine(work / "model"), spread_s=5.0, queries=900)
     trial = replica_trial(2, engine, [CORE_KILLED], work / "run", apart)
     assert trial.problems == []
     assert trial.samples == 900

@@ -116,10 +116,20 @@ def test_float32_is_token_for_token_what_transformers_gives(
     assert settings.tokenizer == str(model.tokenizer)
 
 
-def test_unknown_engine_option_is_the_users_mistake(tmp_path: Path) -> None:
-    done = run(tmp_path, "engine.options.max_num_sequences=4")
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("max_num_sequences=4", "did you mean max_num_seqs?"),
+        ("max_num_seqs=many", "engine.options.max_num_seqs=many: Input should be a"),
+        ("quantization=fq8", "engine.options.quantization=fq8: "),
+    ],
+)
+def test_a_wrong_engine_option_is_the_users_mistake(
+    tmp_path: Path, option: str, told: str
+) -> None:
+    done = run(tmp_path, f"engine.options.{option}", timeout_s=400)
     assert done.code == 2
-    assert "did you mean max_num_seqs?" in done.err
+    assert told in done.err
     assert "Traceback" not in done.err
 
 

@@ -8,7 +8,7 @@ EXPECTED = Path(__file__).parents[1] / "expected" / "edge_draw.json"
 
 
 def test_the_edge_set_is_drawn_as_the_benchmarks_script_draws_it() -> None:
-    articles = [Article(article=str(i), highlights="") for i in range(13_368)]
+    articles = [Article(article=str(i), summary="") for i in range(13_368)]
     drawn = [int(item.article) for item in draw_edge(articles)]
     expected = json.loads(EXPECTED.read_text())
     assert drawn[:10] == expected["first"]

@@ -1,6 +1,8 @@
+import hashlib
 import json
 import os
 import random
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,11 @@ def source(tmp_path: Path) -> Path:
 
 
 def _write(path: Path, seed: int) -> None:
+    path.write_text(_text(seed))
+
+
+@cache
+def _text(seed: int) -> str:
     chance = random.Random(seed)
     rows = [
         {
@@ -39,7 +46,7 @@ def _write(path: Path, seed: int) -> None:
         }
         for i in range(ROWS)
     ]
-    path.write_text(json.dumps(rows))
+    return json.dumps(rows)
 
 
 def _load(path: Path, count: int | None = None) -> Dataset:
@@ -56,6 +63,8 @@ def test_the_second_time_nothing_is_decoded(
     first = _load(source)
     monkeypatch.setattr(dataset, "read_rows", _refuse)
     second = _load(source)
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert first.sha256 == second.sha256 == digest
     rows = json.loads(source.read_text())
     for found in (first, second):
         assert found.references == [row["output"] for row in rows]
@@ -79,10 +88,10 @@ def test_a_changed_file_is_decoded_again(kept: Path, source: Path) -> None:
 def test_a_file_that_changes_while_it_is_read_is_not_kept_as_the_new_one(
     kept: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def meanwhile(path: Path) -> list[Row]:
-        rows = read_rows(path)
+    def meanwhile(path: Path) -> tuple[list[Row], str]:
+        found = read_rows(path)
         _write(path, seed=3)
-        return rows
+        return found
 
     with monkeypatch.context() as patch:
         patch.setattr(dataset, "read_rows", meanwhile)

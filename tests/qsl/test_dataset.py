@@ -7,6 +7,7 @@ import pytest
 
 from base.errors import UserError
 from conf.schema import DatasetConfig
+from qsl import dataset as dataset_module
 from qsl.dataset import EMBEDDED, check_prompts, load_dataset
 
 VOCABULARY, LIMIT = 49_152, 2540
@@ -43,6 +44,50 @@ def test_prompts_and_references_by_index() -> None:
 def test_count_takes_the_first_samples() -> None:
     config = DatasetConfig(name="sample", count=5)
     assert len(load_dataset(config)) == 5
+
+
+def test_more_samples_than_there_are_is_refused() -> None:
+    config = DatasetConfig(name="sample", count=65)
+    with pytest.raises(UserError, match=r"count=65: dataset=sample holds 64 samples"):
+        load_dataset(config)
+
+
+def test_more_made_up_data_than_memory_holds_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dataset_module, "available_bytes", lambda: 10**9)
+    for config in (
+        DatasetConfig(name="synthetic", count=1_000_000),
+        DatasetConfig(name="synthetic", count=10_000, prompt_tokens=100_000),
+    ):
+        with pytest.raises(UserError, match=r"need .* GiB of memory, and 0\.9 GiB"):
+            load_dataset(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("in.jsonl", r"`python -m qsl\.prepare .*in\.jsonl MODEL_FOLDER OUT\.json`"),
+        ("in.json", r"`python -m qsl\.prepare "),
+        ("folder", "is a folder; name the data set's file in it"),
+        ("pointer.json", "a Git LFS pointer"),
+        ("deep.json", "nested too deeply"),
+    ],
+)
+def test_what_is_no_data_set_is_told_with_the_remedy(
+    tmp_path: Path, name: str, told: str
+) -> None:
+    path = tmp_path / name
+    if name == "folder":
+        path.mkdir()
+    elif name == "pointer.json":
+        path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\n")
+    elif name == "deep.json":
+        path.write_text('[{"x":' + "[" * 9999)
+    else:
+        path.write_text('{"article": "a", "highlights": "b"}\n')
+    with pytest.raises(UserError, match=told):
+        _load(path)
 
 
 def test_gzip_is_read(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 import csv
+import errno
 import gzip
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -236,14 +238,105 @@ def test_the_edge_set_needs_enough_articles(
     assert "not the benchmark's edge set" in captured.out
 
 
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("in.jsonl", b'\xef\xbb\xbf{"article": "a", "highlights": "b"}\n'),
+        ("in.jsonl", b'\n{"article": "a", "highlights": "b"}\n \n'),
+        ("in.jsonl", b'{"article": "a", "highlights": "b", "id": 7}\n'),
+        ("in.jsonl", b'{"article": "a", "highlights": "b", "id": null}\n'),
+        ("in.csv", b"\xef\xbb\xbfarticle,highlights,id\n\na,b,7\n"),
+        ("in.csv", b"article,highlights\n" + b"a" * 200_000 + b",b\n"),
+    ],
+)
+def test_rows_as_people_have_them_are_taken(
+    tmp_path: Path, tokenizer: Path, name: str, content: bytes
+) -> None:
+    source = tmp_path / name
+    source.write_bytes(content)
+    assert _run(source, tokenizer, tmp_path / "out.json") == 0
+    [row] = json.loads((tmp_path / "out.json").read_text())
+    assert row["output"] == "b"
+
+
+def _calibrate(tmp_path: Path, tokenizer: Path, rows: list[object]) -> int:
+    source, listing = tmp_path / "in.jsonl", tmp_path / "list.txt"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    listing.write_bytes(b"\xef\xbb\xbfi2\r\n")
+    target = tmp_path / "out.json"
+    return _run(source, tokenizer, target, "--calibration", listing)
+
+
+def test_calibration_looks_at_listed_rows_alone(
+    tmp_path: Path, tokenizer: Path
+) -> None:
+    row = {"article": "a", "highlights": "b", "id": "i2"}
+    others = [{"article": "", "highlights": "b", "id": "i1"}, {"id": 3}]
+    assert _calibrate(tmp_path, tokenizer, [*others, row, row]) == 0
+    assert json.loads((tmp_path / "out.json").read_text())[0]["input"] == "a"
+
+
+def test_an_id_with_different_texts_is_refused(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"article": "a", "highlights": "b", "id": "i2"}
+    assert _calibrate(tmp_path, tokenizer, [row, row | {"article": "c"}]) == 2
+    error = capsys.readouterr().err
+    assert "list.txt:1: the id i2 has different texts" in error
+    assert "in.jsonl:1 and " in error
+    assert "in.jsonl:2" in error
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EIO])
+def test_a_file_system_without_locks_is_written_to(
+    tmp_path: Path,
+    tokenizer: Path,
+    source: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    def flock(_file: object, _operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    code = _run(source, tokenizer, tmp_path / "out.json")
+    error = capsys.readouterr().err
+    if number == errno.EIO:
+        assert (code, error.count("\n")) == (2, 1)
+        assert "out.json: Input/output error" in error
+    else:
+        assert code == 0
+        assert "has no locks; let no other call write it" in error
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
         ("in.jsonl", b'{"article": 3}\n', "in.jsonl:1"),
-        ("in.jsonl", b'{"article": "a", "highlights": "b"}\n\n', "in.jsonl:2"),
+        ("in.jsonl", b'{"article": "a", "highlights": "b"}\n{\n', "in.jsonl:2"),
+        (
+            "in.jsonl",
+            b'{"article": "a", "highlights": []}\n',
+            "in.jsonl:1: has no summ",
+        ),
+        ("in.jsonl", b'{"article": " \\n", "highlights": "b"}\n', "has no article"),
+        ("in.jsonl", b'{"article": "a"}\n', "in.jsonl:1: has no summary"),
+        ("in.jsonl", b'{"article": ' + b"[" * 9999, "in.jsonl:1"),
+        ("in.jsonl", LFS, "in.jsonl: a Git LFS pointer"),
+        ("in.csv", LFS, "in.csv: a Git LFS pointer"),
+        ("in.parquet", LFS, "in.parquet: a Git LFS pointer"),
+        ("in.json", LFS, "in.json: a Git LFS pointer"),
         ("in.jsonl", b"\xff\xfe\n", "in.jsonl:1"),
-        ("in.jsonl", b'{"article": "", "highlights": "b"}\n', "length >= 1"),
-        ("in.csv", b"article,highlights\na,b\n,b\n", "row 2: Expected `str` of len"),
+        (
+            "in.jsonl",
+            b'{"article": "", "highlights": "b"}\n',
+            "in.jsonl:1: has no article",
+        ),
+        ("in.csv", b"article,highlights\na,b\n,b\n", "row 2: has no article"),
         ("in.jsonl", b"", "holds no articles"),
         ("in.jsonl", None, "No such file"),
         ("in.csv", b"article,summary\n1,2\n", "no column highlights"),

@@ -4,6 +4,7 @@ import pytest
 
 from base.errors import UserError
 from conf.load import load_config
+from scenarios import plan as plan_module
 from scenarios.plan import ScenarioPlan, plan_scenario
 
 
@@ -59,6 +60,65 @@ def test_a_rate_may_come_from_the_users_own_user_conf(tmp_path: Path) -> None:
     assert "server_target_qps" not in plan.relaxations
 
 
+def test_a_rate_for_another_scenario_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "user.conf"
+    path.write_text("llama3_1-8b.Offline.target_qps = 450\n")
+    server = ["scenario=server", f"run.user_conf={path}"]
+    with pytest.raises(UserError, match=r"needs scenario\.target_qps") as caught:
+        _plan("run=full", *server, samples=13_368)
+    assert "line 1 (llama3_1-8b.Offline.target_qps), not for" in str(caught.value)
+    smoke = _plan(*server)
+    assert smoke.relaxations["server_target_qps"] == 1.0
+    assert [note for note in smoke.notes if "line 1 (llama3_1-8b.Offline" in note]
+    assert _plan(f"run.user_conf={path}").notes == []
+    path.write_text("llama3_1-8b.SingleStream.target_latency = 5\n")
+    assert _plan("scenario=singlestream", f"run.user_conf={path}").needs_latency
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("# MLPerf\n\nSome text\n", r"user\.conf, line 3 \('Some text'\): each line"),
+        ("*.Server.target_qps=5\n", "line 1 .*spaces around the ="),
+        ("llama3.1-8b.Server.target_qps = 5\n", "line 1 .*MODEL.SCENARIO.KEY"),
+        ("*.Server.target_qps = 5 # fast\n", "line 1 .*each line must be"),
+        ("*.server.target_qps = 5\n", "no scenario 'server'"),
+    ],
+)
+def test_lines_that_loadgen_passes_over_are_named(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = tmp_path / "user.conf"
+    path.write_text(text)
+    with pytest.raises(UserError, match=told):
+        _plan(f"run.user_conf={path}")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["run.min_queries=10000000"],
+        ["scenario=server", "run.min_queries=10000000"],
+        ["scenario=server", "run.min_duration_s=100000", "scenario.target_qps=100"],
+        ["run.min_duration_s=100000", "scenario.target_qps=100"],
+        [
+            *("scenario=singlestream", "run.min_duration_s=1000"),
+            "scenario.expected_latency_ms=0.01",
+        ],
+    ],
+)
+def test_more_queries_than_memory_holds_are_refused(
+    overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_module, "available_bytes", lambda: 4 * 2**30)
+    with pytest.raises(UserError, match=r"queries need .* GiB of memory, and 4\.0"):
+        _plan(*overrides)
+    monkeypatch.setattr(plan_module, "available_bytes", lambda: 2**40)
+    _plan(*overrides)
+    monkeypatch.setattr(plan_module, "available_bytes", lambda: None)
+    _plan(*overrides)
+
+
 def test_singlestream_is_measured_unless_told() -> None:
     assert _plan("scenario=singlestream").needs_latency
     told = _plan("scenario=singlestream", "scenario.expected_latency_ms=250")
@@ -87,7 +147,7 @@ def test_only_compliance_has_an_audit_file() -> None:
         (["run=full", "scenario=server"], 13_368, "needs scenario.target_qps"),
         (["run=full", "scenario.target_qps=1"], 64, "needs the data set of 13368"),
         (["run=full"], 13_368, "needs scenario.target_qps"),
-        (["run=full", "run.ttft_ms=5"], 13_368, "run.ttft_ms relaxes"),
+        (["run=full", "run.min_queries=5"], 13_368, "run.min_queries relaxes"),
         (
             [
                 "run=full",

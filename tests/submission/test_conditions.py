@@ -20,7 +20,7 @@ def test_what_a_run_is_for_and_where_it_goes_is_free(option: str) -> None:
         "cluster.replicas=3",
         "scenario.target_qps=7",
         "run.user_conf=other.conf",
-        "model.dtype=float32",
+        "model.max_model_len=3000",
     ],
 )
 def test_everything_else_is_told_by_its_name(option: str) -> None:

@@ -1,0 +1,50 @@
+from typing import Any, Literal, Self
+
+import pydantic
+import pytest
+
+from sut.engines.refusal import config_problem
+
+
+class _Scheduler(pydantic.BaseModel):
+    max_num_seqs: int = 1
+    dtype: Literal["auto", "half"] | bool = "auto"
+    quantization: Literal[
+        "awq", "fp8", "gptq", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j"
+    ] = "awq"
+
+    @pydantic.model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.max_num_seqs == 7:
+            raise ValueError("seven is\nnot possible")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"max_num_seqs": "many"},
+            "engine.options.max_num_seqs=many: Input should be a valid integer, unable"
+            " to parse string as an integer",
+        ),
+        ({"dtype": "bf17"}, "model.dtype=bf17: must be one of auto, half"),
+        (
+            {"quantization": "fp8x"},
+            "engine.options.quantization=fp8x: vLLM has no such value;"
+            " did you mean fp8?",
+        ),
+        ({"max_num_seqs": 7}, "seven is not possible"),
+    ],
+)
+def test_what_vllm_refuses_is_told_by_the_options_name(
+    options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        _Scheduler(**options)
+    assert config_problem(caught.value, options) == told
+
+
+def test_other_errors_of_vllm_are_told_by_their_first_line() -> None:
+    assert config_problem(ValueError("\n one \ntwo"), {}) == "one"
+    assert config_problem(MemoryError(), {}) == "MemoryError"

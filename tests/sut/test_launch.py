@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+
+from base.errors import UserError
+from conf.load import load_config
+from qsl.dataset import Dataset
+from qsl.template import prompt
+from sut.launch import check_fits, engine_spec
+from sut.model import Model
+
+OWN_DATA = ["dataset=cnn_dailymail", "dataset.path=own.json"]
+
+
+def _encoder() -> Tokenizer:
+    letters = sorted(ByteLevel.alphabet())
+    encoder = Tokenizer(BPE({letter: i for i, letter in enumerate(letters)}, []))
+    encoder.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    encoder.decoder = ByteLevelDecoder()
+    return encoder
+
+
+def _model(path: Path | None = None) -> Model:
+    return Model(path=path, vocab_size=100, stop_token_ids=[1])
+
+
+def _dataset(ids: list[int]) -> Dataset:
+    return Dataset("x", np.array(ids, np.int32), np.array([0, len(ids)]), ["y"])
+
+
+def _check(options: list[str], model: Model, ids: list[int]) -> None:
+    check_fits(load_config(options), model, _dataset(ids))
+
+
+def test_another_vocabulary_is_refused_with_the_remedy() -> None:
+    with pytest.raises(UserError) as caught:
+        _check(OWN_DATA, _model(Path("/m")), [1])
+    told = str(caught.value)
+    assert "tokenized for the vocabulary llama3" in told
+    assert "model=smollm2_135m has the vocabulary smollm2" in told
+    assert (
+        "if own.json was made with this model's tokenizer, give dataset=custom" in told
+    )
+    assert "python -m qsl.prepare ARTICLES.jsonl /m OUT.json" in told
+    _check(["dataset=custom", "dataset.path=own.json"], _model(), [1])
+    _check([*OWN_DATA, "dataset.vocabulary=smollm2"], _model(), [1])
+
+
+def test_a_model_without_a_name_is_judged_by_its_tokenizer(tmp_path: Path) -> None:
+    encoder = _encoder()
+    encoder.save(str(tmp_path / "tokenizer.json"))
+    ids = encoder.encode(prompt("a")).ids
+    options = ["model=custom", f"model.path={tmp_path}"]
+    _check(options, _model(tmp_path), ids)
+    with pytest.raises(UserError, match="has another tokenizer; make a file"):
+        _check(options, _model(tmp_path), ids[::-1])
+    with pytest.raises(UserError, match="has another tokenizer"):
+        _check(options, _model(), ids)
+
+
+@pytest.mark.parametrize(
+    ("options", "quantization", "told"),
+    [
+        (["engine=vllm_hopper"], "", "needs a Hopper GPU"),
+        (["experiment=h200_offline"], "", "needs a Hopper GPU"),
+        ([], "compressed-tensors fp8", "its weights are fp8, which needs a GPU"),
+        (["engine.options.quantization=fp8"], "", "quantization=fp8 needs a GPU"),
+    ],
+)
+def test_what_needs_a_gpu_is_refused_on_a_cpu(
+    options: list[str], quantization: str, told: str
+) -> None:
+    model = _model()
+    model.quantization = quantization
+    with pytest.raises(UserError, match=told):
+        engine_spec(load_config(options), model, 0, streaming=False)
+    assert engine_spec(load_config(options), model, 1, streaming=False).gpus == 1
