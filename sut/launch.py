@@ -1,6 +1,7 @@
 """Builds what a run consists of from its configuration."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from record.json_types import Json
 from record.writer import RecordWriter
 from scenarios.rules import MAX_TOKENS
 from sut.balancers import make_balancer
-from sut.clusters.factory import make_site
+from sut.clusters.factory import Site, make_site
 from sut.coordinator import Coordinator, CoordinatorParts
 from sut.dispatcher import Dispatcher
 from sut.ledger import Ledger
@@ -31,7 +32,7 @@ def build_coordinator(
     streaming: bool,
     folder: RunFolder,
     writer: RecordWriter,
-    scratch: Path,
+    scratch: Callable[[], Path],
     notify: Callable[[str], None],
 ) -> Coordinator:
     """Return a coordinator over the configured cluster; no replica is started.
@@ -42,6 +43,21 @@ def build_coordinator(
     site = make_site(
         config.cluster, folder, scratch, _environment(config.engine), notify
     )
+    with ExitStack() as undo:
+        undo.callback(site.close)
+        coordinator = _coordinator(config, model, dataset, streaming, site, writer)
+        undo.pop_all()
+    return coordinator
+
+
+def _coordinator(
+    config: Config,
+    model: Model,
+    dataset: Dataset,
+    streaming: bool,
+    site: Site,
+    writer: RecordWriter,
+) -> Coordinator:
     lengths: list[int] = dataset.lengths.tolist()
     spec = engine_spec(config, model, len(site.cluster.placements[0].gpus), streaming)
     warmup = WarmupSpec(
@@ -82,14 +98,9 @@ def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> Eng
         model: found on disk.
         gpus: GPUs of one replica.
         streaming: whether first tokens are told on their own.
-
-    Raises:
-        UserError: data and model do not fit each other.
     """
     dummy = config.model.weights is Weights.dummy
     name, options = _engine_options(config.engine)
-    if name == "vllm":
-        _check_fits(config, model)
     return EngineSpec(
         engine=name,
         model_path=str(model.path or ""),
@@ -108,7 +119,14 @@ def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> Eng
     )
 
 
-def _check_fits(config: Config, model: Model) -> None:
+def check_fits(config: Config, model: Model) -> None:
+    """Return if the data set's tokens are the model's.
+
+    Raises:
+        UserError: they are of another vocabulary.
+    """
+    if not isinstance(config.engine, VllmConfig):
+        return
     used = config.dataset.vocabulary
     dummy = config.model.weights is Weights.dummy
     if used is not None and used != config.model.vocabulary and not dummy:
