@@ -71,7 +71,7 @@ def _mapped(pid: int) -> set[_Segment]:
     """Return the segments of shared memory that a process has mapped."""
     segments = set()
     with contextlib.suppress(OSError):
-        lines = Path(f"/proc/{pid}/maps").read_bytes().splitlines()
+        lines = _maps_of(pid).read_bytes().splitlines()
         for line in lines:
             if bytes(_SHARED_MEMORY) not in line:
                 continue
@@ -84,6 +84,10 @@ def _mapped(pid: int) -> set[_Segment]:
                 number = os.makedev(int(major, 16), int(minor, 16))
                 segments.add((number, int(inode)))
     return segments
+
+
+def _maps_of(pid: int) -> Path:
+    return Path(f"/proc/{pid}/maps")
 
 
 def _segments() -> list[Path]:
