@@ -1,10 +1,13 @@
 """Names of the files in a run folder, and the folder's creation."""
 
 import contextlib
+import errno
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import TypeVar
 
 import msgspec
@@ -12,6 +15,8 @@ import msgspec
 from record.errors import RecordError
 
 T = TypeVar("T")
+_MOST_AT_ONCE = 1000
+"""Runs that may start within one second under the same root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +27,43 @@ class RunFolder:
 
     @classmethod
     def create(cls, root: Path, label: str) -> "RunFolder":
-        """Make `root/<UTC time>-<label>` and point `root/latest` at it.
+        """Make `root/<UTC time>-<label>`; `root/latest` stays as it is.
 
         Raises:
             OSError: the folder cannot be made.
         """
         root.mkdir(parents=True, exist_ok=True)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        for attempt in range(1000):
-            name = f"{stamp}-{label}" + (f"-{attempt}" if attempt else "")
+        for attempt in range(_MOST_AT_ONCE):
+            path = root / (f"{stamp}-{label}" + (f"-{attempt}" if attempt else ""))
             with contextlib.suppress(FileExistsError):
-                (root / name).mkdir()
-                break
-        link = root / f".latest-{os.getpid()}"
-        link.unlink(missing_ok=True)
-        link.symlink_to(name)
-        link.replace(root / "latest")
-        return cls(root / name)
+                path.mkdir()
+                return cls(path)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+    def become_latest(self) -> str | None:
+        """Point the link `latest`, beside this folder, at it; return why not, or None.
+
+        The link is a convenience. Some file systems have none, and in a copy of a root
+        `latest` may be a folder.
+        """
+        link = self.path.parent / "latest"
+        if link.exists() and not link.is_symlink():
+            return f"{link} stays as it is: no link; move it away"
+        # A name that no other process uses, wherever it runs.
+        draft = link.with_name(f".latest-{token_hex(8)}")
+        try:
+            draft.symlink_to(self.path.name)
+            draft.replace(link)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            return f"{link} does not point at this run: {error.strerror}"
+        return None
+
+    def discard(self) -> None:
+        """Remove the folder of a run that was refused before it had begun."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def __truediv__(self, name: str) -> Path:
         """Return the path of the file `name` in this folder."""
@@ -127,12 +152,13 @@ def write_json(path: Path, value: object) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{token_hex(8)}")
     try:
         draft.write_text(text)
         draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
         raise
 
 

@@ -12,6 +12,8 @@ from record.folder import RunFolder
 from record.structs import EventRecord, SampleRecord, TelemetryLine
 
 _FLUSH_S = 0.2
+_CLOSE_S = 60.0
+"""Longest that the last records may take to be written: a file system may hang."""
 _LINES_AT_ONCE = 128
 """Encoding holds Python's lock, which LoadGen's thread may be waiting for."""
 
@@ -56,9 +58,16 @@ class RecordWriter:
         self.close()
 
     def close(self) -> None:
-        """Write what is queued and close the files; safe to call twice."""
+        """Write what is queued and close the files; safe to call twice.
+
+        What cannot be written in time is left, and `failure` tells of it.
+        """
         self._stop.set()
-        self._thread.join()
+        self._thread.join(_CLOSE_S)
+        if self._thread.is_alive():
+            self.failure = self.failure or TimeoutError(
+                f"the last records were not written within {_CLOSE_S:g} s"
+            )
 
     def _run(self) -> None:
         encoder = msgspec.json.Encoder()

@@ -1,48 +1,116 @@
-"""What follows a run: its accuracy and its report. Neither can spoil it."""
+"""What follows a run: its accuracy and its report. Neither can spoil it.
+
+By then the verdict is written. A signal, or an error of whatever kind, ends the scoring
+or the report, not the run: a line says how to do it again, and the exit code is not 0.
+"""
+
+import contextlib
+import traceback
+from copy import deepcopy
 
 from accuracy.score import score_run
-from base.errors import UserError
-from record.errors import RecordError
-from record.folder import RunFolder, read_json
+from base.errors import ExitCode, UserError
+from record.folder import RunFolder, read_json, write_json, write_text
 from record.structs import Check, SettingsRecord, Verdict
 from report.build import write_report
-from sut.console import say
+from sut.console import say, summarise
+from sut.interrupts import interruptible
 
 
-def score(folder: RunFolder, verdict: Verdict) -> dict[str, float]:
-    """Return the scores of a run in accuracy mode; empty where there are none.
+def conclude(folder: RunFolder, verdict: Verdict) -> ExitCode:
+    """Score the run, write its report and print its summary.
 
-    Where the benchmark's target applies, `verdict` gets a check for it, which fails
-    also where the answers could not be scored.
+    Args:
+        folder: of a run that is done; `verdict.json` is in it.
+        verdict: the gate's. In accuracy mode it gets a check for the accuracy, and is
+            written again.
+
+    Returns:
+        The exit code of the run: ABORTED where the score or the report is missing for
+        another reason than that there is nothing to score.
+
+    Raises:
+        RecordError: `settings.json` is missing or damaged.
+        OSError: the verdict cannot be written.
     """
-    settings = read_json(folder.settings, SettingsRecord)
-    if settings.mode != "accuracy":
-        return {}
+    code, scores = ExitCode.GOOD, dict[str, float]()
+    if read_json(folder.settings, SettingsRecord).mode == "accuracy":
+        unscored = deepcopy(verdict)
+        unscored.add(_not_scored("not scored"))
+        write_json(folder.verdict, unscored)
+        try:
+            with interruptible():
+                scores = _score(folder, verdict)
+        except KeyboardInterrupt as interrupt:
+            say(f"aborted: {interrupt}: the run is done, but not scored")
+            say(f"score it: {_again('accuracy', folder)}")
+            say(f"then make its report: {_again('report', folder)}")
+            return ExitCode.ABORTED
+        except Exception as error:  # noqa: BLE001  (the run is done, whatever this was)
+            verdict.add(_not_scored(_keep(folder, error)))
+            say(
+                f"no accuracy ({_named(error)}); score again: "
+                f"{_again('accuracy', folder)}"
+            )
+            code = ExitCode.ABORTED
+        write_json(folder.verdict, verdict)
+    try:
+        with interruptible():
+            write_report(folder)
+    except KeyboardInterrupt as interrupt:
+        say(f"aborted: {interrupt}: the run is done, but has no report")
+        say(f"make it: {_again('report', folder)}")
+        return ExitCode.ABORTED
+    except Exception as error:  # noqa: BLE001  (the run is done, whatever this was)
+        _keep(folder, error)
+        say(f"no report ({_named(error)}); try again: {_again('report', folder)}")
+        code = ExitCode.ABORTED
+    summarise(folder, verdict, scores)
+    if code == ExitCode.GOOD and verdict.outcome != "passed":
+        return ExitCode.NOT_GOOD
+    return code
+
+
+def _score(folder: RunFolder, verdict: Verdict) -> dict[str, float]:
+    """Return the scores; `verdict` gets a check for what they are compared with."""
     try:
         result = score_run(folder)
-    except (UserError, RecordError, OSError) as error:
+    except UserError as error:
+        # Nothing that could be scored: the run is not what it was made for.
         say(f"no accuracy: {error}")
-        if settings.is_benchmark and settings.kind == "full":
-            verdict.add(_target(None, str(error)))
+        verdict.add(_not_scored(str(error)))
         return {}
     if result.target_applies:
-        verdict.add(_target(not result.missed, "; ".join(result.missed)))
+        verdict.add(
+            Check(
+                name="accuracy_target",
+                limit=True,
+                value=not result.missed,
+                outcome="failed" if result.missed else "passed",
+                note="; ".join(result.missed),
+            )
+        )
     return result.scores
 
 
-def _target(reached: bool | None, note: str) -> Check:
+def _not_scored(why: str) -> Check:
     return Check(
-        name="accuracy_target",
-        limit=True,
-        value=reached,
-        outcome="passed" if reached else "failed",
-        note=note,
+        name="accuracy_scored", limit=True, value=False, outcome="failed", note=why
     )
 
 
-def report_on(folder: RunFolder) -> None:
-    """Write the run's report, or say why there is none."""
-    try:
-        write_report(folder)
-    except Exception as error:  # noqa: BLE001  (the run is done and stays good)
-        say(f"no report ({error}); try again: python -m report {folder.path}")
+def _keep(folder: RunFolder, error: Exception) -> str:
+    """Keep the traceback of `error` in the folder; return its message."""
+    with contextlib.suppress(OSError):
+        write_text(folder / "traceback.txt", "".join(traceback.format_exception(error)))
+    return _named(error)
+
+
+def _named(error: Exception) -> str:
+    """Return what went wrong in one line; errors of Python with their name."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, OSError) else f"{type(error).__name__}: {text}"
+
+
+def _again(module: str, folder: RunFolder) -> str:
+    return f"python -m {module} {folder.path}"

@@ -64,7 +64,9 @@ def summarise(folder: RunFolder, verdict: Verdict, accuracy: dict[str, float]) -
     if verdict.relaxed:
         relaxed = "; ".join(verdict.relaxed)
         console.print(f"relaxed, so no MLPerf result: {relaxed}", markup=False)
-    console.print(f"open next: {folder / 'report.html'}", markup=False)
+    page = folder / "report.html"
+    if page.exists():
+        console.print(f"open next: {page}", markup=False)
     # A reader who has gone away must not spoil a run that is done.
     with contextlib.suppress(OSError):
         print(text.getvalue(), end="", flush=True)

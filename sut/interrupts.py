@@ -1,44 +1,129 @@
-"""What Ctrl-C and SIGTERM do before a run, during it and after it."""
+"""How a process of a run begins and ends: its way in, and what signals do to it.
 
+SIGINT (Ctrl-C), SIGTERM (a job scheduler) and SIGHUP (the terminal or the connection is
+gone) mean the same. A SIGHUP that is ignored when the process starts (nohup) stays
+ignored.
+"""
+
+import contextlib
+import importlib
 import os
+import resource
 import signal
 import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from base.errors import Aborted
+from base.command import run_command
+from base.errors import Aborted, ExitCode
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_ABORTED = 3
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_NO_MEMORY = "failed to map segment from shared object"
+"""What the loader says of a library for which there is no memory."""
+
+
+def start_command(module: str) -> NoReturn:
+    """Import `module`, call its `main()` and end the process with the code it returns.
+
+    The imports take a second or more: signals and a lack of memory must end the process
+    well in that time too. Who imports `module` in another way gets no handlers.
+    """
+    leave_on_interrupt()
+    raise_descriptor_limit()
+    try:
+        code = run_command(lambda: _import_and_run(module))
+    except Exception:  # noqa: BLE001  (a defect, which is no bad result: exit code 3)
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        code = ExitCode.ABORTED
+    _end_process(code)
 
 
 def leave_on_interrupt() -> None:
     """End the process at once: right while imports run and nothing is held yet."""
-    for number in _SIGNALS:
-        signal.signal(number, _leave)
+    _handle(_leave)
 
 
 def abort_on_interrupt() -> None:
     """Raise Aborted in the main thread."""
-    for number in _SIGNALS:
-        signal.signal(number, _abort)
+    _handle(_abort)
 
 
 def ignore_interrupts() -> None:
-    """Let nothing disturb the last steps: they take seconds and leave no mess."""
+    """Let nothing disturb the steps that follow: they are short and must be whole."""
+    _handle(_ignore)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let signals raise KeyboardInterrupt, named by its argument, inside the block.
+
+    After the block they are ignored. KeyboardInterrupt, since the block may call
+    libraries that catch every other exception.
+    """
+    _handle(_interrupt)
+    try:
+        yield
+    finally:
+        _handle(_ignore)
+
+
+def raise_descriptor_limit() -> None:
+    """Raise the soft limit of open files to the hard one; children inherit it.
+
+    The usual soft limit of 1,024 is too low for a run with about as many replicas.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _import_and_run(module: str) -> int:
+    try:
+        main: Callable[[], int] = importlib.import_module(module).main
+    except ImportError as error:
+        if _NO_MEMORY in str(error):
+            raise MemoryError from error
+        raise
+    return main()
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
     for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        # Only a parent sets SIG_IGN: this module ignores by a handler of its own.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
     if sys.stderr is not None:
-        os.write(2, f"aborted: {_told(number)}\n".encode())
-    os._exit(_ABORTED)
+        with contextlib.suppress(OSError):
+            os.write(2, f"aborted: {_cause(number)}\n".encode())
+    os._exit(ExitCode.ABORTED)
 
 
 def _abort(number: int, _frame: FrameType | None) -> NoReturn:
-    raise Aborted(_told(number))
+    raise Aborted(_cause(number))
 
 
-def _told(number: int) -> str:
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt(_cause(number))
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    pass
+
+
+def _cause(number: int) -> str:
     return f"interrupted by {signal.Signals(number).name}"
+
+
+def _end_process(code: int) -> NoReturn:
+    """End the process at once: LoadGen crashes Python's own shutdown after an abort."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)

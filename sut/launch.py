@@ -1,6 +1,7 @@
 """Builds what a run consists of from its configuration."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ from record.writer import RecordWriter
 from scenarios.rules import MAX_TOKENS
 from sut.balancers import make_balancer
 from sut.clock import RunClock
-from sut.clusters.factory import make_site
+from sut.clusters.factory import Site, make_site
 from sut.coordinator import Coordinator, CoordinatorParts
 from sut.dispatcher import Dispatcher
 from sut.ledger import Ledger
@@ -34,7 +35,7 @@ def build_coordinator(
     streaming: bool,
     folder: RunFolder,
     writer: RecordWriter,
-    scratch: Path,
+    scratch: Callable[[], Path],
     notify: Callable[[str], None],
 ) -> Coordinator:
     """Return a coordinator over the configured cluster; no replica is started.
@@ -45,6 +46,21 @@ def build_coordinator(
     site = make_site(
         config.cluster, folder, scratch, _environment(config.engine), notify
     )
+    with ExitStack() as undo:
+        undo.callback(site.close)
+        coordinator = _coordinator(config, model, dataset, streaming, site, writer)
+        undo.pop_all()
+    return coordinator
+
+
+def _coordinator(
+    config: Config,
+    model: Model,
+    dataset: Dataset,
+    streaming: bool,
+    site: Site,
+    writer: RecordWriter,
+) -> Coordinator:
     _check_slowdown(config.engine, len(site.cluster.placements))
     clock = RunClock()
     lengths: list[int] = dataset.lengths.tolist()

@@ -1,5 +1,6 @@
 """What a user sees while a run goes on: a table on a terminal, else plain lines."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -61,8 +62,10 @@ class RunView:
         trace: TracebackType | None,
     ) -> None:
         """Stop showing."""
-        if self._live:
-            self._live.stop()
+        # The terminal may be gone: that must not hide why the run ends.
+        with contextlib.suppress(OSError):
+            if self._live:
+                self._live.stop()
 
     def begin_run(self, expected: int | None) -> None:
         """Note that LoadGen's clock starts; `expected` samples, where it is known."""
@@ -78,7 +81,8 @@ class RunView:
         self._remember(now)
         if self._live:
             self._next = now + _LIVE_INTERVAL_S
-            self._live.update(self._table(now), refresh=True)
+            with contextlib.suppress(OSError):
+                self._live.update(self._table(now), refresh=True)
         else:
             self._next = now + _PLAIN_INTERVAL_S
             say(self._line(now))

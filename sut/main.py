@@ -4,21 +4,22 @@ This is the composition root: everything is built here and handed on, and only t
 module knows what follows a run.
 """
 
-from sut.interrupts import abort_on_interrupt, ignore_interrupts, leave_on_interrupt
+from sut.interrupts import abort_on_interrupt, ignore_interrupts, start_command
 
-# The imports below take a second or more, in which Ctrl-C must work too.
-leave_on_interrupt()
+if __name__ == "__main__":
+    # Before the imports below, which take a second or more.
+    start_command("sut.main")
 
 import contextlib
-import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import mlperf_loadgen as lg
 
-from base.errors import Aborted, UserError
+from base.errors import Aborted, ExitCode, UserError
 from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
 from conf.schema import Config
@@ -31,9 +32,9 @@ from scenarios import gate
 from scenarios.plan import ScenarioPlan, plan_scenario
 from scenarios.rules import MAX_TOKENS
 from scenarios.settings import build_settings, record_settings, set_expected_latency
-from sut.aftermath import report_on, score
+from sut.aftermath import conclude
 from sut.answers import Sinks
-from sut.console import say, summarise, warn_of_neighbours
+from sut.console import say, warn_of_neighbours
 from sut.coordinator import Coordinator
 from sut.garbage import spare_garbage_collector
 from sut.launch import build_coordinator, check_fits, model_for
@@ -42,31 +43,35 @@ from sut.model import Model
 from sut.scratch import Scratch
 from sut.system import LoadGenRun
 
-GOOD, NOT_GOOD, BAD_INPUT, ABORTED = 0, 1, 2, 3
 _UPDATE_S = 0.25
 _SWITCH_INTERVAL_S = 0.0005
 """Longest that a thread holds Python's lock while LoadGen's thread waits for it."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command line; return the exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code.
+
+    Args:
+        arguments: of the command; left out: the process's own.
+    """
     abort_on_interrupt()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        if "--help" in arguments or "-h" in arguments:
+        if "--help" in given or "-h" in given:
             print(help_text(), end="")
-            return GOOD
-        if "--version" in arguments:
+            return ExitCode.GOOD
+        if "--version" in given:
             print(version_text())
-            return GOOD
-        resolved, overrides = _split(arguments)
+            return ExitCode.GOOD
+        resolved, overrides = _split(given)
         return run(load_config(overrides, resolved))
     except UserError as error:
         say(f"error: {error}")
-        return BAD_INPUT
+        return ExitCode.BAD_INPUT
     except Aborted as error:
         say(f"aborted: {error}")
-        return ABORTED
+        return ExitCode.ABORTED
 
 
 def run(config: Config) -> int:
@@ -82,31 +87,102 @@ def run(config: Config) -> int:
     check_fits(config, model, dataset)
     limit = config.model.max_model_len - MAX_TOKENS
     check_prompts(dataset, config.dataset, model.vocab_size, limit)
-    label = f"{config.scenario.name.value}-{config.mode.value}"
+    folder = _make_folder(config)
     try:
-        folder = RunFolder.create(Path(config.run.dir), label)
-        write_text(folder.config, to_yaml(config))
-        write_source(folder)
-    except OSError as error:
-        raise UserError(f"run.dir={config.run.dir}: {error.strerror}") from error
-    say(f"run folder: {folder.path}")
-    try:
-        _measure(config, model, dataset, plan, folder)
-        return _conclude(folder)
+        with _prepared(config, model, dataset, plan, folder) as (settings, coordinator):
+            say(f"run folder: {folder.path}")
+            if (problem := folder.become_latest()) is not None:
+                say(f"note: {problem}")
+            _measure(config, model, dataset, plan, folder, settings, coordinator)
+        verdict = gate.judge(folder)
+        write_json(folder.verdict, verdict)
     except (Aborted, UserError) as error:
-        with contextlib.suppress(OSError):
-            write_json(folder.verdict, gate.aborted(folder, str(error)))
+        _record_end(folder, error)
         raise
     except (OSError, RecordError) as error:
-        with contextlib.suppress(OSError):
-            write_json(folder.verdict, gate.aborted(folder, str(error)))
+        _record_end(folder, error)
         raise Aborted(f"{folder.path}: {error}") from error
     except Exception as error:
         trace = folder / "traceback.txt"
         with contextlib.suppress(OSError):
             write_text(trace, traceback.format_exc())
-            write_json(folder.verdict, gate.aborted(folder, str(error)))
+        _record_end(folder, error)
         raise Aborted(f"{type(error).__name__}: {error}; see {trace}") from error
+    return conclude(folder, verdict)
+
+
+def _record_end(folder: RunFolder, error: Exception) -> None:
+    """Write why the run ended into its folder, unless the folder was removed."""
+    with contextlib.suppress(OSError):
+        write_json(folder.verdict, gate.aborted(folder, str(error)))
+        folder.become_latest()
+
+
+def _make_folder(config: Config) -> RunFolder:
+    """Make the run's folder, with what makes the run again.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    label = f"{config.scenario.name.value}-{config.mode.value}"
+    with ExitStack() as undo:
+        try:
+            folder = RunFolder.create(Path(config.run.dir), label)
+            undo.callback(folder.discard)
+            write_text(folder.config, to_yaml(config))
+            write_source(folder)
+        except OSError as error:
+            raise UserError(f"run.dir={config.run.dir}: {error.strerror}") from error
+        undo.pop_all()
+    return folder
+
+
+@contextmanager
+def _prepared(
+    config: Config,
+    model: Model,
+    dataset: Dataset,
+    plan: ScenarioPlan,
+    folder: RunFolder,
+) -> Iterator[tuple[lg.TestSettings, Coordinator]]:
+    """Yield LoadGen's settings, and a coordinator of which no replica is started.
+
+    The folder of a run that is refused here is removed.
+
+    Raises:
+        UserError: bad input or configuration.
+        Aborted: the records of the run could not be written.
+    """
+    with ExitStack() as stack:
+        try:
+            settings = build_settings(plan, folder)
+            for note in plan.notes:
+                say(note)
+            record_settings(settings, plan, folder, *_facts(model, dataset))
+            scratch = stack.enter_context(ExitStack())
+            writer = stack.enter_context(RecordWriter(folder))
+            coordinator = build_coordinator(
+                config,
+                model,
+                dataset,
+                plan.streaming,
+                folder,
+                writer,
+                lambda: scratch.enter_context(Scratch()).path,
+                say,
+            )
+        except UserError:
+            stack.close()
+            folder.discard()
+            raise
+        yield settings, coordinator
+    if writer.failure is not None:
+        raise Aborted(f"the run folder cannot be written: {writer.failure}")
+
+
+def _facts(model: Model, dataset: Dataset) -> tuple[list[int], Path | None, str | None]:
+    """Return what the settings record of model and data: see `record_settings`."""
+    return model.stop_token_ids, model.tokenizer, dataset.sha256 or None
 
 
 def _measure(
@@ -115,38 +191,28 @@ def _measure(
     dataset: Dataset,
     plan: ScenarioPlan,
     folder: RunFolder,
+    settings: lg.TestSettings,
+    coordinator: Coordinator,
 ) -> None:
-    settings = build_settings(plan, folder)
-    for note in plan.notes:
-        say(note)
-    digest = dataset.sha256 or None
-    facts = (model.stop_token_ids, model.tokenizer, digest)
-    record_settings(settings, plan, folder, *facts)
-    with Scratch() as scratch, RecordWriter(folder) as writer:
-        coordinator = build_coordinator(
-            config, model, dataset, plan.streaming, folder, writer, scratch.path, say
-        )
-        try:
-            with RunView(coordinator, config.run.live) as view:
-                _start_replicas(coordinator, view, folder)
-                write_json(folder.replicas, coordinator.members.records())
-                warn_of_neighbours(coordinator.members.records())
-                if plan.needs_latency:
-                    latency_ns = _slowest_warm_request_ns(coordinator)
-                    set_expected_latency(settings, plan, folder, latency_ns)
-                    record_settings(settings, plan, folder, *facts)
-                view.begin_run(plan.expected_samples(len(dataset)))
-                _run_loadgen(config, settings, dataset, coordinator, view, folder)
-                ignore_interrupts()
-        except BaseException as error:
+    try:
+        with RunView(coordinator, config.run.live) as view:
+            _start_replicas(coordinator, view, folder)
+            write_json(folder.replicas, coordinator.members.records())
+            warn_of_neighbours(coordinator.members.records())
+            if plan.needs_latency:
+                latency_ns = _slowest_warm_request_ns(coordinator)
+                set_expected_latency(settings, plan, folder, latency_ns)
+                record_settings(settings, plan, folder, *_facts(model, dataset))
+            view.begin_run(plan.expected_samples(len(dataset)))
+            _run_loadgen(config, settings, dataset, coordinator, view, folder)
             ignore_interrupts()
-            coordinator.abort(str(error))
-            raise
-        coordinator.close()
-        write_json(folder.replicas, coordinator.members.records())
-        write_json(folder.clock, coordinator.clock.record())
-    if writer.failure is not None:
-        raise Aborted(f"the run folder cannot be written: {writer.failure}")
+    except BaseException as error:
+        ignore_interrupts()
+        coordinator.abort(str(error))
+        raise
+    coordinator.close()
+    write_json(folder.replicas, coordinator.members.records())
+    write_json(folder.clock, coordinator.clock.record())
 
 
 def _start_replicas(coordinator: Coordinator, view: RunView, folder: RunFolder) -> None:
@@ -194,15 +260,6 @@ def _run_loadgen(
         raise Aborted(coordinator.failure)
 
 
-def _conclude(folder: RunFolder) -> int:
-    verdict = gate.judge(folder)
-    accuracy = score(folder, verdict)
-    write_json(folder.verdict, verdict)
-    report_on(folder)
-    summarise(folder, verdict, accuracy)
-    return GOOD if verdict.outcome == "passed" else NOT_GOOD
-
-
 def _split(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Return the file after --config, and the overrides."""
     rest: list[str] = []
@@ -217,15 +274,3 @@ def _split(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     path = Path(rest[place + 1])
     del rest[place : place + 2]
     return path, rest
-
-
-def _leave(code: int) -> None:
-    """End the process at once: LoadGen crashes Python's own shutdown after an abort."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, AttributeError):
-            stream.flush()
-    os._exit(code)
-
-
-if __name__ == "__main__":
-    _leave(main(sys.argv[1:]))

@@ -6,15 +6,14 @@ its word, kills them when the run ends or the coordinator is gone, and waits for
 next one. CUDA_VISIBLE_DEVICES and the cores it may use limit what it offers.
 """
 
-from sut.interrupts import abort_on_interrupt, ignore_interrupts, leave_on_interrupt
+from sut.interrupts import abort_on_interrupt, ignore_interrupts, start_command
 
-# The imports below take a second, in which Ctrl-C must work too.
-leave_on_interrupt()
+if __name__ == "__main__":
+    # Before the imports below, which take a second.
+    start_command("sut.node")
 
 import argparse
-import os
 import re
-import sys
 import time
 import uuid
 from dataclasses import dataclass
@@ -161,14 +160,3 @@ def _parse() -> Options:
     if len(options.name or "") > _LONGEST_NAME:
         raise UserError(f"--name: at most {_LONGEST_NAME} characters")
     return options
-
-
-def _leave(code: int) -> None:
-    """End the process at once: nothing is left to do, whatever a library waits for."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code)
-
-
-if __name__ == "__main__":
-    _leave(main())

@@ -1,6 +1,9 @@
-"""Reads devices: NVIDIA GPUs through NVML, the host's CPU through psutil."""
+"""Reads devices: NVIDIA GPUs through NVML, the host's CPU through psutil.
 
-import contextlib
+Kernels, containers and drivers differ in what they report. A reading that cannot be had
+is None, whatever the reason: no reading may end a run.
+"""
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +14,28 @@ import pynvml
 from record.structs import DeviceLimits, DeviceUse
 from sut.messages import DeviceReading, HostReading
 
+_NOT_AVAILABLE = (2**32 - 1, 2**64 - 1)
+"""What NVML returns for a number that the device does not have."""
+_SWITCHES = b"nonvoluntary_ctxt_switches:"
+
 
 def gpu_count() -> int:
     """Return how many NVIDIA GPUs this host has; 0 without a driver."""
-    try:
-        pynvml.nvmlInit()
-        return int(pynvml.nvmlDeviceGetCount())
-    except pynvml.NVMLError:
-        return 0
+    _ask(pynvml.nvmlInit)
+    return _ask(pynvml.nvmlDeviceGetCount) or 0
+
+
+def gpu_uuid(index: int) -> str | None:
+    """Return the UUID of a GPU by its NVML index; None where the driver has none."""
+    handle = _ask(pynvml.nvmlDeviceGetHandleByIndex, index)
+    uuid = None if handle is None else _ask(pynvml.nvmlDeviceGetUUID, handle)
+    return None if uuid is None else str(uuid)
+
+
+def has_device(uuid: str) -> bool:
+    """Return whether the driver knows a GPU or MIG instance by this UUID."""
+    _ask(pynvml.nvmlInit)
+    return _ask(pynvml.nvmlDeviceGetHandleByUUID, uuid) is not None
 
 
 class DeviceMonitor:
@@ -26,7 +43,7 @@ class DeviceMonitor:
 
     def __init__(self, gpus: list[str]) -> None:
         """Watch these GPUs (NVML indices or UUIDs); none: this process on its CPU."""
-        self._process = psutil.Process()
+        self._process: psutil.Process | None = _ask(psutil.Process)
         self._handles: dict[str, Any] = {}
         if gpus:
             _ask(pynvml.nvmlInit)
@@ -73,13 +90,20 @@ class DeviceMonitor:
         return [_read_gpu(gpu, handle) for gpu, handle in self._handles.items()]
 
     def _read_cpu(self) -> DeviceReading:
-        cores = len(self._process.cpu_affinity() or [0])
+        memory = _ask(self._process.memory_info) if self._process else None
+        whole = _ask(psutil.virtual_memory)
         return DeviceReading(
             device="cpu",
-            memory_used_bytes=self._process.memory_info().rss,
-            memory_total_bytes=psutil.virtual_memory().total,
-            utilization_pct=round(self._process.cpu_percent() / cores, 1),
+            memory_used_bytes=memory.rss if memory else None,
+            memory_total_bytes=whole.total if whole else None,
+            utilization_pct=_ask(self._cpu_pct),
         )
+
+    def _cpu_pct(self) -> float:
+        """Return the share of its cores that this process uses."""
+        assert self._process is not None
+        cores = len(self._process.cpu_affinity() or [0])
+        return round(self._process.cpu_percent() / cores, 1)
 
 
 class HostMonitor:
@@ -87,39 +111,60 @@ class HostMonitor:
 
     def __init__(self) -> None:
         """Begin now."""
-        self._process = psutil.Process()
-        self._times = psutil.cpu_times()
-        self._process.cpu_percent()
+        self._process: psutil.Process | None = _ask(psutil.Process)
+        self._times = _ask(psutil.cpu_times)
+        self._process_pct()
 
     def read(self) -> HostReading:
         """Return one reading; the kernel counts in hundredths of a second."""
-        before, self._times = self._times, psutil.cpu_times()
-        spent = {
-            name: getattr(self._times, name) - getattr(before, name)
-            for name in ("user", "nice", "system", "idle", "iowait", "irq", "softirq")
-        }
-        stolen = self._times.steal - before.steal
-        total = sum(spent.values()) + stolen
-        idle = spent["idle"] + spent["iowait"]
+        before, self._times = self._times, _ask(psutil.cpu_times)
+        busy_pct, steal_pct = _ask(_host_shares, before, self._times) or (None, None)
         return HostReading(
-            process_cpu_pct=round(self._process.cpu_percent(), 1),
-            host_cpu_pct=round(100 * (1 - idle / total), 1) if total > 0 else None,
-            steal_pct=round(100 * stolen / total, 1) if total > 0 else None,
-            involuntary_switches=_switches(self._process.pid),
+            process_cpu_pct=self._process_pct(),
+            host_cpu_pct=busy_pct,
+            steal_pct=steal_pct,
+            involuntary_switches=_ask(_switches, Path("/proc/self/task")),
         )
 
+    def _process_pct(self) -> float | None:
+        percent = _ask(self._process.cpu_percent) if self._process else None
+        return None if percent is None else round(percent, 1)
 
-def _switches(pid: int) -> int:
+
+def _host_shares(before: Any, now: Any) -> tuple[float, float] | None:
+    """Return the percentages of time that cores were busy, and stolen by other guests.
+
+    None where no time has passed. A kind of time that this kernel lacks counts as 0.
+    """
+    spent = {
+        name: getattr(now, name) - getattr(before, name)
+        for name in ("user", "nice", "system", "idle", "iowait", "irq", "softirq")
+        if hasattr(now, name)
+    }
+    stolen = getattr(now, "steal", 0.0) - getattr(before, "steal", 0.0)
+    total = sum(spent.values()) + stolen
+    if total <= 0:
+        return None
+    idle = spent["idle"] + spent.get("iowait", 0.0)
+    return round(100 * (1 - idle / total), 1), round(100 * stolen / total, 1)
+
+
+def _switches(threads: Path) -> int | None:
     """Return the involuntary context switches of all threads of a process.
 
-    The kernel counts by thread; psutil tells those of the first alone.
+    The kernel counts by thread; psutil tells those of the first alone. None where the
+    kernel does not count them.
     """
-    total = 0
-    for status in Path(f"/proc/{pid}/task").glob("*/status"):
-        with contextlib.suppress(OSError):
-            text = status.read_text()
-            total += int(text.rpartition("nonvoluntary_ctxt_switches:")[2])
-    return total
+    counts = [_ask(_thread_switches, status) for status in threads.glob("*/status")]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _thread_switches(status: Path) -> int | None:
+    for line in status.read_bytes().splitlines():
+        if line.startswith(_SWITCHES):
+            return int(line.removeprefix(_SWITCHES))
+    return None
 
 
 def _limits(name: str, handle: Any) -> DeviceLimits:
@@ -184,8 +229,9 @@ def _read_gpu(name: str, handle: Any) -> DeviceReading:
 
 
 def _ask(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return NVML's answer, or None where this device has none."""
+    """Return what `function` reads, or None where this system does not have it."""
     try:
-        return function(*arguments)
-    except pynvml.NVMLError:
+        value = function(*arguments)
+    except Exception:  # noqa: BLE001  (no reading may end a run)
         return None
+    return None if isinstance(value, int) and value in _NOT_AVAILABLE else value

@@ -30,11 +30,16 @@ class Site:
     cluster: Cluster
     socket: CoordinatorSocket
 
+    def close(self) -> None:
+        """Let go of what was prepared; nothing may have been started."""
+        self.cluster.close(0.0)
+        self.socket.close()
+
 
 def make_site(
     config: ClusterConfig,
     folder: RunFolder,
-    scratch: Path,
+    scratch: Callable[[], Path],
     environment: dict[str, str],
     notify: Callable[[str], None],
 ) -> Site:
@@ -43,7 +48,8 @@ def make_site(
     Args:
         config: of the cluster.
         folder: run folder, which takes the output of replicas.
-        scratch: folder for temporary files, which goes with the run.
+        scratch: makes the folder for temporary files, which goes with the run. It is
+            called only where something of the run is on this host.
         environment: variables set for every replica.
         notify: takes a line for the user.
 
@@ -52,15 +58,14 @@ def make_site(
     """
     if isinstance(config, ExternalConfig):
         return _external(config, folder, environment, notify)
+    placements = place(config, [this_host()], keep_shares=False)
+    with _told("temporary folder", "set TMPDIR to a folder that can be written"):
+        temporary = scratch()
+    with _told(f"{temporary}", "set TMPDIR to another folder"):
+        socket = CoordinatorSocket(Endpoint(address=f"ipc://{temporary / 'socket'}"))
     cluster = LocalCluster(
-        place(config, [this_host()], keep_shares=False),
-        folder,
-        scratch,
-        cache_folder() / "compile",
-        environment,
+        placements, folder, temporary, cache_folder() / "compile", environment
     )
-    with _told(f"{scratch}", "set TMPDIR to another folder"):
-        socket = CoordinatorSocket(Endpoint(address=f"ipc://{scratch / 'socket'}"))
     return Site(cluster=cluster, socket=socket)
 
 

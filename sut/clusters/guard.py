@@ -6,6 +6,7 @@ memory. When that ends, so did its coordinator: it kills what is left and remove
 shared memory and the run's scratch folder.
 """
 
+import os
 import shutil
 import signal
 import sys
@@ -14,7 +15,8 @@ from pathlib import Path
 
 from sut.clusters.leftovers import kill_group, members, remove_unused
 
-_WAIT_S = 10.0
+WAIT_S = 10.0
+"""Longest that it waits for what it killed to be gone."""
 
 
 def main() -> None:
@@ -24,7 +26,7 @@ def main() -> None:
         signal.signal(ignored, signal.SIG_IGN)
     groups: set[int] = set()
     segments: set[Path] = set()
-    for line in map(str.rstrip, sys.stdin):
+    for line in map(os.fsdecode, map(bytes.rstrip, sys.stdin.buffer)):
         if line.startswith("/"):
             segments.add(Path(line))
         elif line.startswith("-"):
@@ -33,7 +35,7 @@ def main() -> None:
             groups.add(int(line))
     for group in groups:
         segments |= kill_group(group)
-    deadline = time.monotonic() + _WAIT_S
+    deadline = time.monotonic() + WAIT_S
     while any(members(group) for group in groups) and time.monotonic() < deadline:
         time.sleep(0.02)
     remove_unused(segments)

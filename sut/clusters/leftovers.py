@@ -1,4 +1,8 @@
-"""Finds and removes what a killed process group would leave behind."""
+"""Finds and removes what a killed process group would leave behind.
+
+All of it is read as bytes: names of processes and files need not be UTF-8. A line of
+/proc that cannot be read is skipped: it must not keep a group from being killed.
+"""
 
 import contextlib
 import os
@@ -7,6 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Linux keeps it)
+_Segment = tuple[int, int]
+"""Device and inode of a segment. Other containers have a /dev/shm of their own, in
+which the same inodes exist."""
 
 
 def kill_group(group: int) -> set[Path]:
@@ -23,48 +30,64 @@ def kill_group(group: int) -> set[Path]:
 
 def held_memory(group: int) -> set[Path]:
     """Return the shared memory that the processes of `group` have mapped."""
-    inodes = {inode for pid in members(group) for inode in _mapped(pid)}
-    return {path for path in _segments() if _inode(path) in inodes}
+    mapped = {segment for pid in members(group) for segment in _mapped(pid)}
+    return {path for path in _segments() if _identity(path) in mapped}
 
 
 def members(group: int) -> list[int]:
     """Return the living processes of `group`."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        with contextlib.suppress(OSError):
+    for pid in _processes():
+        with contextlib.suppress(OSError, ValueError):
             # pid (name) state parent group ...; the name may hold anything.
-            state, _, owner, *_ = (
-                (entry / "stat").read_text().rpartition(")")[2].split()
-            )
-            if int(owner) == group and state != "Z":
-                found.append(int(entry.name))
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            state, _, owner, *_ = stat.rpartition(b")")[2].split()
+            if int(owner) == group and state != b"Z":
+                found.append(pid)
     return found
 
 
 def remove_unused(segments: Iterable[Path]) -> None:
     """Unlink those segments of shared memory that no process has mapped."""
-    unused = {inode: path for path in segments if (inode := _inode(path)) is not None}
+    unused = {key: path for path in segments if (key := _identity(path)) is not None}
     if not unused:
         return
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            for inode in _mapped(int(entry.name)):
-                unused.pop(inode, None)
+    for pid in _processes():
+        for segment in _mapped(pid):
+            unused.pop(segment, None)
     for path in unused.values():
         with contextlib.suppress(OSError):
             path.unlink()
 
 
-def _mapped(pid: int) -> set[int]:
-    """Return the inodes of the shared memory that a process has mapped."""
-    # By number: a semaphore is mapped under a name that it has only while it is made.
+def _processes() -> list[int]:
     with contextlib.suppress(OSError):
-        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-        # address permissions offset device inode path
-        return {int(line.split()[4]) for line in lines if str(_SHARED_MEMORY) in line}
-    return set()
+        names = [entry.name for entry in Path("/proc").iterdir()]
+        return [int(name) for name in names if name.isdigit()]
+    return []
+
+
+def _mapped(pid: int) -> set[_Segment]:
+    """Return the segments of shared memory that a process has mapped."""
+    segments = set()
+    with contextlib.suppress(OSError):
+        lines = _maps_of(pid).read_bytes().splitlines()
+        for line in lines:
+            if bytes(_SHARED_MEMORY) not in line:
+                continue
+            # By number: a semaphore is mapped under a name that it has only while it
+            # is made.
+            with contextlib.suppress(ValueError):
+                # address permissions offset device inode path
+                _, _, _, device, inode, _ = line.split(maxsplit=5)
+                major, minor = device.split(b":")
+                number = os.makedev(int(major, 16), int(minor, 16))
+                segments.add((number, int(inode)))
+    return segments
+
+
+def _maps_of(pid: int) -> Path:
+    return Path(f"/proc/{pid}/maps")
 
 
 def _segments() -> list[Path]:
@@ -73,7 +96,8 @@ def _segments() -> list[Path]:
     return []
 
 
-def _inode(path: Path) -> int | None:
+def _identity(path: Path) -> _Segment | None:
     with contextlib.suppress(OSError):
-        return path.stat().st_ino
+        found = path.stat()
+        return found.st_dev, found.st_ino
     return None

@@ -6,13 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from record.folder import RunFolder
 from sut.clusters.base import Placement
+from sut.clusters.guard import WAIT_S
 from sut.clusters.leftovers import held_memory, kill_group, members, remove_unused
 
 _KILL_WAIT_S = 5.0
+_GUARD_WAIT_S = 5.0
+"""Seconds that the guard may take to end. It may be stopped, or wait for a disk."""
 _POLL_S = 0.02
 
 
@@ -50,6 +54,9 @@ class LocalCluster:
         self._segments: set[Path] = set()
         """Shared memory that replicas have held."""
         self._guard: subprocess.Popen[bytes] | None = None
+        self._starter = ThreadPoolExecutor(1, "starter")
+        """Starts every process: the kernel kills a replica when the thread that
+        started it ends, and the caller's may end before the cluster is closed."""
 
     @property
     def placements(self) -> list[Placement]:
@@ -78,14 +85,15 @@ class LocalCluster:
         log = self._folder.replica_log(replica)
         log.parent.mkdir(exist_ok=True)
         with log.open("ab") as output:
-            process = subprocess.Popen(
+            process = self._starter.submit(
+                subprocess.Popen[bytes],
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._replica_environment(place),
                 start_new_session=True,
-            )
+            ).result()
         self._processes[replica] = process
         self._tell_guard(str(process.pid))
         if place.cpus:
@@ -123,7 +131,10 @@ class LocalCluster:
         return True
 
     def close(self, grace_s: float) -> None:
-        """Wait `grace_s` seconds for replicas to leave, then kill what still runs."""
+        """Wait `grace_s` seconds for replicas to leave, then kill what still runs.
+
+        Calling it again does no harm, also where something that was killed is not gone.
+        """
         deadline = time.monotonic() + grace_s
         # A replica's helpers clean up after it: they are waited for as well.
         while len(self.exited()) < len(self._processes) or any(
@@ -140,25 +151,44 @@ class LocalCluster:
                 break
             time.sleep(_POLL_S)
         remove_unused(self._segments)
-        if self._guard is not None:
-            self._guard.communicate()
+        self._end_guard()
+        self._starter.shutdown(wait=False)
+
+    def _end_guard(self) -> None:
+        guard, self._guard = self._guard, None
+        if guard is None:
+            return
+        # Where something that was killed is not gone, the guard waits for it as well.
+        wait_s = _GUARD_WAIT_S + (WAIT_S if self._dying else 0.0)
+        try:
+            guard.communicate(timeout=wait_s)
+        except subprocess.TimeoutExpired:
+            # The result is complete by now: what the guard would do, `close` has done.
+            guard.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                guard.wait(timeout=_POLL_S)
 
     def _start_guard(self) -> subprocess.Popen[bytes]:
         # Apart from this process group: a signal to all of it must not end the guard.
-        return subprocess.Popen(
+        guard = subprocess.Popen(
             [sys.executable, "-m", "sut.clusters.guard", str(self._scratch)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            bufsize=0,
             start_new_session=True,
         )
+        assert guard.stdin is not None
+        os.set_blocking(guard.stdin.fileno(), False)
+        return guard
 
     def _tell_guard(self, line: str) -> None:
-        assert self._guard is not None
+        if self._guard is None:
+            return
         assert self._guard.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._guard.stdin.write(f"{line}\n".encode())
+        # A guard that is stopped reads nothing. Once the pipe is full, lines are lost:
+        # nothing may wait for a guard.
+        with contextlib.suppress(BrokenPipeError, BlockingIOError):
+            os.write(self._guard.stdin.fileno(), os.fsencode(f"{line}\n"))
 
     def _replica_environment(self, place: Placement) -> dict[str, str]:
         caches = self._cache / f"replica-{place.replica}"

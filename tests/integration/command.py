@@ -35,6 +35,14 @@ class Finished:
         return read_json(self.folder.verdict, Verdict)
 
     @property
+    def is_good(self) -> bool:
+        """Whether nothing failed but what made-up tokens cannot have: an accuracy."""
+        failed = [check.name for check in self.verdict.failures]
+        if "made-up tokens" in self.err:
+            return self.code == 1 and failed == ["accuracy_scored"]
+        return self.code == 0 and self.verdict.outcome == "passed"
+
+    @property
     def samples(self) -> list[SampleRecord]:
         return list(read_lines(self.folder.samples, SampleRecord))
 

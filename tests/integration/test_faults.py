@@ -65,7 +65,7 @@ def test_without_a_replica_the_run_aborts_soon(tmp_path: Path) -> None:
     assert {s.status for s in done.samples} == {"completed", "lost"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("phase", ["start", "run"])
 def test_an_interrupt_leaves_nothing_behind(
     tmp_path: Path, number: int, phase: str

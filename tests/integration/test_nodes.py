@@ -37,7 +37,7 @@ def test_each_index_has_its_own_tokens(tmp_path: Path, scenario: list[str]) -> N
             *scenario,
             *nodes.overrides,
         )
-        assert done.code == 0, done.err
+        assert done.is_good, done.err
         assert [node.wait() for node in nodes.all] == [0, 0]
     dataset = load_dataset(DatasetConfig(name="synthetic", count=4000))
     answers = {a.qsl_index: a.tokens for a in read_answers(done.folder.accuracy_log)}
@@ -120,12 +120,14 @@ def test_an_interrupt_while_nodes_are_awaited_ends_at_once(tmp_path: Path) -> No
     with Nodes(tmp_path, 0) as nodes:
         overrides = [*SYNTHETIC, *nodes.overrides, "cluster.nodes=1"]
         command = Command(tmp_path / "runs", *overrides)
-        command.wait_for(lambda: (command.folder / "config.yaml").exists(), "its start")
+        runs = tmp_path / "runs"
+        command.wait_for(lambda: any(runs.glob("*/config.yaml")), "its start")
         time.sleep(0.5)
         command.signal(signal.SIGINT)
         done = command.finish(10)
         assert done.code == 3
         assert "aborted: interrupted by SIGINT" in done.err
+        assert done.verdict.outcome == "aborted"
 
 
 def test_another_key_is_told_at_the_node(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_each_index_has_its_own_tokens(tmp_path: Path, scenario: list[str]) -> N
         "engine.decode_s_per_sequence=0",
         *scenario,
     )
-    assert done.code == 0, done.err
+    assert done.is_good, done.err
     config = DatasetConfig(name="synthetic", count=SAMPLES)
     dataset = load_dataset(config)
     answers = {a.qsl_index: a.tokens for a in read_answers(done.folder.accuracy_log)}

@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,58 @@ from record.structs import Verdict
 
 
 def test_latest_points_at_the_newest_folder(tmp_path: Path) -> None:
-    first = RunFolder.create(tmp_path / "runs", "offline-performance")
-    second = RunFolder.create(tmp_path / "runs", "offline-performance")
+    root = tmp_path / "runs"
+    first = RunFolder.create(root, "offline-performance")
+    assert first.become_latest() is None
+    second = RunFolder.create(root, "offline-performance")
     assert first.path != second.path
-    assert (tmp_path / "runs" / "latest").resolve() == second.path.resolve()
+    assert (root / "latest").resolve() == first.path.resolve()
+    assert second.become_latest() is None
+    assert (root / "latest").resolve() == second.path.resolve()
     assert second.path.name.split("Z-")[1].startswith("offline-performance")
+    assert sorted(root.iterdir()) == sorted([first.path, second.path, root / "latest"])
+
+
+def test_latest_that_is_a_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    folder = RunFolder.create(tmp_path, "x")
+    assert folder.become_latest() == (
+        f"{tmp_path}/latest stays as it is: no link; move it away"
+    )
+    assert sorted(tmp_path.iterdir()) == [folder.path, tmp_path / "latest"]
+
+
+def test_a_file_system_without_links_has_no_latest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_arguments: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", no_links)
+    folder = RunFolder.create(tmp_path, "x")
+    assert folder.become_latest() == (
+        f"{tmp_path}/latest does not point at this run: Operation not permitted"
+    )
+    assert list(tmp_path.iterdir()) == [folder.path]
+
+
+def test_a_discarded_folder_leaves_nothing(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "x")
+    write_json(folder.verdict, {})
+    folder.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_write_leaves_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_json(tmp_path / "verdict.json", {})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_json_round_trip(tmp_path: Path) -> None:

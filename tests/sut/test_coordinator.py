@@ -111,6 +111,9 @@ class FakeCluster:
     def __init__(self, behaviours: list[list[Behaviour]]) -> None:
         """Take a list per replica: what it does after each start."""
         self._behaviours = behaviours
+        self.lingering: dict[int, int] = {}
+        """Replicas of which something is left once they were killed, and how often that
+        was asked for."""
         self.replicas: dict[int, FakeReplica] = {}
         self.starts = [0] * len(behaviours)
         self.kinds: dict[tuple[int, int], type[FakeReplica]] = {}
@@ -145,7 +148,10 @@ class FakeCluster:
         pass
 
     def gone(self, replica: int) -> bool:
-        return True
+        if replica not in self.lingering:
+            return True
+        self.lingering[replica] += 1
+        return False
 
     def close(self, grace_s: float) -> None:
         self.starters_at_close = [thread.is_alive() for thread in self.starters]
@@ -443,6 +449,28 @@ def test_a_lost_replica_may_return(tmp_path: Path) -> None:
     assert {s.attempt for s in run.samples()} == {2}
     kinds = [e.kind for e in run.events() if e.kind != "retry"]
     assert kinds == ["death", "fence", "rejoin"]
+
+
+def test_a_replica_returns_only_once_its_old_process_is_gone(tmp_path: Path) -> None:
+    with running(tmp_path, [leaves, good], good, restarts=1) as run:
+        cluster = run.cluster
+        cluster.lingering[0] = 0
+        run.issue(6)
+        run.wait(6)
+        run.wait_for(lambda: cluster.lingering[0] >= 3)
+        assert cluster.starts[0] == 1, "it may hold the memory of its device"
+        cluster.lingering.clear()
+        run.wait_for(lambda: cluster.starts[0] == 2)
+    assert run.coordinator.failure is None
+
+
+def test_a_process_that_never_goes_keeps_no_run_from_ending(tmp_path: Path) -> None:
+    with running(tmp_path, [leaves, good], good, restarts=1) as run:
+        run.cluster.lingering[0] = 0
+        run.issue(6)
+        run.wait(6)
+    assert run.cluster.starts[0] == 1
+    assert {s.status for s in run.samples()} == {"completed"}
 
 
 def test_a_replica_returns_only_so_often(tmp_path: Path) -> None:

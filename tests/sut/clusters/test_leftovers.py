@@ -9,7 +9,13 @@ from uuid import uuid4
 
 import pytest
 
-from sut.clusters.leftovers import kill_group, members, remove_unused
+from sut.clusters import leftovers
+from sut.clusters.leftovers import (
+    held_memory,
+    kill_group,
+    members,
+    remove_unused,
+)
 from tests.sut.clusters.contract import running, wait_for
 
 pytestmark = pytest.mark.integration
@@ -76,6 +82,42 @@ def test_a_child_that_outlives_its_leader_is_killed(family: Family) -> None:
     remove_unused(segments)
     assert not family.segment.exists()
     assert not family.semaphore.exists()
+
+
+def test_a_process_whose_name_is_no_text_is_found() -> None:
+    code = (
+        "import ctypes, time;"
+        "ctypes.CDLL(None).prctl(15, b'\\xff) Z 1', 0, 0, 0);"
+        "print(flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert members(process.pid) == [process.pid]
+        kill_group(process.pid)
+        process.wait(20)
+
+
+def test_memory_of_the_same_number_elsewhere_is_not_taken_for_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: Family
+) -> None:
+    """Another container's /dev/shm has the same inodes on another device."""
+    stat = family.segment.stat()
+    maps = tmp_path / "maps"
+    other = os.makedev(os.major(stat.st_dev), os.minor(stat.st_dev) + 1)
+    for device, found in ((other, set()), (stat.st_dev, {family.segment})):
+        numbers = f"{os.major(device):02x}:{os.minor(device):02x} {stat.st_ino}"
+        maps.write_text(
+            f"7f00-7f01 rw-s 00000000 {numbers} /dev/shm/x y\n"
+            "7f00-7f01 rw-s /dev/shm/cut short\n"
+            "7f00-7f01 rw-s 00000000 what:ever 5 /dev/shm/x\n"
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(leftovers, "members", lambda _group: [1])
+            patch.setattr(leftovers, "_maps_of", lambda _pid: maps)
+            assert held_memory(1) == found
 
 
 def test_memory_that_somebody_uses_stays(family: Family) -> None:

@@ -1,4 +1,7 @@
 import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,17 +9,18 @@ import psutil
 import pytest
 
 from record.folder import RunFolder
+from sut.clusters import local
 from sut.clusters.base import Cluster, Placement
 from sut.clusters.local import LocalCluster
 from sut.transport import CoordinatorSocket
-from tests.sut.clusters.contract import ClusterContract, wait_for
+from tests.sut.clusters.contract import ClusterContract, running, wait_for
 
 pytestmark = pytest.mark.integration
 
 
 class TestLocal(ClusterContract):
     @pytest.fixture
-    def cluster(self, tmp_path: Path) -> Iterator[Cluster]:
+    def cluster(self, tmp_path: Path) -> Iterator[LocalCluster]:
         scratch = tmp_path / "scratch"
         scratch.mkdir()
         cluster = LocalCluster(
@@ -50,3 +54,56 @@ class TestLocal(ClusterContract):
         cluster.kill(0)
         wait_for(lambda: cluster.gone(0), "the end")
         assert log.exists()
+
+    def test_a_replica_outlives_the_thread_that_asked_for_it(
+        self, cluster: Cluster, socket: CoordinatorSocket
+    ) -> None:
+        pids: list[int] = []
+        thread = threading.Thread(
+            target=lambda: pids.append(self.start(cluster, socket, 0))
+        )
+        thread.start()
+        thread.join(30)
+        (pid,) = pids
+        time.sleep(0.3)
+        assert running(pid)
+        assert cluster.exited() == {}
+
+    def test_closing_twice_while_something_dies_does_no_harm(
+        self,
+        cluster: Cluster,
+        socket: CoordinatorSocket,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        pid = self.start(cluster, socket, 0)
+        with monkeypatch.context() as patch:
+            # As a process that waits for its device: killed, and still there.
+            patch.setattr(local, "members", lambda _group: [1])
+            patch.setattr(local, "_KILL_WAIT_S", 0.1)
+            cluster.kill(0)
+            cluster.close(0)
+            assert not cluster.gone(0)
+            cluster.close(0)
+            assert not cluster.gone(0)
+        assert not running(pid)
+        assert cluster.gone(0)
+
+    def test_a_stopped_guard_keeps_nobody_waiting(
+        self,
+        cluster: LocalCluster,
+        socket: CoordinatorSocket,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        monkeypatch.setattr(local, "_GUARD_WAIT_S", 0.2)
+        pid = self.start(cluster, socket, 0)
+        guard = cluster._guard
+        assert guard is not None
+        os.kill(guard.pid, signal.SIGSTOP)
+        for number in range(5000):
+            cluster._tell_guard(f"/dev/shm/{number:0>40}")
+        cluster.close(0)
+        assert not running(pid)
+        wait_for(lambda: guard.poll() is not None, "the guard's end")
+        (tmp_path / "scratch" / "0").rmdir()
+        (tmp_path / "scratch").rmdir()
