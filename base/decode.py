@@ -1,15 +1,21 @@
 """Decoding of bytes that come from elsewhere: files, sockets, other programs.
 
 msgspec reports most faults by its own error, but deep nesting as RecursionError,
-numbers beyond its range as OverflowError and broken text as UnicodeDecodeError. A
-reader that names one of them alone ends in a traceback for the others.
+numbers beyond its range as OverflowError and broken text as UnicodeDecodeError. YAML
+brings more: constructors that fail in ways of their own, aliases that make gigabytes
+out of 300 bytes, and OmegaConf's `${...}`, which reads the environment. A reader that
+names one of these errors alone ends in a traceback for the others.
 """
 
 from typing import TypeVar
 
 import msgspec
+import yaml
 
 T = TypeVar("T")
+
+_DEEPEST_YAML = 50
+"""Levels of nesting. Configurations and requests have five."""
 
 
 class DecodeError(ValueError):
@@ -38,4 +44,59 @@ def decode_with(
     except RecursionError:
         raise DecodeError("nested too deeply") from None
     except (msgspec.MsgspecError, ValueError, OverflowError) as error:
-        raise DecodeError(" ".join(str(error).split())) from error
+        raise DecodeError(one_line(error)) from error
+
+
+def decode_yaml(data: bytes, kind: type[T]) -> T:
+    """Return the YAML text `data`, as `plain_yaml` allows it, as a `kind`.
+
+    Raises:
+        DecodeError: it is damaged or something else.
+    """
+    text = plain_yaml(data)
+    try:
+        return msgspec.yaml.decode(text, type=kind)
+    except RecursionError:
+        raise DecodeError("nested too deeply") from None
+    except (msgspec.MsgspecError, yaml.YAMLError, ValueError, OverflowError) as error:
+        raise DecodeError(one_line(error)) from error
+
+
+def plain_yaml(data: bytes) -> str:
+    """Return the YAML text `data`, which holds nothing but plain values.
+
+    Raises:
+        DecodeError: it is no YAML in UTF-8, or has aliases, tags, `${...}` or deep
+            nesting; the message says in which line.
+    """
+    depth = 0
+    try:
+        text = data.decode("utf-8-sig")
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            problem = _not_plain(event)
+            if depth > _DEEPEST_YAML:
+                problem = "nested too deeply"
+            if problem:
+                line = event.start_mark.line + 1 if event.start_mark else 0
+                raise DecodeError(f"line {line}: {problem}")
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DecodeError(f"not YAML: {one_line(error)}") from error
+    return text
+
+
+def one_line(error: Exception) -> str:
+    """Return what `error` says, without line breaks."""
+    return " ".join(str(error).split())
+
+
+def _not_plain(event: yaml.Event) -> str | None:
+    if isinstance(event, yaml.AliasEvent):
+        return f"the alias *{event.anchor} is not read: write the value in its place"
+    tag = getattr(event, "tag", None)
+    if tag is not None:
+        return f"the tag {tag} is not read: write a plain value"
+    if isinstance(event, yaml.ScalarEvent) and "${" in event.value:
+        return "${...} is not resolved here: write the value in its place"
+    return None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from base.decode import DecodeError, decode_json
 from calibration.layers import FUSED, PRODUCTS, layer_name
 from calibration.tensors import read_headers
 
@@ -62,8 +63,8 @@ def check_result(folder: Path, scales: Scales) -> None:
     """
     try:
         text = (folder / "config.json").read_bytes()
-        config = msgspec.json.decode(text, type=_HfConfig)
-    except msgspec.DecodeError as error:
+        config = decode_json(text, _HfConfig)
+    except DecodeError as error:
         raise UnexpectedResult(f"config.json: {error}") from error
     problems = [
         *_of_config(config.quantization_config),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from base.decode import DecodeError, decode_json
 from base.errors import UserError
 from calibration.layers import PRODUCTS, layer_name
 from calibration.tensors import Tensor, read_headers
@@ -108,10 +109,10 @@ def check_room(source: Source, free_bytes: int, folder: Path) -> None:
 
 def _read_config(path: Path) -> _HfConfig:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_HfConfig)
+        return decode_json(path.read_bytes(), _HfConfig)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; is this a model folder?") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DecodeError as error:
         raise UserError(f"{path}: damaged: {error}") from error
 
 

@@ -18,6 +18,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from base.decode import DecodeError, plain_yaml
 from base.errors import UserError
 from conf import schema
 from conf.option import range_error
@@ -93,6 +94,8 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
 
 def _normalised(text: str) -> str:
     """Return the override, with free keys (`engine.options.x`) marked as additions."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise UserError(f"{text!r}: holds bytes that are no UTF-8")
     key, separator, value = text.lstrip("+").partition("=")
     if not separator or not re.fullmatch(r"[A-Za-z][\w.\-]*", key):
         raise UserError(f"{text!r}: options are written KEY=VALUE (see --help)")
@@ -111,7 +114,9 @@ def _normalised(text: str) -> str:
 
 def _from_file(path: Path, overrides: Sequence[str]) -> DictConfig:
     try:
-        given = OmegaConf.load(path)
+        given = OmegaConf.create(plain_yaml(path.read_bytes()))
+    except DecodeError as error:
+        raise UserError(f"{path}: {error}") from error
     except OSError as error:
         raise UserError(
             f"{path}: {error.strerror}; give a run's config.yaml"

@@ -10,6 +10,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet
 
+from base.decode import DecodeError, decode_with
 from base.errors import UserError
 from qsl.official import read_full_rows
 
@@ -128,8 +129,8 @@ def _from_jsonl(path: Path) -> Iterator[Article]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                yield decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                yield decode_with(decoder, line)
+            except DecodeError as error:
                 raise UserError(f"{path}:{number}: {error}") from error
 
 

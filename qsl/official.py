@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from base.decode import DecodeError, decode_json
 from base.errors import UserError
 
 T = TypeVar("T")
@@ -75,8 +76,8 @@ def read_text(path: Path) -> bytes:
 
 def _decode(path: Path, text: bytes, kind: type[list[T]]) -> list[T]:
     try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decode_json(text, kind)
+    except DecodeError as error:
         raise UserError(
             f"{path}: {_row_of(text, error)}not in cnn_eval.json form: {error}"
         ) from error
@@ -86,7 +87,7 @@ def _row_of(text: bytes, error: Exception) -> str:
     """Return "row N: " where it can be told in which row the damage lies."""
     if named := re.search(r"\$\[(\d+)\]", str(error)):
         return f"row {named[1]}: "
-    if isinstance(error, UnicodeDecodeError):
+    if isinstance(error.__cause__, UnicodeDecodeError):
         return ""
     byte = re.search(r"byte (\d+)", str(error))
     # Without a position the file just ends too early.

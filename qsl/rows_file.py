@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from base.decode import DecodeError, decode_json
 from qsl.official import FullRow
 
 _OPEN, _BETWEEN, _CLOSE = b"[\n", b",\n", b"\n]"
@@ -76,6 +77,6 @@ def _whole_rows(body: bytes) -> list[FullRow]:
         return []
     text = body[: end + len(_ROW_END) - len(_BETWEEN)] + _CLOSE
     try:
-        return msgspec.json.decode(text, type=list[FullRow])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decode_json(text, list[FullRow])
+    except DecodeError:
         return []

@@ -5,81 +5,83 @@ Times named `*_ns` are nanoseconds. Points in time are the coordinator's
 inside the replica, so no two clocks are ever subtracted from each other.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from record.json_types import Json
 
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""What a column of numpy can hold: records of other programs may hold more."""
 CheckOutcome = Literal["passed", "failed", "skipped"]
 
 
 class SampleRecord(Struct, gc=False):
     """One sample in its final state: a line of `samples.jsonl`."""
 
-    seq: int
+    seq: Int64
     """Order of issue; equals LoadGen's `seq_id`."""
-    qsl_index: int
+    qsl_index: Int64
     node: str | None
-    replica: int | None
-    attempt: int
+    replica: Int64 | None
+    attempt: Int64
     """1 for the first try; one more for each time the sample was handed out again."""
-    issued_ns: int
-    dispatched_ns: int | None
-    first_token_ns: int | None
-    completed_ns: int | None
-    queue_ns: int | None
-    prefill_ns: int | None
-    decode_ns: int | None
-    prompt_tokens: int
-    output_tokens: int
+    issued_ns: Int64
+    dispatched_ns: Int64 | None
+    first_token_ns: Int64 | None
+    completed_ns: Int64 | None
+    queue_ns: Int64 | None
+    prefill_ns: Int64 | None
+    decode_ns: Int64 | None
+    prompt_tokens: Int64
+    output_tokens: Int64
     finish_reason: str | None
     status: Literal["completed", "lost"]
-    held_ns: int | None = None
+    held_ns: Int64 | None = None
     """From the request's arrival at the replica to the answer's departure, measured
     there: what is left of dispatch to completion is the way to and fro."""
-    cached_tokens: int | None = None
+    cached_tokens: Int64 | None = None
     """Prompt tokens that the engine took from its prefix cache."""
 
 
 class EventRecord(Struct, kw_only=True):
     """Something out of the ordinary: a line of `events.jsonl`."""
 
-    t_ns: int
+    t_ns: Int64
     kind: Literal["fence", "retry", "death", "stall", "rejoin", "abort", "protocol"]
     node: str | None = None
-    replica: int | None = None
-    seq: int | None = None
+    replica: Int64 | None = None
+    seq: Int64 | None = None
     cause: str
 
 
 class DeviceLine(Struct, kw_only=True, tag_field="source", tag="device"):
     """State of one device at one moment: a line of `telemetry.jsonl`."""
 
-    t_ns: int
+    t_ns: Int64
     node: str
-    replica: int
+    replica: Int64
     device: str
-    memory_used_bytes: int | None = None
-    memory_total_bytes: int | None = None
+    memory_used_bytes: Int64 | None = None
+    memory_total_bytes: Int64 | None = None
     utilization_pct: float | None = None
     power_w: float | None = None
     temperature_c: float | None = None
-    sm_clock_mhz: int | None = None
-    memory_clock_mhz: int | None = None
-    throttle_reasons: int | None = None
+    sm_clock_mhz: Int64 | None = None
+    memory_clock_mhz: Int64 | None = None
+    throttle_reasons: Int64 | None = None
     """NVML's bit mask of clock event reasons."""
-    ecc_errors: int | None = None
+    ecc_errors: Int64 | None = None
 
 
 class EngineLine(Struct, kw_only=True, tag_field="source", tag="engine"):
     """State of one engine at one moment: a line of `telemetry.jsonl`."""
 
-    t_ns: int
+    t_ns: Int64
     node: str
-    replica: int
-    running: int
-    waiting: int
+    replica: Int64
+    running: Int64
+    waiting: Int64
     kv_used: float | None
     """Share of the KV cache in use, 0 to 1."""
 
@@ -87,9 +89,9 @@ class EngineLine(Struct, kw_only=True, tag_field="source", tag="engine"):
 class HostLine(Struct, kw_only=True, tag_field="source", tag="host"):
     """What the host's processors did for one process: a line of `telemetry.jsonl`."""
 
-    t_ns: int
+    t_ns: Int64
     node: str
-    replica: int | None
+    replica: Int64 | None
     """None: the coordinator."""
     process_cpu_pct: float | None = None
     """Processor time of the process since the line before; 100 is one core."""
@@ -97,7 +99,7 @@ class HostLine(Struct, kw_only=True, tag_field="source", tag="host"):
     """Share of all processor time of the host that was in use since then."""
     steal_pct: float | None = None
     """Share of it that the hypervisor gave to others."""
-    involuntary_switches: int | None = None
+    involuntary_switches: Int64 | None = None
     """Times that the process was made to wait for a core, since it began."""
 
 
@@ -128,7 +130,7 @@ class DeviceUse(Struct, kw_only=True):
 class ReplicaRecord(Struct, kw_only=True):
     """A replica as it stood when it was ready: an entry of `replicas.json`."""
 
-    replica: int
+    replica: Int64
     node: str
     pid: int
     devices: list[str]

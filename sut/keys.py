@@ -14,6 +14,7 @@ import msgspec
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
+from base.decode import DecodeError, decode_json
 from base.errors import UserError
 
 _DOMAIN = "cluster"
@@ -86,10 +87,10 @@ def read_key(path: Path) -> ClusterKey:
         UserError: the file is missing or holds no key.
     """
     try:
-        key = msgspec.json.decode(path.read_bytes(), type=ClusterKey)
+        key = decode_json(path.read_bytes(), ClusterKey)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; {_MAKE}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except DecodeError as error:
         raise UserError(f"{path}: holds no key ({error}); {_MAKE}") from error
     for public, secret in (
         (key.server_public, key.server_secret),

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from base.decode import DecodeError, decode_json
 from base.errors import UserError
 from conf.cache import cache_folder
 from conf.schema import ModelConfig, Weights
@@ -126,8 +127,8 @@ def _from_wheel(notify: Callable[[str], None]) -> Path:
 
 def _read(path: Path, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return decode_json(path.read_bytes(), kind)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; is this a model folder?") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except DecodeError as error:
         raise UserError(f"{path}: {error}") from error
