@@ -1,5 +1,6 @@
 """Runs over several nodes: real processes that join over TCP, really killed."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -136,7 +137,8 @@ def test_another_key_is_told_at_the_node(tmp_path: Path) -> None:
         overrides = [*SYNTHETIC, *nodes.overrides, "cluster.join_timeout_s=4"]
         done = run(tmp_path / "runs", *overrides)
         assert done.code == 2
-        assert "0 of 1 nodes have joined" in done.err
+        assert "0 of 1 nodes have joined (a client with another key was" in done.err
+        assert "has another key and was turned away: copy" in done.err
         assert node.wait() == 3
         assert "something hangs up: another key?" in node.said
 
@@ -161,7 +163,11 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
         (["--connect", "head:99999"], "write HOST:PORT"),
         (["--connect", "*:5555"], "write HOST:PORT"),
         (["--connect", "::1:5555"], "write HOST:PORT"),
+        (["--connect", "127.0.0.1:\u00b2"], "write HOST:PORT"),
+        (["--connect", "no-such-host.invalid:5611"], "does not resolve"),
         (["--name", "n" * 300], "at most 200 characters"),
+        (["--name", os.fsdecode(b"a\xff")], "is no UTF-8"),
+        (["--name", "a\x1b[2J"], "control characters"),
         (["--wait-s", "nan"], "write seconds"),
         (["--key", "/none"], "make it with: python -m sut.keys"),
         (["--wait-s", "1"], "no coordinator at"),
