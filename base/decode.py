@@ -19,7 +19,11 @@ _DEEPEST_YAML = 50
 
 
 class DecodeError(ValueError):
-    """Bytes that are not what they should be; the message is one line."""
+    """Bytes that are not what they should be; the message is one printable line."""
+
+    def __init__(self, problem: object) -> None:
+        """Say what is wrong; `problem` may quote what came."""
+        super().__init__(printable(" ".join(str(problem).split())))
 
 
 def decode_json(data: bytes | str, kind: type[T]) -> T:
@@ -44,7 +48,7 @@ def decode_with(
     except RecursionError:
         raise DecodeError("nested too deeply") from None
     except (msgspec.MsgspecError, ValueError, OverflowError) as error:
-        raise DecodeError(one_line(error)) from error
+        raise DecodeError(error) from error
 
 
 def decode_yaml(data: bytes, kind: type[T]) -> T:
@@ -59,7 +63,7 @@ def decode_yaml(data: bytes, kind: type[T]) -> T:
     except RecursionError:
         raise DecodeError("nested too deeply") from None
     except (msgspec.MsgspecError, yaml.YAMLError, ValueError, OverflowError) as error:
-        raise DecodeError(one_line(error)) from error
+        raise DecodeError(error) from error
 
 
 def plain_yaml(data: bytes) -> str:
@@ -82,13 +86,16 @@ def plain_yaml(data: bytes) -> str:
                 line = event.start_mark.line + 1 if event.start_mark else 0
                 raise DecodeError(f"line {line}: {problem}")
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DecodeError(f"not YAML: {one_line(error)}") from error
+        raise DecodeError(f"not YAML: {error}") from error
     return text
 
 
-def one_line(error: Exception) -> str:
-    """Return what `error` says, without line breaks."""
-    return " ".join(str(error).split())
+def printable(text: str) -> str:
+    """Return a text from elsewhere with control characters written out."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def _not_plain(event: yaml.Event) -> str | None:

@@ -13,6 +13,8 @@ from record.json_types import Json
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """What a column of numpy can hold: records of other programs may hold more."""
+Seconds = Annotated[float, Meta(ge=0.0, le=1e15)]
+"""A duration. JSON has no NaN and no infinity: what holds them cannot be read again."""
 CheckOutcome = Literal["passed", "failed", "skipped"]
 
 
@@ -142,12 +144,12 @@ class ReplicaRecord(Struct, kw_only=True):
     """Effective engine settings, e.g. max_num_seqs, kv_cache_tokens."""
     memory_bytes: int | None
     """Device memory in use when ready (on a CPU: resident memory of the process)."""
-    load_s: float
-    compile_s: float | None
-    warmup_s: float
-    first_request_s: float
+    load_s: Seconds
+    compile_s: Seconds | None
+    warmup_s: Seconds
+    first_request_s: Seconds
     """Latency of the first warm-up request."""
-    last_request_s: float
+    last_request_s: Seconds
     """Latency of the last warm-up request, of the same shape as the first."""
     limits: list[DeviceLimits] = field(default_factory=list)
     before: list[DeviceUse] = field(default_factory=list)

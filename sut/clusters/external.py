@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 
+from base.decode import printable
 from record.folder import RunFolder
 from sut.clusters.base import Placement
 from sut.clusters.gathering import GONE_S, PATIENCE_S, namesake
@@ -21,7 +22,7 @@ from sut.clusters.node_messages import (
     ToNode,
     Welcome,
 )
-from sut.clusters.nodes import Node, NodesSocket, OwnPause, printable
+from sut.clusters.nodes import Node, NodesSocket, OwnPause
 from sut.transport import ProtocolError
 
 _PING_S = 1.0

@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from base.decode import printable
 from base.errors import UserError
 from conf.schema import ExternalConfig
 from sut.clusters.host import Host
 from sut.clusters.node_messages import NODE_PROTOCOL, Join, Refused, join_problem
-from sut.clusters.nodes import Node, NodesSocket, OwnPause, printable
+from sut.clusters.nodes import Node, NodesSocket, OwnPause
 from sut.transport import ProtocolError
 
 _POLL_S = 0.5
@@ -104,7 +105,7 @@ class Gathering:
                 self._strange.add(identity)
                 self.notify(
                     f"{printable(identity)} sent what is no message of this release:"
-                    f" {printable(str(message))}"
+                    f" {message}"
                 )
 
     def _join(self, identity: str, join: Join) -> None:

@@ -89,11 +89,3 @@ class NodesSocket(ListeningSocket[ToCluster]):
         """Close the socket."""
         self.stop_watching()
         super().close()
-
-
-def printable(text: str) -> str:
-    """Return a text from elsewhere with control characters written out."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )

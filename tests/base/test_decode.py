@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -62,3 +63,11 @@ def test_aliases_cost_nothing(tmp_path: Path) -> None:
     lines += [f"a{n}: &a{n} [{', '.join(9 * [f'*a{n - 1}'])}]" for n in range(1, 10)]
     with pytest.raises(DecodeError, match="line 2: the alias"):
         plain_yaml("\n".join(lines).encode())
+
+
+def test_what_others_wrote_is_quoted_without_control_characters() -> None:
+    kind = Literal["known"]
+    with pytest.raises(DecodeError) as caught:
+        decode_json(b'"\\u001b[2J\\n"', kind)  # type: ignore[arg-type]
+    assert str(caught.value).isprintable()
+    assert "\\x1b[2J" in str(caught.value)
