@@ -8,6 +8,7 @@ import msgspec
 
 from base.decode import DecodeError, decode_json
 from calibration.layers import FUSED, PRODUCTS, layer_name
+from calibration.source import LayerCount
 from calibration.tensors import read_headers
 
 Scales = Mapping[str, float]
@@ -41,7 +42,7 @@ class _Quantization(msgspec.Struct):
 
 
 class _HfConfig(msgspec.Struct):
-    num_hidden_layers: int
+    num_hidden_layers: LayerCount
     quantization_config: _Quantization
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -15,13 +16,16 @@ _WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".pth", ".gguf")
 _MIB = 2**20
 
 
+LayerCount = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+
+
 class _HfConfig(msgspec.Struct):
     """The fields of a checkpoint's config.json that are used here."""
 
     architectures: list[str]
     vocab_size: int
     max_position_embeddings: int
-    num_hidden_layers: int
+    num_hidden_layers: LayerCount
     quantization_config: dict[str, object] | None = None
 
 

@@ -62,7 +62,9 @@ def read_articles(source: str, split: str) -> list[Article]:
     try:
         articles = list(readers[path.suffix](path))
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
+        # pyarrow's have no number and some lines.
+        reason = error.strerror or " ".join(str(error).split())
+        raise UserError(f"{path}: {reason}") from error
     return articles
 
 

@@ -32,6 +32,8 @@ class Target:
     """Decodes one input."""
     errors: tuple[type[Exception], ...]
     """What it says that it raises."""
+    reset: Callable[[], object] = lambda: None
+    """Called after the last case."""
     slow: bool = False
     """Whether one case takes milliseconds."""
 
@@ -41,7 +43,12 @@ class Target:
         Raises:
             Finding: another exception than `errors` came, or a message of some lines.
         """
-        random = Random(f"{self.name} {seed}")
+        try:
+            return self._try_out(Random(f"{self.name} {seed}"), until)
+        finally:
+            self.reset()
+
+    def _try_out(self, random: Random, until: Callable[[int], bool]) -> int:
         for number in itertools.count():
             if until(number):
                 break

@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 from unittest import mock
@@ -350,7 +350,6 @@ def _file_target(
     *,
     name: str,
     slow: bool = False,
-    others: Sequence[bytes] = (),
     binary: bool = False,
 ) -> Target:
     """Return a target that reads the file `path`, whose content is valid now."""
@@ -358,14 +357,16 @@ def _file_target(
 
     def run(data: bytes) -> None:
         path.write_bytes(data)
-        try:
-            read(path)
-        finally:
-            path.write_bytes(valid)
+        read(path)
 
     make = damaged_bytes if binary else damaged_text
     return Target(
-        name=name, inputs=make([valid, *others]), run=run, errors=errors, slow=slow
+        name=name,
+        inputs=make([valid]),
+        run=run,
+        errors=errors,
+        reset=lambda: path.write_bytes(valid),
+        slow=slow,
     )
 
 
