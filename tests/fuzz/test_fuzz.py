@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.fuzz.targets import all_targets
 
-_CASES, _FEWER = 25, 4
+pytestmark = pytest.mark.integration
+_CASES, _FEWER = 25, 3
 
 
 def test_damaged_input_ends_in_documented_errors(tmp_path: Path) -> None:

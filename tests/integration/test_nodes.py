@@ -132,9 +132,10 @@ def test_an_interrupt_while_nodes_are_awaited_ends_at_once(tmp_path: Path) -> No
 def test_another_key_is_told_at_the_node(tmp_path: Path) -> None:
     with Nodes(tmp_path, 0) as nodes:
         make_key(tmp_path / "other.key")
-        node = NodeProcess(nodes.port, tmp_path / "other.key", "n0", "--wait-s", "6")
+        node = NodeProcess(nodes.port, tmp_path / "other.key", "n0", "--wait-s", "40")
         nodes.all.append(node)
-        overrides = [*SYNTHETIC, *nodes.overrides, "cluster.join_timeout_s=4"]
+        wait_for(lambda: "waiting" in node.said, "its start")
+        overrides = [*SYNTHETIC, *nodes.overrides, "cluster.join_timeout_s=6"]
         done = run(tmp_path / "runs", *overrides)
         assert done.code == 2
         assert "0 of 1 nodes have joined (a client with another key was" in done.err
