@@ -151,10 +151,11 @@ def _from_csv(path: Path) -> Iterator[Article]:
 def _from_parquet(path: Path) -> Iterator[Article]:
     try:
         with path.open("rb") as file:
-            table = pyarrow.parquet.read_table(file)
-    except pa.ArrowException as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
-    yield from _from_table(str(path), table)
+            yield from _from_table(str(path), pyarrow.parquet.read_table(file))
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        # The text of names and values is decoded as late as they are looked at.
+        lines = str(error).splitlines() or ["no Parquet file"]
+        raise UserError(f"{path}: {lines[0]}") from error
 
 
 def _from_table(source: str, table: pa.Table) -> Iterator[Article]:
