@@ -40,8 +40,10 @@ from report.run import read_run
 from report.samples import read_samples
 from report.telemetry import read_telemetry
 from scenarios.gate import judge
+from submission.checks.texts import _says_something
 from submission.machine import Machine
 from submission.request import read_request
+from submission.truncation import hash_in
 from sut import node as node_command
 from sut.clusters.base import Placement
 from sut.clusters.external import ExternalCluster
@@ -578,8 +580,16 @@ def _others(folder: Path) -> list[Target]:
     ratings.write_text('{"H100": {"flops": {"16": 9e14}, "bytes_per_s": 3e12}}')
     machine = folder / "machine.json"
     machine.write_text('{"sockets": 2, "cores": 8, "gpus": null}')
+    scores = folder / "accuracy.txt"
+    scores.write_text("{'rouge1': 38.1, 'gen_len': 100}\nhash=" + "0a" * 32 + "\n")
     return [
         _file_target(key, read_key, (UserError,), name="key"),
+        _file_target(
+            scores,
+            lambda path: (hash_in(path), _says_something(path)),
+            (),
+            name="accuracy.txt of a submission",
+        ),
         _file_target(ratings, read_ratings, (RecordError,), name="device ratings"),
         _file_target(
             machine,
