@@ -15,6 +15,8 @@ Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """What a column of numpy can hold: records of other programs may hold more."""
 Seconds = Annotated[float, Meta(ge=0.0, le=1e15)]
 """A duration. JSON has no NaN and no infinity: what holds them cannot be read again."""
+TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""Answers travel as int32."""
 CheckOutcome = Literal["passed", "failed", "skipped"]
 
 
@@ -180,7 +182,7 @@ class SettingsRecord(Struct, kw_only=True):
     loadgen_scenario: str
     is_benchmark: bool
     """Whether model and data are the benchmark's own."""
-    stop_token_ids: list[int]
+    stop_token_ids: list[TokenId]
     tokenizer: str | None
     """The model's tokenizer.json; None: it has none."""
     effective: dict[str, Json]

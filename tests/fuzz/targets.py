@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet
 import safetensors.numpy
 
+from accuracy.answers import read_first_answers
 from accuracy.decode import _cleans_up, load_tokenizer
+from accuracy.tokens import token_statistics
 from base.decode import DecodeError, decode_with, plain_yaml
 from base.errors import UserError
 from calibration.result import UnexpectedResult, check_result
@@ -24,7 +26,7 @@ from calibration.source import load_source
 from conf.load import load_config, to_yaml
 from conf.schema import DatasetConfig, ExternalConfig, ModelConfig, Weights
 from qsl.articles import pick_calibration, read_articles
-from qsl.dataset import load_dataset
+from qsl.dataset import Dataset, load_dataset
 from qsl.official import FullRow, read_full_rows
 from qsl.rows_file import _whole_rows
 from record.errors import RecordError
@@ -44,6 +46,7 @@ from submission.checks.texts import _says_something
 from submission.machine import Machine
 from submission.request import read_request
 from submission.truncation import hash_in
+from submission.verification import verification_text
 from sut import node as node_command
 from sut.clusters.base import Placement
 from sut.clusters.external import ExternalCluster
@@ -315,12 +318,29 @@ def _run_folder(folder: Path) -> list[Target]:
             slow=True,
         )
         for what, place, job, names in (
+            ("accuracy", judged, _scored, _JUDGED),
             ("gate", judged, lambda path: judge(RunFolder(path.parent)), _JUDGED),
             ("report", run, lambda path: make_report([read_run(path.parent)]), READERS),
         )
         for name in names
     ]
     return [*readers, *whole]
+
+
+def _scored(path: Path) -> None:
+    """Do what comes before the texts of answers are scored."""
+    folder = RunFolder(path.parent)
+    offsets = np.cumsum([0, *(600 + seq for seq in range(6))])
+    dataset = Dataset(
+        name="sample",
+        tokens=np.zeros(offsets[-1], np.int32),
+        offsets=offsets,
+        references=["text"] * 6,
+    )
+    settings = read_json(folder.settings, SettingsRecord)
+    answers = read_first_answers(folder, dataset)
+    token_statistics(answers, settings.stop_token_ids, settings.streaming)
+    verification_text(folder.accuracy_log, settings)
 
 
 READERS: dict[str, Callable[[Path], object]] = {
