@@ -23,6 +23,7 @@ from pathlib import Path
 
 import zmq
 
+from base.decode import printable
 from base.errors import Aborted, UserError
 from conf.cache import cache_folder
 from record.source import source_digest
@@ -135,7 +136,7 @@ def _join(socket: NodeSocket, options: Options, join: Join) -> Welcome:
         try:
             while (message := socket.receive()) is not None:
                 if isinstance(message, Refused):
-                    raise UserError(message.reason)
+                    raise UserError(printable(message.reason))
                 if isinstance(message, Welcome):
                     return message
         except ProtocolError as error:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import zmq
 
 from conf.schema import DatasetConfig
 from qsl.dataset import load_dataset
@@ -142,6 +143,17 @@ def test_another_key_is_told_at_the_node(tmp_path: Path) -> None:
         assert "has another key and was turned away: copy" in done.err
         assert node.wait() == 3
         assert "something hangs up: another key?" in node.said
+
+
+def test_a_node_waits_as_long_as_told_for_an_end_that_refuses(tmp_path: Path) -> None:
+    """Another ZeroMQ service at that port: libzmq gives the connection up."""
+    make_key(tmp_path / "key")
+    port, context = free_port(), zmq.Context()
+    context.socket(zmq.PUB).bind(f"tcp://127.0.0.1:{port}")
+    node = NodeProcess(port, tmp_path / "key", "n0", "--wait-s", "4")
+    assert node.wait(60) == 3
+    assert "(something hangs up: another key?) for 4 s" in node.said
+    context.destroy(linger=0)
 
 
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:
