@@ -149,11 +149,13 @@ def test_a_node_waits_as_long_as_told_for_an_end_that_refuses(tmp_path: Path) ->
     """Another ZeroMQ service at that port: libzmq gives the connection up."""
     make_key(tmp_path / "key")
     port, context = free_port(), zmq.Context()
-    context.socket(zmq.PUB).bind(f"tcp://127.0.0.1:{port}")
+    other = context.socket(zmq.PUB)
+    other.bind(f"tcp://127.0.0.1:{port}")
     node = NodeProcess(port, tmp_path / "key", "n0", "--wait-s", "4")
     assert node.wait(60) == 3
     assert "(something hangs up: another key?) for 4 s" in node.said
-    context.destroy(linger=0)
+    other.close(linger=0)
+    context.term()
 
 
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:
