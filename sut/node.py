@@ -64,6 +64,7 @@ def main() -> int:
     abort_on_interrupt()
     try:
         options = _parse()
+        _check_resolves(options.connect)
         key = read_key(options.key)
         host = this_host(options.name)
         # Once: files that change later are not the code that runs here.
@@ -167,16 +168,25 @@ def _parse() -> Options:
     digits = re.fullmatch(r"\d{1,5}", port, re.ASCII)
     if not told or not digits or not 0 < int(port) < _LAST_PORT:
         raise UserError(f"--connect {options.connect}: write HOST:PORT, e.g. head:5555")
+    if not 0 < options.wait_s < float("inf"):
+        raise UserError(f"--wait-s {options.wait_s:g}: write seconds, e.g. 600")
+    return options
+
+
+def _check_resolves(connect: str) -> None:
+    """Look the coordinator's name up: ZeroMQ would look for it for ever.
+
+    Raises:
+        UserError: nobody knows it.
+    """
+    host, _, port = connect.rpartition(":")
     try:
         sockets.getaddrinfo(host.strip("[]"), int(port))
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"--connect {options.connect}: the name {host} does not resolve ({reason})"
+            f"--connect {connect}: the name {host} does not resolve ({reason})"
         ) from error
-    if not 0 < options.wait_s < float("inf"):
-        raise UserError(f"--wait-s {options.wait_s:g}: write seconds, e.g. 600")
-    return options
 
 
 def _leave(code: int) -> None:

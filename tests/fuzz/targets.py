@@ -456,7 +456,6 @@ def _node_options(data: bytes) -> None:
     arguments = _argument(data).split("\n")
     with (
         mock.patch.object(sys, "argv", ["sut.node", *arguments]),
-        mock.patch("sut.node.sockets.getaddrinfo"),
         contextlib.redirect_stderr(io.StringIO()),
         contextlib.redirect_stdout(io.StringIO()),
     ):
