@@ -7,6 +7,7 @@ out of 300 bytes, and OmegaConf's `${...}`, which reads the environment. A reade
 names one of these errors alone ends in a traceback for the others.
 """
 
+import re
 from typing import TypeVar
 
 import msgspec
@@ -14,6 +15,8 @@ import yaml
 
 T = TypeVar("T")
 
+_INTERPOLATION = re.compile(r"(?<!\\)(?:\\\\)*\$\{")
+"""OmegaConf leaves one with a backslash before it alone; two are a plain backslash."""
 _DEEPEST_YAML = 50
 """Levels of nesting. Configurations and requests have five."""
 
@@ -104,6 +107,6 @@ def _not_plain(event: yaml.Event) -> str | None:
     tag = getattr(event, "tag", None)
     if tag is not None:
         return f"the tag {tag} is not read: write a plain value"
-    if isinstance(event, yaml.ScalarEvent) and "${" in event.value:
+    if isinstance(event, yaml.ScalarEvent) and _INTERPOLATION.search(event.value):
         return "${...} is not resolved here: write the value in its place"
     return None
