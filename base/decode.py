@@ -2,12 +2,11 @@
 
 msgspec reports most faults by its own error, but deep nesting as RecursionError,
 numbers beyond its range as OverflowError and broken text as UnicodeDecodeError. YAML
-brings more: constructors that fail in ways of their own, aliases that make gigabytes
-out of 300 bytes, and OmegaConf's `${...}`, which reads the environment. A reader that
-names one of these errors alone ends in a traceback for the others.
+brings more: constructors that fail in ways of their own, and aliases that make
+gigabytes out of 300 bytes. A reader that names one of these errors alone ends in a
+traceback for the others.
 """
 
-import re
 from typing import TypeVar
 
 import msgspec
@@ -15,8 +14,6 @@ import yaml
 
 T = TypeVar("T")
 
-_INTERPOLATION = re.compile(r"(?<!\\)(?:\\\\)*\$\{")
-"""OmegaConf leaves one with a backslash before it alone; two are a plain backslash."""
 _DEEPEST_YAML = 50
 """Levels of nesting. Configurations and requests have five."""
 
@@ -73,8 +70,8 @@ def plain_yaml(data: bytes) -> str:
     """Return the YAML text `data`, which holds nothing but plain values.
 
     Raises:
-        DecodeError: it is no YAML in UTF-8, or has aliases, tags, `${...}` or deep
-            nesting; the message says in which line.
+        DecodeError: it is no YAML in UTF-8, or has aliases, tags or deep nesting; the
+            message says in which line.
     """
     depth = 0
     try:
@@ -107,6 +104,4 @@ def _not_plain(event: yaml.Event) -> str | None:
     tag = getattr(event, "tag", None)
     if tag is not None:
         return f"the tag {tag} is not read: write a plain value"
-    if isinstance(event, yaml.ScalarEvent) and _INTERPOLATION.search(event.value):
-        return "${...} is not resolved here: write the value in its place"
     return None
