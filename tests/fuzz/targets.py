@@ -429,7 +429,7 @@ def _yaml(folder: Path) -> list[Target]:
         Target(
             name="options of a run",
             inputs=damaged_text(overrides),
-            run=lambda data: load_config([_argument(data)]),
+            run=lambda data: load_config([" ".join(_argument(data).split())]),
             errors=(UserError,),
             slow=True,
         ),
