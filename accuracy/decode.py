@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 from tokenizers import Tokenizer
 
+from base.decode import DecodeError, decode_json
 from base.errors import UserError
 from record.errors import RecordError
 from record.loadgen_log import Answer
@@ -82,10 +83,10 @@ def _check_ids(answers: list[Answer], size: int, path: Path, log: Path) -> None:
 def _cleans_up(path: Path) -> bool:
     config = path.with_name("tokenizer_config.json")
     try:
-        found = msgspec.json.decode(config.read_bytes(), type=_TokenizerConfig)
+        found = decode_json(config.read_bytes(), _TokenizerConfig)
     except FileNotFoundError:
         return False
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, DecodeError) as error:
         raise UserError(f"{config}: {error}") from error
     return bool(found.clean_up_tokenization_spaces)
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from base.decode import DecodeError, decode_json
 from calibration.layers import FUSED, PRODUCTS, layer_name
+from calibration.source import LayerCount
 from calibration.tensors import read_headers
 
 Scales = Mapping[str, float]
@@ -40,7 +42,7 @@ class _Quantization(msgspec.Struct):
 
 
 class _HfConfig(msgspec.Struct):
-    num_hidden_layers: int
+    num_hidden_layers: LayerCount
     quantization_config: _Quantization
 
 
@@ -62,8 +64,8 @@ def check_result(folder: Path, scales: Scales) -> None:
     """
     try:
         text = (folder / "config.json").read_bytes()
-        config = msgspec.json.decode(text, type=_HfConfig)
-    except msgspec.DecodeError as error:
+        config = decode_json(text, _HfConfig)
+    except DecodeError as error:
         raise UnexpectedResult(f"config.json: {error}") from error
     problems = [
         *_of_config(config.quantization_config),

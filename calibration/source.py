@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
+from base.decode import DecodeError, decode_json
 from base.errors import UserError
 from calibration.layers import PRODUCTS, layer_name
 from calibration.tensors import Tensor, read_headers
@@ -14,13 +16,16 @@ _WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".pth", ".gguf")
 _MIB = 2**20
 
 
+LayerCount = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+
+
 class _HfConfig(msgspec.Struct):
     """The fields of a checkpoint's config.json that are used here."""
 
     architectures: list[str]
     vocab_size: int
     max_position_embeddings: int
-    num_hidden_layers: int
+    num_hidden_layers: LayerCount
     quantization_config: dict[str, object] | None = None
 
 
@@ -108,10 +113,10 @@ def check_room(source: Source, free_bytes: int, folder: Path) -> None:
 
 def _read_config(path: Path) -> _HfConfig:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_HfConfig)
+        return decode_json(path.read_bytes(), _HfConfig)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; is this a model folder?") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DecodeError as error:
         raise UserError(f"{path}: damaged: {error}") from error
 
 

@@ -21,6 +21,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from base.decode import DecodeError, plain_yaml
 from base.errors import UserError
 from conf import schema
 from conf.effect import check_effects
@@ -41,7 +42,6 @@ _SCHEMAS: dict[str, type] = {
     "run": schema.RunConfig,
 }
 _LARGEST_FILE = 1 << 20
-_DEEPEST = 50
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Tree = dict[str, Any]
 
@@ -98,6 +98,8 @@ def choices(group: str) -> list[str]:
 
 def _split(text: str) -> tuple[str, str]:
     """Return the key and the value of an option on the command line."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise UserError(f"{text!a}: holds bytes that are no UTF-8")
     key, separator, value = text.lstrip("+").partition("=")
     if not separator or not re.fullmatch(r"[A-Za-z][\w.\-]*", key):
         plain = text.lstrip("-")
@@ -171,8 +173,9 @@ def _from_file(path: Path) -> Tree:
     if len(data) > _LARGEST_FILE:
         raise UserError(f"{path}: not the config.yaml of a run (over 1 MiB)")
     try:
-        _check_shape(data)
-        tree = yaml.load(data, Loader=_LOADER)  # noqa: S506  (a SafeLoader)
+        tree = yaml.load(plain_yaml(data), Loader=_LOADER)  # noqa: S506  (a SafeLoader)
+    except DecodeError as error:
+        raise UserError(f"{path}: {error}") from error
     except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not YAML: {reason}") from error
@@ -184,18 +187,6 @@ def _from_file(path: Path) -> Tree:
         if not isinstance(name, str) or name not in variants:
             raise UserError(f"{path}: not the config.yaml of a run (no {group}.name)")
     return tree
-
-
-def _check_shape(data: bytes) -> None:
-    """Refuse aliases, by which a few lines stand for gigabytes, and deep nesting."""
-    depth = 0
-    for event in yaml.parse(data, Loader=_LOADER):
-        if isinstance(event, yaml.AliasEvent):
-            raise yaml.YAMLError(f"*{event.anchor}: write the value itself")
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:
-            raise yaml.YAMLError("nested too deeply")
 
 
 def _set(tree: Tree, key: str, text: str) -> None:

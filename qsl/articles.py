@@ -77,7 +77,9 @@ def read_articles(source: str, split: str) -> list[Article]:
             refuse_lfs_pointer(path, file.read(_HEAD_BYTES))
         articles = list(readers[path.suffix](path))
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
+        # pyarrow's have no number and some lines.
+        reason = error.strerror or " ".join(str(error).split())
+        raise UserError(f"{path}: {reason}") from error
     return articles
 
 
@@ -192,10 +194,11 @@ def _from_csv(path: Path) -> Iterator[Article]:
 def _from_parquet(path: Path) -> Iterator[Article]:
     try:
         with path.open("rb") as file:
-            table = pyarrow.parquet.read_table(file)
-    except pa.ArrowException as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
-    yield from _from_table(str(path), table)
+            yield from _from_table(str(path), pyarrow.parquet.read_table(file))
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        # The text of names and values is decoded as late as they are looked at.
+        lines = str(error).splitlines() or ["no Parquet file"]
+        raise UserError(f"{path}: {lines[0]}") from error
 
 
 def _from_table(source: str, table: pa.Table) -> Iterator[Article]:

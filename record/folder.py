@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
+from base.decode import DecodeError, decode_json
 from record.errors import RecordError
 
 T = TypeVar("T")
@@ -169,8 +170,8 @@ def read_json(path: Path, kind: type[T]) -> T:
         RecordError: the file is missing or does not fit `kind`.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return decode_json(path.read_bytes(), kind)
     except OSError as error:
         raise RecordError(path, error.strerror or str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DecodeError as error:
         raise RecordError(path, str(error)) from error

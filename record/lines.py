@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from base.decode import DecodeError, decode_with
 from record.errors import RecordError
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ def _decode(
     found: list[T] = []
     try:
         for line in lines:
-            found.append(decoder.decode(line))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            found.append(decode_with(decoder, line))
+    except DecodeError as error:
         raise RecordError(path, str(error), before + len(found) + 1) from error
     return found

@@ -1,22 +1,47 @@
 """Parses LoadGen's detail and accuracy logs."""
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from base.decode import DecodeError, decode_with
 from record.errors import RecordError
 from record.json_types import Json
 
 _PREFIX = ":::MLLOG "
 _NO_NUMBER = re.compile(r'("value": )-?(?:nan|inf)\b')
 _ACCURACY_LINE = re.compile(
-    r'"seq_id" : (\d+), "qsl_idx" : (\d+), "data" : "([0-9A-F]*)"'
-    r'(?:, "token_data" : "([0-9A-F]*)")?(?:, "token_count" : (\d+))?'
+    r'"seq_id" : (\d{1,18}), "qsl_idx" : (\d{1,18}), "data" : "([0-9A-F]*)"'
+    r'(?:, "token_data" : "([0-9A-F]*)")?(?:, "token_count" : (\d{1,18}))?(?= ?})'
 )
+_COUNTS = (
+    "effective_accuracy_sample_count",
+    "effective_min_duration_ms",
+    "generated_samples_per_query",
+    "result_query_count",
+)
+_NUMBERS = (
+    "result_99.00_percentile_latency_ns",
+    "result_first_token_99.00_percentile_latency_ns",
+    "result_scheduled_samples_per_sec",
+    "result_time_per_output_token_99.00_percentile_ns",
+)
+"""Values that readers of the log calculate with."""
+
+
+class _Entry(msgspec.Struct):
+    """What follows the prefix in a line of the detail log."""
+
+    key: str
+    value: Json
+    metadata: dict[str, Json]
+
+
+_DECODER = msgspec.json.Decoder(_Entry)
 
 
 @dataclass(slots=True)
@@ -55,17 +80,17 @@ def read_detail(path: Path) -> DetailLog:
             continue
         try:
             # LoadGen writes a mean over nothing as -nan, which is no JSON.
-            entry = json.loads(_NO_NUMBER.sub(r"\1null", line[len(_PREFIX) :]))
-            key, value = str(entry["key"]), entry["value"]
-            metadata = dict(entry["metadata"])
-        except (ValueError, KeyError, TypeError) as error:
+            text = _NO_NUMBER.sub(r"\1null", line[len(_PREFIX) :])
+            entry = decode_with(_DECODER, text)
+            _check_number(entry)
+        except DecodeError as error:
             raise RecordError(path, f"not a LoadGen line: {error}", number) from error
-        if metadata.get("is_error"):
-            log.errors.append(str(value))
-        elif metadata.get("is_warning"):
-            log.warnings.append(str(value))
+        if entry.metadata.get("is_error"):
+            log.errors.append(str(entry.value))
+        elif entry.metadata.get("is_warning"):
+            log.warnings.append(str(entry.value))
         else:
-            log.values[key] = value
+            log.values[entry.key] = entry.value
     return log
 
 
@@ -111,6 +136,14 @@ def is_closed(path: Path) -> bool:
     """
     lines = _lines(path)
     return bool(lines) and lines[-1].strip() == "]"
+
+
+def _check_number(entry: _Entry) -> None:
+    value = entry.value
+    if entry.key in _COUNTS and not (isinstance(value, int) and 0 <= value < 2**63):
+        raise DecodeError(f"{entry.key} is no count: {value!r:.40}")
+    if entry.key in _NUMBERS and not isinstance(value, int | float | None):
+        raise DecodeError(f"{entry.key} is no number: {value!r:.40}")
 
 
 def _tokens(hexadecimal: str) -> NDArray[np.int32]:

@@ -7,12 +7,18 @@ setting the host's clock does not change them. Durations (`queue_ns`, `prefill_n
 each other.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from record.json_types import Json
 
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""What a column of numpy can hold: records of other programs may hold more."""
+Seconds = Annotated[float, Meta(ge=0.0, le=1e15)]
+"""A duration. JSON has no NaN and no infinity: what holds them cannot be read again."""
+TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""Answers travel as int32."""
 CheckOutcome = Literal["passed", "failed", "skipped"]
 EventKind = Literal[
     "fence",
@@ -32,82 +38,82 @@ process did not run for some time of it."""
 class SampleRecord(Struct, gc=False):
     """One sample in its final state: a line of `samples.jsonl`."""
 
-    seq: int
+    seq: Int64
     """Order of issue; equals LoadGen's `seq_id`."""
-    qsl_index: int
+    qsl_index: Int64
     node: str | None
-    replica: int | None
-    attempt: int
+    replica: Int64 | None
+    attempt: Int64
     """1 for the first try; one more for each time the sample was handed out again."""
-    issued_ns: int
-    dispatched_ns: int | None
-    first_token_ns: int | None
-    completed_ns: int | None
-    queue_ns: int | None
-    prefill_ns: int | None
-    decode_ns: int | None
-    prompt_tokens: int
-    output_tokens: int
+    issued_ns: Int64
+    dispatched_ns: Int64 | None
+    first_token_ns: Int64 | None
+    completed_ns: Int64 | None
+    queue_ns: Int64 | None
+    prefill_ns: Int64 | None
+    decode_ns: Int64 | None
+    prompt_tokens: Int64
+    output_tokens: Int64
     finish_reason: str | None
     status: Literal["completed", "lost"]
-    held_ns: int | None = None
+    held_ns: Int64 | None = None
     """From the request's arrival at the replica to the answer's departure, measured
     there: what is left of dispatch to completion is the way to and fro."""
-    cached_tokens: int | None = None
+    cached_tokens: Int64 | None = None
     """Prompt tokens that the engine took from its prefix cache."""
 
 
 class EventRecord(Struct, kw_only=True):
     """Something out of the ordinary: a line of `events.jsonl`."""
 
-    t_ns: int
+    t_ns: Int64
     kind: EventKind
     node: str | None = None
-    replica: int | None = None
-    seq: int | None = None
+    replica: Int64 | None = None
+    seq: Int64 | None = None
     cause: str
 
 
 class ClockRecord(Struct, kw_only=True):
     """`clock.json`: the host's clock, which LoadGen reads, during LoadGen's test."""
 
-    epoch_ns: int
+    epoch_ns: Int64
     """What was added to the monotonic clock for every point in time of the run."""
-    begin_ns: int
+    begin_ns: Int64
     """When LoadGen was started."""
-    end_ns: int
+    end_ns: Int64
     """When the clocks were compared for the last time, after LoadGen had ended."""
-    largest_drift_ns: int
+    largest_drift_ns: Int64
     """Largest change of (wall clock - monotonic clock) since `begin_ns`, by size."""
 
 
 class DeviceLine(Struct, kw_only=True, tag_field="source", tag="device"):
     """State of one device at one moment: a line of `telemetry.jsonl`."""
 
-    t_ns: int
+    t_ns: Int64
     node: str
-    replica: int
+    replica: Int64
     device: str
-    memory_used_bytes: int | None = None
-    memory_total_bytes: int | None = None
+    memory_used_bytes: Int64 | None = None
+    memory_total_bytes: Int64 | None = None
     utilization_pct: float | None = None
     power_w: float | None = None
     temperature_c: float | None = None
-    sm_clock_mhz: int | None = None
-    memory_clock_mhz: int | None = None
-    throttle_reasons: int | None = None
+    sm_clock_mhz: Int64 | None = None
+    memory_clock_mhz: Int64 | None = None
+    throttle_reasons: Int64 | None = None
     """NVML's bit mask of clock event reasons."""
-    ecc_errors: int | None = None
+    ecc_errors: Int64 | None = None
 
 
 class EngineLine(Struct, kw_only=True, tag_field="source", tag="engine"):
     """State of one engine at one moment: a line of `telemetry.jsonl`."""
 
-    t_ns: int
+    t_ns: Int64
     node: str
-    replica: int
-    running: int
-    waiting: int
+    replica: Int64
+    running: Int64
+    waiting: Int64
     kv_used: float | None
     """Share of the KV cache in use, 0 to 1."""
 
@@ -115,9 +121,9 @@ class EngineLine(Struct, kw_only=True, tag_field="source", tag="engine"):
 class HostLine(Struct, kw_only=True, tag_field="source", tag="host"):
     """What the host's processors did for one process: a line of `telemetry.jsonl`."""
 
-    t_ns: int
+    t_ns: Int64
     node: str
-    replica: int | None
+    replica: Int64 | None
     """None: the coordinator."""
     process_cpu_pct: float | None = None
     """Processor time of the process since the line before; 100 is one core."""
@@ -125,7 +131,7 @@ class HostLine(Struct, kw_only=True, tag_field="source", tag="host"):
     """Share of all processor time of the host that was in use since then."""
     steal_pct: float | None = None
     """Share of it that the hypervisor gave to others."""
-    involuntary_switches: int | None = None
+    involuntary_switches: Int64 | None = None
     """Times that the process was made to wait for a core, since it began."""
 
 
@@ -156,7 +162,7 @@ class DeviceUse(Struct, kw_only=True):
 class ReplicaRecord(Struct, kw_only=True):
     """A replica as it stood when it was ready: an entry of `replicas.json`."""
 
-    replica: int
+    replica: Int64
     node: str
     pid: int
     devices: list[str]
@@ -168,12 +174,12 @@ class ReplicaRecord(Struct, kw_only=True):
     """Effective engine settings, e.g. max_num_seqs, kv_cache_tokens."""
     memory_bytes: int | None
     """Device memory in use when ready (on a CPU: resident memory of the process)."""
-    load_s: float
-    compile_s: float | None
-    warmup_s: float
-    first_request_s: float
+    load_s: Seconds
+    compile_s: Seconds | None
+    warmup_s: Seconds
+    first_request_s: Seconds
     """Latency of the first warm-up request."""
-    last_request_s: float
+    last_request_s: Seconds
     """Latency of the last warm-up request, of the same shape as the first."""
     limits: list[DeviceLimits] = field(default_factory=list)
     before: list[DeviceUse] = field(default_factory=list)
@@ -204,7 +210,7 @@ class SettingsRecord(Struct, kw_only=True):
     loadgen_scenario: str
     is_benchmark: bool
     """Whether model and data are the benchmark's own."""
-    stop_token_ids: list[int]
+    stop_token_ids: list[TokenId]
     tokenizer: str | None
     """The model's tokenizer.json; None: it has none."""
     effective: dict[str, Json]

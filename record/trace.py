@@ -62,12 +62,17 @@ def read_trace(path: Path) -> Trace | None:
         return None
     except OSError as error:
         raise RecordError(path, error.strerror or str(error)) from error
+    except ValueError as error:
+        raise RecordError(path, f"a number that is no time: {error}") from error
     if not rows:
         return None
     rows.sort()
-    return Trace(
-        seq=np.array([row[0] for row in rows], np.int64),
-        issue_delay_ns=np.array([row[1] for row in rows], np.int64),
-        latency_ns=np.array([row[2] for row in rows], np.int64),
-        ttft_ns=np.array([first.get(row[3], -1) for row in rows], np.int64),
-    )
+    try:
+        return Trace(
+            seq=np.array([row[0] for row in rows], np.int64),
+            issue_delay_ns=np.array([row[1] for row in rows], np.int64),
+            latency_ns=np.array([row[2] for row in rows], np.int64),
+            ttft_ns=np.array([first.get(row[3], -1) for row in rows], np.int64),
+        )
+    except OverflowError as error:
+        raise RecordError(path, "a number beyond 64 bits") from error

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import msgspec
-import yaml
 
+from base.decode import DecodeError, decode_yaml
 from record.errors import RecordError
 
 
@@ -55,8 +55,8 @@ def read_config(path: Path) -> RunConfig:
         RecordError: the file is missing or damaged.
     """
     try:
-        return msgspec.yaml.decode(path.read_bytes(), type=RunConfig)
+        return decode_yaml(path.read_bytes(), RunConfig)
     except OSError as error:
         raise RecordError(path, error.strerror or str(error)) from error
-    except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecordError(path, " ".join(str(error).split())) from error
+    except DecodeError as error:
+        raise RecordError(path, str(error)) from error

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from base.decode import DecodeError, decode_json
 from record.errors import RecordError
 from record.json_types import Json
 from record.structs import ReplicaRecord
@@ -163,10 +164,10 @@ def read_ratings(path: Path) -> dict[str, DeviceRating]:
         RecordError: the file is missing or is not of that form.
     """
     try:
-        own = msgspec.json.decode(path.read_bytes(), type=dict[str, DeviceRating])
+        own = decode_json(path.read_bytes(), dict[str, DeviceRating])
     except OSError as error:
         raise RecordError(path, error.strerror or str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DecodeError as error:
         raise RecordError(
             path,
             f'{error}; write {{"NAME": {{"flops": {{"16": 9e14}},'

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from record.errors import RecordError
 from record.folder import RunFolder, read_json
+from record.json_types import Json
 from record.lines import read_lines
 from record.loadgen_log import DetailLog, read_answers, read_detail
 from record.structs import (
@@ -45,6 +46,8 @@ def judge(folder: RunFolder) -> Verdict:
         RecordError: a file that every finished run has is missing or damaged.
     """
     settings = read_json(folder.settings, SettingsRecord)
+    if settings.mode not in _BY_MODE:
+        raise RecordError(folder.settings, f"{settings.mode!r:.40} is no mode")
     log = read_detail(folder.detail_log)
     samples: list[SampleRecord] = list(read_lines(folder.samples, SampleRecord))
     events: list[EventRecord] = list(read_lines(folder.events, EventRecord))
@@ -175,7 +178,7 @@ def _impossible(sample: SampleRecord, begin_ns: float, end_ns: float) -> str | N
 
 
 def _performance(
-    _folder: RunFolder,
+    folder: RunFolder,
     settings: SettingsRecord,
     log: DetailLog,
     _samples: list[SampleRecord],
@@ -185,7 +188,7 @@ def _performance(
     yield _check("loadgen_validity", "VALID", validity, validity == "VALID", reason)
     latencies = log.values.get("requested_use_token_latencies")
     yield _check("token_latencies", True, latencies, latencies is True)
-    rule = settings.rules["sample_concatenate_permutation"]
+    rule = _rule_value(folder, settings, "sample_concatenate_permutation")
     permuted = log.values.get("effective_sample_concatenate_permutation")
     yield _rule(settings, _check("equal_issue", rule, permuted, permuted == rule))
     names = [r.setting for r in settings.relaxed]
@@ -222,7 +225,7 @@ def _accuracy(
         once == len(counts) == expected > 0,
         [index for index, count in counts.items() if count > 1],
     )
-    rule = settings.rules["performance_sample_count_override"]
+    rule = _rule_value(folder, settings, "performance_sample_count_override")
     yield _rule(settings, _check("data_set_size", rule, expected, expected == rule))
     yield _tokens(folder, settings)
 
@@ -279,6 +282,17 @@ def _rule(settings: SettingsRecord, check: Check) -> Check:
         check.outcome = "skipped"
         check.note = "relaxed by run=smoke"
     return check
+
+
+def _rule_value(folder: RunFolder, settings: SettingsRecord, name: str) -> Json:
+    """Return what the rules say of a setting.
+
+    Raises:
+        RecordError: `settings.json` does not have it.
+    """
+    if name not in settings.rules:
+        raise RecordError(folder.settings, f"no value for {name} in its rules")
+    return settings.rules[name]
 
 
 def _text(note: object) -> str:

@@ -39,5 +39,5 @@ def hash_in(scores: Path) -> str | None:
     Raises:
         OSError: the file cannot be read.
     """
-    found = _HASH.search(scores.read_text())
+    found = _HASH.search(scores.read_text(errors="replace"))
     return found[1] if found else None

@@ -1,10 +1,13 @@
 """The key that a coordinator and its nodes share; `python -m sut.keys FILE` makes one.
 
-Whoever has the file may give a coordinator's nodes work, or answer for a node: keep it
-where only this user may read it, and make another one for another cluster.
+A process with the file can run any code on every node that uses the same key, and can
+answer for a node: keep the file where only this user may read it, and make another key
+for another cluster.
 """
 
 import os
+import shlex
+import stat
 import struct
 import sys
 from collections.abc import Sequence
@@ -14,10 +17,12 @@ import msgspec
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
+from base.decode import DecodeError, decode_json
 from base.errors import UserError
 
 _DOMAIN = "cluster"
 _USAGE = "usage: python -m sut.keys FILE"
+_FOR_OTHERS = 0o077
 _MAKE = "make it with: python -m sut.keys FILE, and copy it to every node"
 
 
@@ -83,13 +88,21 @@ def read_key(path: Path) -> ClusterKey:
     """Return the key in the file `path`.
 
     Raises:
-        UserError: the file is missing or holds no key.
+        UserError: the file is missing, holds no key, or others may read it.
     """
     try:
-        key = msgspec.json.decode(path.read_bytes(), type=ClusterKey)
+        found = path.stat()
+        # As ssh does: a secret that everybody can read is none.
+        if found.st_uid == os.geteuid() and found.st_mode & _FOR_OTHERS:
+            mode = stat.S_IMODE(found.st_mode)
+            raise UserError(
+                f"{path}: other users may read this key (mode {mode:04o}); run"
+                f" chmod 600 {shlex.quote(str(path))}, or make another key"
+            )
+        key = decode_json(path.read_bytes(), ClusterKey)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; {_MAKE}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except DecodeError as error:
         raise UserError(f"{path}: holds no key ({error}); {_MAKE}") from error
     for public, secret in (
         (key.server_public, key.server_secret),

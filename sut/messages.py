@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from record.json_types import Json
-from record.structs import ReplicaRecord
+from record.structs import Int64, ReplicaRecord
 
 PROTOCOL = 1
 
@@ -96,31 +96,31 @@ class Ready(Struct, tag="ready", array_like=True):
 class First(Struct, array_like=True, gc=False):
     """The first token of an answer."""
 
-    seq: int
-    attempt: int
+    seq: Int64
+    attempt: Int64
     token: bytes
 
 
 class Done(Struct, array_like=True, gc=False):
     """A whole answer."""
 
-    seq: int
-    attempt: int
+    seq: Int64
+    attempt: Int64
     tokens: bytes
     finish_reason: str
-    cached_tokens: int | None
-    queue_ns: int | None
-    prefill_ns: int | None
-    decode_ns: int | None
-    held_ns: int | None = None
+    cached_tokens: Int64 | None
+    queue_ns: Int64 | None
+    prefill_ns: Int64 | None
+    decode_ns: Int64 | None
+    held_ns: Int64 | None = None
     """From the request's arrival to the answer's departure; set by the replica."""
 
 
 class Failed(Struct, array_like=True, gc=False):
     """An engine's refusal of one sample; the replica goes on."""
 
-    seq: int
-    attempt: int
+    seq: Int64
+    attempt: Int64
     cause: str
 
 
@@ -130,9 +130,9 @@ class Outputs(Struct, tag="outputs", array_like=True):
     first: list[First]
     done: list[Done]
     failed: list[Failed]
-    waiting: int
+    waiting: Int64
     """Samples that wait in the engine, of those `received`."""
-    received: int
+    received: Int64
     """Samples taken in since the replica was ready."""
 
 
@@ -140,15 +140,15 @@ class DeviceReading(Struct):
     """One device at one moment; fields as in `record.structs.DeviceLine`."""
 
     device: str
-    memory_used_bytes: int | None = None
-    memory_total_bytes: int | None = None
+    memory_used_bytes: Int64 | None = None
+    memory_total_bytes: Int64 | None = None
     utilization_pct: float | None = None
     power_w: float | None = None
     temperature_c: float | None = None
-    sm_clock_mhz: int | None = None
-    memory_clock_mhz: int | None = None
-    throttle_reasons: int | None = None
-    ecc_errors: int | None = None
+    sm_clock_mhz: Int64 | None = None
+    memory_clock_mhz: Int64 | None = None
+    throttle_reasons: Int64 | None = None
+    ecc_errors: Int64 | None = None
 
 
 class HostReading(Struct, array_like=True):
@@ -157,7 +157,7 @@ class HostReading(Struct, array_like=True):
     process_cpu_pct: float | None
     host_cpu_pct: float | None
     steal_pct: float | None
-    involuntary_switches: int | None
+    involuntary_switches: Int64 | None
 
 
 class Heartbeat(Struct, tag="heartbeat", array_like=True):
@@ -165,8 +165,8 @@ class Heartbeat(Struct, tag="heartbeat", array_like=True):
 
     stuck_s: float
     """Seconds since the engine last finished a step while it had work."""
-    running: int
-    waiting: int
+    running: Int64
+    waiting: Int64
     kv_used: float | None
     devices: list[DeviceReading]
     host: HostReading | None = None

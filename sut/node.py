@@ -14,6 +14,7 @@ if __name__ == "__main__":
 
 import argparse
 import re
+import socket as sockets
 import time
 import uuid
 from dataclasses import dataclass
@@ -21,11 +22,18 @@ from pathlib import Path
 
 import zmq
 
+from base.decode import printable
 from base.errors import Aborted, UserError
 from conf.cache import cache_folder
 from record.source import source_digest
 from sut.clusters.host import this_host
-from sut.clusters.node_messages import NODE_PROTOCOL, Join, Refused, Welcome
+from sut.clusters.node_messages import (
+    NODE_PROTOCOL,
+    Join,
+    Refused,
+    Welcome,
+    join_problem,
+)
 from sut.clusters.session import NodeSocket, Session
 from sut.console import say
 from sut.keys import ClusterKey, read_key
@@ -36,7 +44,6 @@ GOOD, BAD_INPUT, ABORTED = 0, 2, 3
 _JOIN_S = 1.0
 _TELL_S = 30.0
 _LAST_PORT = 65535
-_LONGEST_NAME = 200
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,10 +63,13 @@ def main() -> int:
     abort_on_interrupt()
     try:
         options = _parse()
+        _check_resolves(options.connect)
         key = read_key(options.key)
         host = this_host(options.name)
         # Once: files that change later are not the code that runs here.
         join = Join(NODE_PROTOCOL, host.name, host.gpus, host.cpus, source_digest())
+        if (problem := join_problem(join)) is not None:
+            raise UserError(f"{problem}; --name gives another name")
         say(f"node {host.name}: {len(host.gpus)} GPUs, {len(host.cpus)} cores")
         while True:
             wrong = _take_part(options, key, join)
@@ -120,12 +130,13 @@ def _join(socket: NodeSocket, options: Options, join: Join) -> Welcome:
             say(f"{_absence(options, socket)} yet: waiting")
             told = now
         socket.lost = False
-        socket.send(join)
+        if not socket.send(join):
+            socket.connect_again()
         socket.poll(_JOIN_S)
         try:
             while (message := socket.receive()) is not None:
                 if isinstance(message, Refused):
-                    raise UserError(message.reason)
+                    raise UserError(printable(message.reason))
                 if isinstance(message, Welcome):
                     return message
         except ProtocolError as error:
@@ -153,10 +164,25 @@ def _parse() -> Options:
     options = Options(**vars(parser.parse_args()))
     host, _, port = options.connect.rpartition(":")
     told = re.fullmatch(r"[\w.\-]+|\[[\da-fA-F:.%\w]+\]", host)
-    if not told or not port.isdigit() or not 0 < int(port) < _LAST_PORT:
+    digits = re.fullmatch(r"\d{1,5}", port, re.ASCII)
+    if not told or not digits or not 0 < int(port) < _LAST_PORT:
         raise UserError(f"--connect {options.connect}: write HOST:PORT, e.g. head:5555")
     if not 0 < options.wait_s < float("inf"):
         raise UserError(f"--wait-s {options.wait_s:g}: write seconds, e.g. 600")
-    if len(options.name or "") > _LONGEST_NAME:
-        raise UserError(f"--name: at most {_LONGEST_NAME} characters")
     return options
+
+
+def _check_resolves(connect: str) -> None:
+    """Look the coordinator's name up: ZeroMQ would look for it for ever.
+
+    Raises:
+        UserError: nobody knows it.
+    """
+    host, _, port = connect.rpartition(":")
+    try:
+        sockets.getaddrinfo(host.strip("[]"), int(port))
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"--connect {connect}: the name {host} does not resolve ({reason})"
+        ) from error

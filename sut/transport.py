@@ -4,7 +4,9 @@ A ZeroMQ socket belongs to one thread. Both ends therefore let other threads han
 work through a `Wakeup`, which the socket's own thread polls beside the socket.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -12,13 +14,39 @@ import msgspec
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from base.decode import DecodeError, decode_with
 from sut.keys import ClusterKey
-from sut.messages import ToCoordinator, ToReplica
+from sut.messages import (
+    Done,
+    Failed,
+    First,
+    Generate,
+    Outputs,
+    Request,
+    ToCoordinator,
+    ToReplica,
+)
 from sut.wakeup import Wakeup
 
 Incoming = TypeVar("Incoming")
 
+_Entry = TypeVar("_Entry", First, Done, Failed)
+
 _LINGER_MS = 1000
+_HANDSHAKE_MS = 5000
+"""Time that a client has to prove that it holds the key; libzmq allows 30 s. Each
+open connection costs a descriptor."""
+_PART_BYTES = 1 << 20
+"""Prompts of one message, beyond which it is split."""
+_ANSWERS = 1000
+"""Answers of one message, beyond which it is split: 1000 of 128 tokens are 0.6 MB."""
+LARGEST_OF_REPLICAS = 8 << 20
+"""Bytes of the largest message between coordinator and replicas.
+
+All but samples is small. Samples come in parts of 1 MiB and one prompt more, and a
+prompt of a million tokens has 4 MB. libzmq closes a connection that announces a larger
+message before it takes memory for it, also one whose client has not proved its key.
+"""
 _REFUSED = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -37,18 +65,20 @@ class Endpoint:
     address: str
     """ZeroMQ's form: `ipc://PATH`, or `tcp://HOST:PORT`."""
     key: ClusterKey | None = None
-    """Needed beyond this host: without it whoever reaches the port is let in."""
+    """Needed beyond this host: without it any client that reaches the port is let in.
+    """
 
 
 class ListeningSocket(Generic[Incoming]):
     """One ROUTER socket; those who connect are told apart by their identity."""
 
-    def __init__(self, endpoint: Endpoint, incoming: Any) -> None:
+    def __init__(self, endpoint: Endpoint, incoming: Any, largest: int) -> None:
         """Listen.
 
         Args:
             endpoint: where.
             incoming: type of the messages that come.
+            largest: bytes of the largest message that is taken in.
 
         Raises:
             OSError: nothing can listen there.
@@ -64,6 +94,8 @@ class ListeningSocket(Generic[Incoming]):
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.IPV6, 1)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, largest)
+        self._socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         key = endpoint.key
         self._authenticator = None if key is None else key.guard_server(self._socket)
         try:
@@ -95,8 +127,8 @@ class ListeningSocket(Generic[Incoming]):
             return None
         name = identity.decode(errors="replace")
         try:
-            return name, self._decoder.decode(b"".join(frames))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return name, decode_with(self._decoder, b"".join(frames))
+        except DecodeError as error:
             return name, ProtocolError(str(error))
 
     def send(self, identity: str, message: msgspec.Struct) -> bool:
@@ -123,7 +155,12 @@ class ConnectedSocket(Generic[Incoming]):
     """One DEALER socket that connects to a `ListeningSocket`."""
 
     def __init__(
-        self, address: str, identity: str, key: ClusterKey | None, incoming: Any
+        self,
+        address: str,
+        identity: str,
+        key: ClusterKey | None,
+        incoming: Any,
+        largest: int,
     ) -> None:
         """Connect; the connection is made in the background.
 
@@ -132,6 +169,7 @@ class ConnectedSocket(Generic[Incoming]):
             identity: name that the other end knows this one by.
             key: that of the other end, where it has one.
             incoming: type of the messages that come.
+            largest: bytes of the largest message that is taken in.
         """
         self.lost = False
         """Whether the connection was lost: what was under way then may be, too."""
@@ -146,11 +184,13 @@ class ConnectedSocket(Generic[Incoming]):
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.IPV6, 1)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, largest)
         if key is not None:
             key.guard_client(self._socket)
         self._monitor = self._socket.get_monitor_socket(
             zmq.EVENT_DISCONNECTED | _REFUSED
         )
+        self._address = address
         self._socket.connect(address)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
@@ -184,14 +224,31 @@ class ConnectedSocket(Generic[Incoming]):
         except zmq.Again:
             return None
         try:
-            message: Incoming = self._decoder.decode(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            message: Incoming = decode_with(self._decoder, frame)
+        except DecodeError as error:
             raise ProtocolError(str(error)) from error
         return message
 
-    def send(self, message: msgspec.Struct) -> None:
-        """Queue `message` for sending."""
-        self._socket.send(self._encoder.encode(message))
+    def send(self, message: msgspec.Struct) -> bool:
+        """Queue `message` for sending; return False where the other end is gone.
+
+        libzmq gives a connection up that the other end refuses. It would wait for ever
+        for another one.
+        """
+        try:
+            self._socket.send(self._encoder.encode(message), zmq.NOBLOCK)
+        except zmq.Again:
+            self._watch()
+            self.lost = True
+            return False
+        return True
+
+    def connect_again(self) -> None:
+        """Connect once more, after `send` has returned False."""
+        # To an address that is still on its list libzmq connects no second time.
+        with contextlib.suppress(zmq.ZMQError):
+            self._socket.disconnect(self._address)
+        self._socket.connect(self._address)
 
     def close(self) -> None:
         """Send what is queued, for a second at most, and close."""
@@ -209,7 +266,16 @@ class CoordinatorSocket(ListeningSocket[ToCoordinator]):
         Raises:
             OSError: nothing can listen there.
         """
-        super().__init__(endpoint, ToCoordinator)
+        super().__init__(endpoint, ToCoordinator, LARGEST_OF_REPLICAS)
+
+    def send(self, identity: str, message: msgspec.Struct) -> bool:
+        """Send, in parts; return False where nobody of that name is connected."""
+        if not isinstance(message, Generate):
+            return super().send(identity, message)
+        return all(
+            super(CoordinatorSocket, self).send(identity, Generate(part))
+            for part in _parts(message.requests)
+        )
 
 
 class ReplicaSocket(ConnectedSocket[ToReplica]):
@@ -219,4 +285,40 @@ class ReplicaSocket(ConnectedSocket[ToReplica]):
         self, address: str, identity: str, key: ClusterKey | None = None
     ) -> None:
         """Connect; the connection is made in the background."""
-        super().__init__(address, identity, key, ToReplica)
+        super().__init__(address, identity, key, ToReplica, LARGEST_OF_REPLICAS)
+
+    def send(self, message: msgspec.Struct) -> bool:
+        """Queue `message`, in parts; return False where the coordinator is gone."""
+        if not isinstance(message, Outputs):
+            return super().send(message)
+        first, done, failed = message.first, message.done, message.failed
+        if len(first) + len(done) + len(failed) <= _ANSWERS:
+            return super().send(message)
+        # First tokens come before the answers that they begin.
+        parts = [
+            *(Outputs(part, [], [], 0, 0) for part in _slices(first)),
+            *(Outputs([], part, [], 0, 0) for part in _slices(done)),
+            *(Outputs([], [], part, 0, 0) for part in _slices(failed)),
+        ]
+        for part in parts:
+            part.waiting, part.received = message.waiting, message.received
+        return all([super(ReplicaSocket, self).send(part) for part in parts])
+
+
+def _parts(requests: list[Request]) -> Iterator[list[Request]]:
+    """Yield `requests` in order, in lists of about 1 MiB."""
+    part: list[Request] = []
+    size = 0
+    for request in requests:
+        part.append(request)
+        size += len(request.prompt)
+        if size >= _PART_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _slices(entries: list[_Entry]) -> Iterator[list[_Entry]]:
+    for begin in range(0, len(entries), _ANSWERS):
+        yield entries[begin : begin + _ANSWERS]

@@ -31,7 +31,7 @@ def accuracy_findings(result: LoadedResult) -> Iterator[Finding]:
         )
     yield from _log_file(result, run)
     try:
-        text = result.folder.scores.read_text()
+        text = result.folder.scores.read_text(errors="replace")
     except OSError as error:
         yield Finding(
             check="scores",

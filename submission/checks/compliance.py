@@ -24,8 +24,8 @@ def compliance_findings(result: LoadedResult) -> Iterator[Finding]:
     try:
         answers = read_answers(path)
         wanted = verification_text(path, run.settings)
-        verified = result.folder.verification.read_text()
-        audit = run.folder.audit_conf.read_text()
+        verified = result.folder.verification.read_text(errors="replace")
+        audit = run.folder.audit_conf.read_text(errors="replace")
     except (RecordError, OSError) as error:
         yield Finding(
             check="test06", path=result.folder.path, problem=str(error), remedy=BUILD

@@ -118,7 +118,7 @@ def _load_run(mode: Mode, folder: RunFolder) -> LoadedRun:
         verdict=read_json(folder.verdict, Verdict),
         replicas=read_json(folder.replicas, list[ReplicaRecord]),
         events=list(read_lines(folder.events, EventRecord)),
-        user_conf=folder.user_conf.read_text(),
+        user_conf=folder.user_conf.read_text(errors="replace"),
     )
 
 

@@ -43,7 +43,7 @@ def _pair(first: LoadedRun, run: LoadedRun) -> Iterator[Finding]:
 def _user_conf(result: LoadedResult, first: LoadedRun) -> Iterator[Finding]:
     path = result.folder.user_conf
     try:
-        same = path.read_text() == first.user_conf
+        same = path.read_text(errors="replace") == first.user_conf
     except OSError:
         same = False
     if not same:

@@ -55,6 +55,6 @@ def text_findings(result: LoadedResult) -> Iterator[Finding]:
 
 def _says_something(path: Path) -> bool:
     try:
-        return bool(path.read_text().strip())
+        return bool(path.read_text(errors="replace").strip())
     except OSError:
         return False

@@ -2,16 +2,19 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from base.decode import printable
 from record.folder import RunFolder
 from sut.clusters.base import Placement
+from sut.clusters.gathering import GONE_S, PATIENCE_S, namesake
 from sut.clusters.node_messages import (
     Close,
     Join,
     Kill,
     Left,
     Ping,
+    Refused,
     Report,
     Settled,
     Start,
@@ -19,7 +22,7 @@ from sut.clusters.node_messages import (
     ToNode,
     Welcome,
 )
-from sut.clusters.nodes import Node, NodesSocket
+from sut.clusters.nodes import Node, NodesSocket, OwnPause
 from sut.transport import ProtocolError
 
 _PING_S = 1.0
@@ -39,6 +42,7 @@ class ExternalCluster:
         folder: RunFolder,
         environment: dict[str, str],
         silence_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Welcome the nodes; nothing is started.
 
@@ -50,7 +54,10 @@ class ExternalCluster:
             environment: variables set for every replica, over the node's own.
             silence_s: seconds without a word after which a node is lost, and after
                 which a node gives the run up.
+            clock: seconds that never run backwards.
         """
+        self._clock = clock
+        self._pause = OwnPause(clock)
         self._socket = socket
         self._placements = {place.replica: place for place in placements}
         self._folder = folder
@@ -62,12 +69,14 @@ class ExternalCluster:
         self._dying: dict[int, str] = {}
         self._endings: dict[str, str] = {}
         """How replicas ended, by identity."""
+        self._namesakes: dict[str, float] = {}
+        """When others first offered themselves under the name of a node."""
         self._closing = False
         """Whether nodes may be silent: they wait for their replicas."""
-        self._pinged = time.monotonic()
+        self._pinged = clock()
         for name, node in self._nodes.items():
             own = [place for place in placements if place.node == name]
-            node.heard = time.monotonic()
+            node.heard = clock()
             self._send(node, Welcome(own, environment, silence_s))
 
     @property
@@ -145,11 +154,13 @@ class ExternalCluster:
 
     def _exchange(self) -> None:
         """Take in what nodes say, tell them that this is alive, notice the mute."""
-        now = time.monotonic()
+        now, paused_s = self._clock(), self._pause.since_last_look()
         if now - self._pinged >= _PING_S:
             self._pinged = now
             for node in self._nodes.values():
                 self._send(node, Ping())
+        for node in self._nodes.values():
+            node.heard += paused_s
         while (received := self._socket.receive()) is not None:
             identity, message = received
             if isinstance(message, Join) and message.name in self._nodes:
@@ -157,28 +168,49 @@ class ExternalCluster:
             elif (known := self._by_identity.get(identity)) is not None:
                 self._take(known, message)
         for node in self._nodes.values():
-            silent_s = time.monotonic() - node.heard
+            silent_s = self._clock() - node.heard
             if silent_s > self._silence_s and not self._closing:
                 self._lose(node, f"gave no sign of life for {silent_s:.1f} s")
 
     def _take(self, node: Node, message: ToCluster | ProtocolError) -> None:
-        node.heard = time.monotonic()
+        node.heard = self._clock()
         match message:
             case Report():
-                self._endings.update(message.exited)
-                for replica in [r for r, i in self._dying.items() if i in message.gone]:
-                    del self._dying[replica]
+                self._take_endings(node, message.exited)
+                for replica, identity in list(self._dying.items()):
+                    if identity in message.gone and self._is_on(replica, node):
+                        del self._dying[replica]
                 for replica, text in message.output.items():
-                    self._write(replica, text)
+                    if self._is_on(replica, node):
+                        self._write(replica, text)
             case Left():
                 self._lose(node, "has left")
             case ProtocolError():
                 self._lose(node, f"sent what is no message: {message}")
 
+    def _take_endings(self, node: Node, exited: dict[str, str]) -> None:
+        """Note how replicas of `node` ended; it knows nothing of others."""
+        own = {i for r, i in self._running.items() if self._is_on(r, node)}
+        for identity in own & exited.keys():
+            self._endings[identity] = printable(exited[identity])
+
+    def _is_on(self, replica: int, node: Node) -> bool:
+        place = self._placements.get(replica)
+        return place is not None and place.node == node.host.name
+
     def _take_join(self, identity: str, node: Node) -> None:
-        """Note that a node has begun anew, or has not read its welcome yet."""
-        if identity != node.identity:
+        """Note that a node has begun anew, or refuse a second one of its name.
+
+        A node that has not read its welcome yet joins again as the same.
+        """
+        if identity == node.identity:
+            node.heard = self._clock()
+        elif node.lost is None and self._clock() - node.heard > GONE_S:
             self._lose(node, "has begun anew")
+        elif node.lost is None:
+            first = self._namesakes.setdefault(identity, self._clock())
+            if self._clock() - first > PATIENCE_S:
+                self._socket.send(identity, Refused(namesake(node.host.name)))
 
     def _write(self, replica: int, text: bytes) -> None:
         log = self._folder.replica_log(replica)

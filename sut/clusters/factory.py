@@ -77,7 +77,8 @@ def _external(
 ) -> Site:
     listen = f"cluster.listen={config.listen}"
     host, _, port = config.listen.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < _LAST_PORT:
+    digits = port.isascii() and port.isdigit()
+    if not host or not digits or not 0 < int(port) < _LAST_PORT:
         raise UserError(f"{listen}: write HOST:PORT, e.g. 0.0.0.0:5555")
     key = read_key(Path(config.key))
     with ExitStack() as stack:

@@ -5,6 +5,15 @@ from msgspec import Struct, field
 from sut.clusters.base import Placement
 
 NODE_PROTOCOL = 1
+LARGEST_TO_CLUSTER = 4 << 20
+"""Bytes of the largest message of a node. A report has 1 MiB of output and the endings
+of its replicas at most."""
+LARGEST_TO_NODE = 16 << 20
+"""Bytes of the largest message to a node: a welcome with 4,096 placements of hundreds
+of cores each."""
+LONGEST_NAME = 200
+"""Bytes of UTF-8; ZeroMQ allows 255 for it and what makes it unique."""
+_MOST_CORES = 1 << 16
 
 
 class Join(Struct, tag="join", array_like=True):
@@ -16,6 +25,23 @@ class Join(Struct, tag="join", array_like=True):
     cpus: list[int]
     source: str
     """Digest of the code that the node runs."""
+
+
+def join_problem(join: Join) -> str | None:
+    """Return why no node can offer itself like this, or None."""
+    if not join.name.isprintable():
+        return f"the name {join.name!a} holds control characters or is no UTF-8"
+    if not 0 < len(join.name.encode()) <= LONGEST_NAME:
+        return f"the name of a node has at most {LONGEST_NAME} characters, at least one"
+    if not join.cpus:
+        return f"node {join.name} offers no cores"
+    if len(join.cpus) > _MOST_CORES or not all(
+        0 <= core < _MOST_CORES for core in join.cpus
+    ):
+        return f"node {join.name} offers cores that no host has"
+    if not all(gpu.isprintable() and len(gpu) <= LONGEST_NAME for gpu in join.gpus):
+        return f"node {join.name} offers GPUs under names that no driver gives"
+    return None
 
 
 class Report(Struct, tag="report", array_like=True):

@@ -1,6 +1,7 @@
 """A node's side of one run: starts and kills replicas at the coordinator's word."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, assert_never
@@ -8,6 +9,7 @@ from typing import BinaryIO, assert_never
 from record.folder import RunFolder
 from sut.clusters.local import LocalCluster
 from sut.clusters.node_messages import (
+    LARGEST_TO_NODE,
     Close,
     Kill,
     Left,
@@ -19,6 +21,7 @@ from sut.clusters.node_messages import (
     ToNode,
     Welcome,
 )
+from sut.clusters.nodes import OwnPause
 from sut.keys import ClusterKey
 from sut.transport import ConnectedSocket, ProtocolError
 
@@ -26,6 +29,8 @@ _TICK_S = 0.1
 _REPORT_S = 1.0
 _OUTPUT_BYTES = 1 << 16
 """Most of a replica's output in one report."""
+_REPORT_BYTES = 1 << 20
+"""Most of the output of all replicas in one report."""
 
 
 class NodeSocket(ConnectedSocket[ToNode]):
@@ -33,7 +38,7 @@ class NodeSocket(ConnectedSocket[ToNode]):
 
     def __init__(self, address: str, identity: str, key: ClusterKey) -> None:
         """Connect; the connection is made in the background."""
-        super().__init__(address, identity, key, ToNode)
+        super().__init__(address, identity, key, ToNode, LARGEST_TO_NODE)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +54,8 @@ class Session:
     """Folder for temporary files and logs; gone at the end."""
     cache: Path
     """Folder under which each replica keeps its compile caches."""
+    clock: Callable[[], float] = time.monotonic
+    """Seconds that never run backwards."""
     _cluster: LocalCluster = field(init=False)
     _identities: dict[int, str] = field(default_factory=dict, init=False)
     """Of replicas that were started and not killed."""
@@ -75,27 +82,30 @@ class Session:
         try:
             return self._serve()
         finally:
-            self._cluster.close(0.0)
-            self.socket.send(Left())
-            for log in self._logs.values():
-                log.close()
+            try:
+                self._cluster.close(0.0)
+            finally:
+                self.socket.send(Left())
+                for log in self._logs.values():
+                    log.close()
 
     def _serve(self) -> str | None:
-        heard = time.monotonic()
+        heard, pause = self.clock(), OwnPause(self.clock)
         while True:
             self.socket.poll(_TICK_S)
+            heard += pause.since_last_look()
             if self.socket.lost:
                 return "the connection to the coordinator is lost"
             try:
                 while (message := self.socket.receive()) is not None:
-                    heard = time.monotonic()
+                    heard = self.clock()
                     if isinstance(message, Close):
                         self._leave(message.grace_s)
                         return None
                     self._obey(message)
             except ProtocolError as error:
                 return f"the coordinator sent what is no message: {error}"
-            if time.monotonic() - heard > self.welcome.silence_s:
+            if self.clock() - heard > self.welcome.silence_s:
                 return f"no word from the coordinator for {self.welcome.silence_s:g} s"
             self._report()
 
@@ -119,11 +129,14 @@ class Session:
         address = f"tcp://{self.coordinator}:{message.port}"
         self._identities[message.replica] = message.identity
         try:
+            if all(p.replica != message.replica for p in self.welcome.placements):
+                raise ValueError(f"replica {message.replica} has no place here")
             self._cluster.start(message.replica, address, message.identity)
             if message.replica not in self._logs:
                 path = RunFolder(self.scratch).replica_log(message.replica)
                 self._logs[message.replica] = path.open("rb")
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # ValueError: the welcome had a variable that no environment can hold.
             self._told.add(message.identity)
             cause = f"cannot be started: {error}"
             self.socket.send(Report(exited={message.identity: cause}))
@@ -136,7 +149,7 @@ class Session:
         }
         gone = [replica for replica in self._dying if self._cluster.gone(replica)]
         output = self._output()
-        now = time.monotonic()
+        now = self.clock()
         if exited or gone or output or now - self._reported >= _REPORT_S:
             self._told.update(exited)
             names = [self._dying.pop(replica) for replica in gone]
@@ -144,8 +157,13 @@ class Session:
             self._reported = now
 
     def _output(self) -> dict[int, bytes]:
-        read = {replica: log.read(_OUTPUT_BYTES) for replica, log in self._logs.items()}
-        return {replica: text for replica, text in read.items() if text}
+        read: dict[int, bytes] = {}
+        room = _REPORT_BYTES
+        for replica, log in self._logs.items():
+            if text := log.read(min(_OUTPUT_BYTES, room)):
+                read[replica] = text
+                room -= len(text)
+        return read
 
     def _leave(self, grace_s: float) -> None:
         self._cluster.close(grace_s)

@@ -1,10 +1,12 @@
 """Runs over several nodes: real processes that join over TCP, really killed."""
 
+import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
+import zmq
 
 from conf.schema import DatasetConfig
 from qsl.dataset import load_dataset
@@ -133,14 +135,29 @@ def test_an_interrupt_while_nodes_are_awaited_ends_at_once(tmp_path: Path) -> No
 def test_another_key_is_told_at_the_node(tmp_path: Path) -> None:
     with Nodes(tmp_path, 0) as nodes:
         make_key(tmp_path / "other.key")
-        node = NodeProcess(nodes.port, tmp_path / "other.key", "n0", "--wait-s", "6")
+        node = NodeProcess(nodes.port, tmp_path / "other.key", "n0", "--wait-s", "40")
         nodes.all.append(node)
-        overrides = [*SYNTHETIC, *nodes.overrides, "cluster.join_timeout_s=4"]
+        wait_for(lambda: "waiting" in node.said, "its start")
+        overrides = [*SYNTHETIC, *nodes.overrides, "cluster.join_timeout_s=6"]
         done = run(tmp_path / "runs", *overrides)
         assert done.code == 2
-        assert "0 of 1 nodes have joined" in done.err
+        assert "0 of 1 nodes have joined (a client with another key was" in done.err
+        assert "has another key and was turned away: copy" in done.err
         assert node.wait() == 3
         assert "something hangs up: another key?" in node.said
+
+
+def test_a_node_waits_as_long_as_told_for_an_end_that_refuses(tmp_path: Path) -> None:
+    """Another ZeroMQ service at that port: libzmq gives the connection up."""
+    make_key(tmp_path / "key")
+    port, context = free_port(), zmq.Context()
+    other = context.socket(zmq.PUB)
+    other.bind(f"tcp://127.0.0.1:{port}")
+    node = NodeProcess(port, tmp_path / "key", "n0", "--wait-s", "4")
+    assert node.wait(60) == 3
+    assert "(something hangs up: another key?) for 4 s" in node.said
+    other.close(linger=0)
+    context.term()
 
 
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:
@@ -163,7 +180,11 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
         (["--connect", "head:99999"], "write HOST:PORT"),
         (["--connect", "*:5555"], "write HOST:PORT"),
         (["--connect", "::1:5555"], "write HOST:PORT"),
+        (["--connect", "127.0.0.1:\u00b2"], "write HOST:PORT"),
+        (["--connect", "no-such-host.invalid:5611"], "does not resolve"),
         (["--name", "n" * 300], "at most 200 characters"),
+        (["--name", os.fsdecode(b"a\xff")], "is no UTF-8"),
+        (["--name", "a\x1b[2J"], "control characters"),
         (["--wait-s", "nan"], "write seconds"),
         (["--key", "/none"], "make it with: python -m sut.keys"),
         (["--wait-s", "1"], "no coordinator at"),

@@ -40,6 +40,7 @@ def test_a_key_is_this_users_alone_and_reads_as_it_was_made(tmp_path: Path) -> N
 def test_what_is_no_key_is_told(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "key"
     path.write_text(text, encoding="latin-1")
+    path.chmod(0o600)
     with pytest.raises(UserError, match=told):
         read_key(path)
 
@@ -60,3 +61,22 @@ def test_the_command_never_writes_over_a_key(
     assert path.read_bytes() == before
     assert main([]) == 2
     assert main(["--help"]) == 0
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "a key"
+    make_key(path)
+    path.chmod(mode)
+    with pytest.raises(UserError, match=rf"mode 0{mode:o}\).*chmod 600 '.*a key'"):
+        read_key(path)
+    path.chmod(0o400)
+    read_key(path)
+
+
+def test_a_key_nested_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text('{"x": ' + "[" * 5000)
+    path.chmod(0o600)
+    with pytest.raises(UserError, match="holds no key"):
+        read_key(path)

@@ -1,13 +1,25 @@
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 import zmq
 
+from sut.clusters.nodes import NodesSocket
 from sut.keys import ClusterKey, make_key, read_key
-from sut.messages import Generate, Hello, Outputs, Request, Stop, ToCoordinator
+from sut.messages import (
+    Done,
+    First,
+    Generate,
+    Hello,
+    Outputs,
+    Request,
+    Stop,
+    ToCoordinator,
+)
 from sut.transport import (
     CoordinatorSocket,
     Endpoint,
@@ -68,10 +80,10 @@ def test_wakeup_ends_a_poll(pair: tuple[CoordinatorSocket, ReplicaSocket]) -> No
 def test_malformed_bytes_are_told_from_messages(tmp_path: Path, junk: bytes) -> None:
     coordinator = CoordinatorSocket(_endpoint(tmp_path))
     context = zmq.Context()
-    socket = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.IDENTITY, b"replica-0")
-    socket.connect(coordinator.address)
-    socket.send(junk)
+    stranger = context.socket(zmq.DEALER)
+    stranger.setsockopt(zmq.IDENTITY, b"replica-0")
+    stranger.connect(coordinator.address)
+    stranger.send(junk)
     identity, message = _receive(coordinator)
     assert identity == "replica-0"
     assert isinstance(message, ProtocolError)
@@ -164,3 +176,132 @@ def test_a_lost_connection_is_noticed(tmp_path: Path) -> None:
     replica.poll(5)
     assert replica.lost
     replica.close()
+
+
+NESTED = b"\x96\xa5phase" + b"\x91" * 5000 + b"\xc0"
+
+
+def test_a_nested_message_is_its_senders_fault_alone(
+    pair: tuple[CoordinatorSocket, ReplicaSocket],
+) -> None:
+    coordinator, replica = pair
+    replica._socket.send(NESTED)
+    replica.send(Hello(1, 42))
+    identity, message = _receive(coordinator)
+    assert identity == "replica-0"
+    assert isinstance(message, ProtocolError)
+    assert _receive(coordinator) == ("replica-0", Hello(1, 42))
+    coordinator._socket.send_multipart([b"replica-0", NESTED])
+    replica.poll(5)
+    with pytest.raises(ProtocolError, match=r"."):
+        replica.receive()
+
+
+def _send_megabytes(stranger: socket.socket, count: int) -> None:
+    for _ in range(count):
+        stranger.sendall(bytes(1 << 20))
+
+
+def _memory_bytes() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("kind", [CoordinatorSocket, NodesSocket])
+def test_a_client_without_the_key_cannot_fill_the_memory(
+    tmp_path: Path, kind: type[CoordinatorSocket] | type[NodesSocket]
+) -> None:
+    """A frame of 3 GB is announced, then sent until the connection is closed."""
+    make_key(tmp_path / "key")
+    address = f"ipc://{tmp_path}/socket"
+    listening = kind(Endpoint(address=address, key=read_key(tmp_path / "key")))
+    before = _memory_bytes()
+    greeting = b"\xff" + 8 * b"\x00" + b"\x7f\x03\x00" + b"CURVE".ljust(52, b"\x00")
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.settimeout(30)
+        stranger.connect(str(tmp_path / "socket"))
+        stranger.sendall(greeting)
+        stranger.sendall(b"\x06" + (3 << 30).to_bytes(8, "big"))
+        with pytest.raises(ConnectionError):
+            _send_megabytes(stranger, 512)
+    assert _memory_bytes() - before < 64 << 20
+    listening.close()
+
+
+@pytest.mark.integration
+def test_a_client_that_proves_nothing_is_cut_off(
+    guarded: tuple[CoordinatorSocket, ClusterKey], tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as stranger:
+        # Shorter than the 30 s of libzmq, with room for a busy host.
+        stranger.settimeout(20)
+        stranger.connect(str(tmp_path / "socket"))
+        while stranger.recv(1000):
+            pass
+
+
+def test_sending_to_an_end_that_refuses_does_not_wait(tmp_path: Path) -> None:
+    """Another ZeroMQ service: libzmq gives the connection up and would wait."""
+    make_key(tmp_path / "key")
+    context = zmq.Context()
+    other = context.socket(zmq.PUB)
+    other.bind(f"ipc://{tmp_path}/socket")
+    replica = ReplicaSocket(
+        f"ipc://{tmp_path}/socket", "replica-0", read_key(tmp_path / "key")
+    )
+    deadline = time.monotonic() + 20
+    while replica.send(Hello(1, 42)):
+        replica.poll(0.01)
+        assert time.monotonic() < deadline, "the connection was never given up"
+    assert replica.lost
+    assert replica.refused
+    replica.connect_again()
+    assert replica.send(Hello(1, 42))
+    context.destroy(linger=0)
+    replica.close()
+
+
+def test_many_samples_travel_in_parts(
+    pair: tuple[CoordinatorSocket, ReplicaSocket],
+) -> None:
+    coordinator, replica = pair
+    replica.send(Hello(1, 42))
+    _receive(coordinator)
+    prompt = bytes(4 * 2540)
+    requests = [Request(seq, 1, prompt) for seq in range(1000)]
+    assert coordinator.send("replica-0", Generate(requests))
+    taken: list[Request] = []
+    messages = 0
+    while len(taken) < len(requests):
+        replica.poll(5)
+        while (message := replica.receive()) is not None:
+            assert isinstance(message, Generate)
+            taken += message.requests
+            messages += 1
+    assert [request.seq for request in taken] == list(range(1000))
+    assert messages == 10
+    first = [First(seq, 1, b"1234") for seq in range(1500)]
+    done = [Done(seq, 1, bytes(512), "length", 0, 0, 0, 0, 0) for seq in range(1500)]
+    replica.send(Outputs(first, done, [], 7, 1500))
+    kinds: list[str] = []
+    while len(kinds) < 4:
+        outputs = _receive(coordinator)[1]
+        assert isinstance(outputs, Outputs)
+        assert (outputs.waiting, outputs.received) == (7, 1500)
+        kinds.append("first" if outputs.first else "done")
+        assert len(outputs.first) + len(outputs.done) <= 1000
+    assert kinds == ["first", "first", "done", "done"]
+
+
+def test_the_largest_prompt_and_a_part_of_others_are_let_in(tmp_path: Path) -> None:
+    coordinator = CoordinatorSocket(_endpoint(tmp_path))
+    replica = ReplicaSocket(coordinator.address, "replica-0")
+    replica.send(Hello(1, 42))
+    _receive(coordinator)
+    short, long = Request(0, 1, bytes(1000)), Request(1, 1, bytes(4_000_000))
+    requests = [short] * 1048 + [long]
+    assert coordinator.send("replica-0", Generate(requests))
+    replica.poll(10)
+    assert replica.receive() == Generate(requests)
+    replica.close()
+    coordinator.close()

@@ -1,0 +1,73 @@
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import pytest
+
+from base.decode import DecodeError, decode_json, decode_with, decode_yaml, plain_yaml
+
+NESTED = b"[" * 5000 + b"]" * 5000
+
+
+class _Number(msgspec.Struct):
+    number: int
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"\xff", b'{"number": "x"}', b'{"x":' + NESTED + b"}"]
+)
+def test_json_that_is_damaged(data: bytes) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode_json(data, _Number)
+    assert "\n" not in str(caught.value)
+
+
+def test_messages_that_are_nested_without_end() -> None:
+    with pytest.raises(DecodeError, match="nested too deeply"):
+        decode_with(msgspec.msgpack.Decoder(), b"\x91" * 5000 + b"\xc0")
+
+
+def test_plain_yaml_is_returned_as_it_is() -> None:
+    text = "# of a run\nname: a b\nlist: [1, {x: $y}]\ntext: |\n  one\n  two\n"
+    text += "reference: ${x}\n"
+    assert plain_yaml(text.encode()) == text
+    assert decode_yaml(b"\xef\xbb\xbfnumber: 3", _Number) == _Number(3)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: &x [1]\nb: [*x, *x]\n", r"line 2: the alias \*x"),
+        ("a: !!timestamp soon\n", "line 1: the tag"),
+        ("[" * 5000, "line 1: nested too deeply"),
+        ("a: [1", "line 1"),
+        ("number: 99" + 5000 * "9", "digits"),
+        ("number: 2026-99-99", "month"),
+        ("[1]", "Expected `object`"),
+    ],
+)
+def test_yaml_that_is_not_read(text: str, told: str) -> None:
+    with pytest.raises(DecodeError, match=told) as caught:
+        decode_yaml(text.encode(), _Number)
+    assert "\n" not in str(caught.value)
+
+
+def test_yaml_that_is_no_text() -> None:
+    with pytest.raises(DecodeError, match="utf-8"):
+        plain_yaml(b"a: \xff\xfe")
+
+
+def test_aliases_cost_nothing(tmp_path: Path) -> None:
+    """Nine levels of nine aliases each would be 387 million values."""
+    lines = ["a0: &a0 x"]
+    lines += [f"a{n}: &a{n} [{', '.join(9 * [f'*a{n - 1}'])}]" for n in range(1, 10)]
+    with pytest.raises(DecodeError, match="line 2: the alias"):
+        plain_yaml("\n".join(lines).encode())
+
+
+def test_what_others_wrote_is_quoted_without_control_characters() -> None:
+    kind = Literal["known"]
+    with pytest.raises(DecodeError) as caught:
+        decode_json(b'"\\u001b[2J\\n"', kind)  # type: ignore[arg-type]
+    assert str(caught.value).isprintable()
+    assert "\\x1b[2J" in str(caught.value)
