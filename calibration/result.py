@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from base.errors import NotGood
 from calibration.layers import FUSED, PRODUCTS, layer_name
 from calibration.tensors import read_headers
 
@@ -13,7 +14,7 @@ Scales = Mapping[str, float]
 """Scales by the names of their tensors."""
 
 
-class UnexpectedResult(Exception):
+class UnexpectedResult(NotGood):
     """llm-compressor made something else than it was asked for."""
 
 
@@ -64,14 +65,18 @@ def check_result(folder: Path, scales: Scales) -> None:
         text = (folder / "config.json").read_bytes()
         config = msgspec.json.decode(text, type=_HfConfig)
     except msgspec.DecodeError as error:
-        raise UnexpectedResult(f"config.json: {error}") from error
+        raise UnexpectedResult(
+            f"not what vLLM takes as static: config.json: {error}"
+        ) from error
     problems = [
         *_of_config(config.quantization_config),
         *_of_scales(config.num_hidden_layers, scales),
         *_of_tensors(folder, config.num_hidden_layers, scales),
     ]
     if problems:
-        raise UnexpectedResult(f"{problems[0]} ({len(problems)} such)")
+        raise UnexpectedResult(
+            f"not what vLLM takes as static: {problems[0]} ({len(problems)} such)"
+        )
 
 
 def _of_config(found: _Quantization) -> Iterator[str]:
