@@ -22,6 +22,7 @@ from base.errors import Aborted, UserError
 from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
 from conf.schema import Config
+from conf.secrets import require_secrets
 from qsl.dataset import Dataset, check_prompts, load_dataset
 from record.errors import RecordError
 from record.folder import RunFolder, write_json, write_text
@@ -60,7 +61,9 @@ def main(arguments: Sequence[str]) -> int:
             print(version_text())
             return GOOD
         resolved, overrides = _split(arguments)
-        return run(load_config(overrides, resolved))
+        config = load_config(overrides, resolved)
+        require_secrets(config)
+        return run(config)
     except UserError as error:
         say(f"error: {error}")
         return BAD_INPUT
