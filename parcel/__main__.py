@@ -12,11 +12,11 @@ from pathlib import Path
 
 from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, UserError
+from base.project import ROOT, list_files
 from parcel.archive import SCRIPT, write_parcel
 from parcel.packages import choose_lock, misfits, read_leave_out, read_packages, select
 from parcel.site import drop, fetch
 
-_ROOT = Path(__file__).resolve().parent.parent
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -152,7 +152,7 @@ def _source(scratch: Path) -> Path:
     Raises:
         UserError: this is no git checkout.
     """
-    git = ["git", "-C", str(_ROOT)]
+    git = ["git", "-C", str(ROOT)]
     packed = scratch / "source.tar"
     try:
         archive = [*git, "archive", "--output", str(packed), "HEAD"]
@@ -161,13 +161,15 @@ def _source(scratch: Path) -> Path:
         changed = subprocess.run(status, check=True, capture_output=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise UserError(
-            f"{_ROOT} is no git checkout; pack from one, the commit is what is carried"
+            f"{ROOT} is no git checkout; pack from one, the commit is what is carried"
         ) from error
     if changed:
         print("note: the commit is carried; changes that are not committed stay here")
     source = scratch / "src"
     with tarfile.open(packed) as tar:
         tar.extractall(source, filter="data")
+    paths = (p.relative_to(source) for p in source.rglob("*") if p.is_file())
+    list_files(source, sorted(p.as_posix() for p in paths if p.name[0] != "."))
     return source
 
 

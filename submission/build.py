@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from base.errors import UserError
+from base.project import copy_project
 from conf.schema import Config, Mode, ScenarioName, SyntheticConfig, Weights
 from record.folder import RunFolder, read_json, write_json, write_text
-from record.source import ROOT, source_digests
+from record.source import source_digests
 from record.structs import SettingsRecord
 from submission import documents
 from submission.evidence import find_run
@@ -21,24 +22,6 @@ from submission.request import Division, Request
 from submission.system import system_description
 from submission.truncation import truncated, with_hash
 from submission.verification import verification_text
-
-_SOURCE_FOLDERS = (
-    "accuracy",
-    "base",
-    "conf",
-    "qsl",
-    "record",
-    "report",
-    "requirements",
-    "scenarios",
-    "scripts",
-    "submission",
-    "sut",
-)
-_SOURCE_FILES = (
-    *("README.md", "CHANGELOG.md", "Makefile", "mlperf.conf", "pyproject.toml"),
-    *("setup.py", "user.conf"),
-)
 
 Runs = dict[ScenarioName, dict[Mode, RunFolder]]
 
@@ -136,18 +119,17 @@ def read_machines(request: Request) -> list[Machine]:
 
 
 def copy_source(target: Path) -> None:
-    """Copy the code of this package to the new folder `target`.
+    """Copy the code to the new folder `target`.
 
     Raises:
+        UserError: a file that runs depend on is not among the project's.
         OSError: a file cannot be read or written.
     """
-    unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "*.tmp")
-    for name in _SOURCE_FOLDERS:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target / name, ignore=unwanted)
-    for name in _SOURCE_FILES:
-        if (ROOT / name).is_file():
-            shutil.copy(ROOT / name, target / name)
+    copy_project(target)
+    if strange := source_digests().keys() - source_digests(target).keys():
+        raise UserError(
+            f"{min(strange)}: runs depend on it, but git does not track it; add it"
+        )
 
 
 def _found(request: Request, planned: list[PlannedRun]) -> Runs:
