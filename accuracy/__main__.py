@@ -31,10 +31,7 @@ def _score(arguments: list[str]) -> int:
     parser.add_argument("run", type=Path, help="run folder, e.g. runs/latest")
     _add_elsewhere(parser)
     options = parser.parse_args(arguments)
-    try:
-        result = score_run(RunFolder(options.run), _elsewhere(options))
-    except OSError as error:
-        raise write_failure(error.filename or options.run, error) from error
+    result = score_run(RunFolder(options.run), _elsewhere(options))
     print("\n".join(result_lines(result)))
     return ExitCode.GOOD if result.good else ExitCode.NOT_GOOD
 

@@ -6,9 +6,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from base.errors import ExitCode, SutError, UserError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _PREFIX = {
     ExitCode.NOT_GOOD: "not good",
@@ -28,6 +31,10 @@ class ArgumentParser(argparse.ArgumentParser):
         """
         raise UserError(f"{message}; `{self.prog} --help` lists what there is")
 
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
+        """Print the help; unlike argparse's own, do not hide a full disk."""
+        (file or sys.stdout).write(self.format_help())
+
 
 def run_command(body: Callable[[], int], interrupted: str = "interrupted") -> int:
     """Return the exit code of `body`; an error becomes one line on stderr.
@@ -41,9 +48,7 @@ def run_command(body: Callable[[], int], interrupted: str = "interrupted") -> in
     exception is a defect of ours and is raised.
     """
     try:
-        code = body()
-        # Not at exit, where Python would report a full disk in its own way.
-        sys.stdout.flush()
+        return _flushed(body)
     except SutError as error:
         return _end(error.exit_code, str(error))
     except KeyboardInterrupt:
@@ -54,9 +59,7 @@ def run_command(body: Callable[[], int], interrupted: str = "interrupted") -> in
         _drop_output()
         return ExitCode.ABORTED
     except OSError as error:
-        _drop_output()
         return _end(ExitCode.ABORTED, _reason(error))
-    return code
 
 
 def start(main: Callable[[], int]) -> NoReturn:
@@ -69,6 +72,21 @@ def start(main: Callable[[], int]) -> NoReturn:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
     sys.exit(main())
+
+
+def _flushed(body: Callable[[], int]) -> int:
+    """Run `body` and write its output out.
+
+    At exit Python would report a full disk in its own way, with an exit code of its
+    own.
+    """
+    try:
+        code = body()
+    except SystemExit:  # --help
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
 
 
 def _reason(error: OSError) -> str:
@@ -88,6 +106,7 @@ def _drop_output() -> None:
 
 
 def _end(code: ExitCode, message: str) -> ExitCode:
+    _drop_output()
     line = " ".join(message.split("\n"))
     with contextlib.suppress(OSError):
         print(f"{_PREFIX[code]}: {line}", file=sys.stderr, flush=True)
