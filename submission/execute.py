@@ -35,6 +35,8 @@ def make_run(
         raise Aborted(f"{title}: interrupted by {children.interrupted.name}; {resume}")
     if ended.code == ExitCode.BAD_INPUT:
         raise UserError(f"{title}: the line above says what is wrong with its options")
-    if ended.code not in (ExitCode.GOOD, ExitCode.NOT_GOOD) or ended.folder is None:
+    if ended.code not in (ExitCode.GOOD, ExitCode.NOT_GOOD):
         raise Aborted(f"{title}: aborted (exit {ended.code}); {resume}")
+    if ended.folder is None:
+        raise Aborted(f"{title}: exit {ended.code}, but it named no run folder")
     return RunFolder(ended.folder)
