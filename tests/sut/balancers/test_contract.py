@@ -81,7 +81,7 @@ def test_capacity_weighted_gives_the_faster_more() -> None:
     loads = _loads(0, 0)
     _show_speeds(loads, 1000, 500)
     for _ in range(300):
-        _hand(balancer.choose(loads), 1)
+        _hand(loads[balancer.choose(loads).replica], 1)
     assert [load.outstanding_samples for load in loads] == [200, 100]
 
 
@@ -97,7 +97,7 @@ def test_prefill_aware_gives_a_slow_replica_fewer() -> None:
     loads = _loads(0, 0)
     _show_speeds(loads, 1000, 500)
     for _ in range(300):
-        _hand(balancer.choose(loads), 1)
+        _hand(loads[balancer.choose(loads).replica], 1)
     # Scores are (samples + 1 + 8 x prefills) / speed, so 2 to 1 as the speeds are.
     assert [load.outstanding_samples for load in loads] == [200, 100]
 
