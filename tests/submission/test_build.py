@@ -29,7 +29,7 @@ def request_of_runs(tmp_path_factory: pytest.TempPathFactory) -> Request:
             folder, scenarios=["server"], scenario_options={"server": RATE["server"]}
         )
     )
-    as_runs(unpack(folder / "fixture"), request.runs)
+    as_runs(unpack(folder / "fixture", source=False), request.runs)
     build_tree(request)
     return request
 

@@ -22,7 +22,7 @@ SERVER = {"scenarios": ["server"], "scenario_options": {"server": RATE["server"]
 
 @pytest.fixture(scope="module")
 def fixture(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    return unpack(tmp_path_factory.mktemp("tree"))
+    return unpack(tmp_path_factory.mktemp("tree"), source=False)
 
 
 class Runs:

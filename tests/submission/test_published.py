@@ -29,7 +29,7 @@ OPTIONS = [
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = tmp_path_factory.mktemp("published")
-    run = unpack(folder / "tree").result("Server").performance
+    run = unpack(folder / "tree", source=False).result("Server").performance
     config = OmegaConf.structured(load_config(OPTIONS))
     run.config.write_text(OmegaConf.to_yaml(config))
     replicas = read_json(run.replicas, list[ReplicaRecord])
