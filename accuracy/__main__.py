@@ -8,28 +8,21 @@ from pathlib import Path
 from accuracy.compare import compare_runs, write_samples
 from accuracy.console import comparison_lines, result_lines
 from accuracy.score import Elsewhere, score_run
-from base.errors import UserError
-from record.errors import RecordError
+from base.command import ArgumentParser, run_command, start
+from base.errors import ExitCode, write_failure
 from record.folder import RunFolder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        if given[:1] == ["compare"]:
-            return _compare(given[1:])
-        return _score(given)
-    except (UserError, RecordError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("aborted: interrupted", file=sys.stderr)
-        return 3
-    return 2
+    if given[:1] == ["compare"]:
+        return run_command(lambda: _compare(given[1:]))
+    return run_command(lambda: _score(given))
 
 
 def _score(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m accuracy",
         description="Score a run in accuracy mode; write accuracy.json and"
         " accuracy.txt into its folder.",
@@ -38,18 +31,13 @@ def _score(arguments: list[str]) -> int:
     parser.add_argument("run", type=Path, help="run folder, e.g. runs/latest")
     _add_elsewhere(parser)
     options = parser.parse_args(arguments)
-    try:
-        result = score_run(RunFolder(options.run), _elsewhere(options))
-    except OSError as error:
-        raise UserError(
-            f"{options.run}: accuracy.json cannot be written: {error.strerror}"
-        ) from error
+    result = score_run(RunFolder(options.run), _elsewhere(options))
     print("\n".join(result_lines(result)))
-    return 0 if result.good else 1
+    return ExitCode.GOOD if result.good else ExitCode.NOT_GOOD
 
 
 def _compare(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m accuracy compare",
         description="Compare the answers of two runs over the same data set: bf16"
         " with fp8, a CPU with a GPU.",
@@ -68,9 +56,9 @@ def _compare(arguments: list[str]) -> int:
         try:
             write_samples(options.samples, comparison)
         except OSError as error:
-            raise UserError(f"{options.samples}: {error.strerror}") from error
+            raise write_failure(options.samples, error) from error
         print(f"samples: {options.samples}")
-    return 0
+    return ExitCode.GOOD
 
 
 def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
@@ -87,4 +75,4 @@ def _elsewhere(options: argparse.Namespace) -> Elsewhere:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

@@ -1,10 +1,17 @@
-"""Runs the body of a command and turns every way it can end into an exit code."""
+"""One way to end for every command: one line and an exit code, whatever happened."""
 
+import argparse
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
 
-from base.errors import ExitCode, SutError
+from base.errors import ExitCode, SutError, UserError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _PREFIX = {
     ExitCode.NOT_GOOD: "not good",
@@ -13,30 +20,94 @@ _PREFIX = {
 }
 
 
-def run_command(body: Callable[[], int]) -> int:
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse, with complaints of one line that end as every other bad input."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"{message}; `{self.prog} --help` lists what there is")
+
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
+        """Print the help; unlike argparse's own, do not hide a full disk."""
+        (file or sys.stdout).write(self.format_help())
+
+
+def run_command(body: Callable[[], int], interrupted: str = "interrupted") -> int:
     """Return the exit code of `body`; an error becomes one line on stderr.
+
+    Args:
+        body: the command.
+        interrupted: what to say after Ctrl-C.
 
     Errors that `body` documents are `SutError`. What the operating system or the user
     can cause anywhere ends as aborted: interrupts, a full disk, no memory. Any other
     exception is a defect of ours and is raised.
     """
     try:
-        return body()
+        return _flushed(body)
     except SutError as error:
         return _end(error.exit_code, str(error))
     except KeyboardInterrupt:
-        return _end(ExitCode.ABORTED, "interrupted")
+        return _end(ExitCode.ABORTED, interrupted)
     except MemoryError:
         return _end(ExitCode.ABORTED, "out of memory")
     except BrokenPipeError:
-        # The reader of our output is gone: Python must not write to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return ExitCode.ABORTED
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _end(ExitCode.ABORTED, f"{where}{error.strerror or error}")
+        return _end(ExitCode.ABORTED, _reason(error))
+
+
+def start(main: Callable[[], int]) -> NoReturn:
+    """Run `main`, which is a whole program, and exit with its code.
+
+    SIGTERM and SIGHUP end it as Ctrl-C does, so that nothing half made is left. A
+    signal that the caller ignores (nohup) stays ignored.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    sys.exit(main())
+
+
+def _flushed(body: Callable[[], int]) -> int:
+    """Run `body` and write its output out.
+
+    At exit Python would report a full disk in its own way, with an exit code of its
+    own.
+    """
+    try:
+        code = body()
+    except SystemExit:  # --help
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
+
+
+def _reason(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
+def _drop_output() -> None:
+    """Give up what stdout still holds: Python would try to write it at exit."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)
 
 
 def _end(code: ExitCode, message: str) -> ExitCode:
-    print(f"{_PREFIX[code]}: {message}", file=sys.stderr, flush=True)
+    _drop_output()
+    line = " ".join(message.split("\n"))
+    with contextlib.suppress(OSError):
+        print(f"{_PREFIX[code]}: {line}", file=sys.stderr, flush=True)
     return code

@@ -41,3 +41,23 @@ class NotGood(SutError):
     """A command finished without the result that it was asked for."""
 
     exit_code = ExitCode.NOT_GOOD
+
+
+_WRONG_PATH = (
+    *(FileNotFoundError, NotADirectoryError, IsADirectoryError, BlockingIOError),
+)
+
+
+def write_failure(path: object, error: OSError, advice: str = "") -> SutError:
+    """Return the error of a command that could not write `path`.
+
+    A path that leads nowhere, or that another command writes to, is bad input. A full
+    disk or a missing permission aborts.
+
+    Args:
+        path: what was to be written.
+        error: what the operating system reported.
+        advice: what to do about it.
+    """
+    message = f"{path}: {error.strerror or error}" + (f"; {advice}" if advice else "")
+    return UserError(message) if isinstance(error, _WRONG_PATH) else Aborted(message)

@@ -3,16 +3,15 @@
 import argparse
 import os
 import shutil
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from base.errors import UserError
+from base.command import ArgumentParser, run_command, start
+from base.errors import ExitCode, UserError
 from calibration.draft import check_new, new_folder
 from calibration.prompts import load_prompts
 from calibration.record import NAME, make_record
-from calibration.result import UnexpectedResult, check_result
+from calibration.result import check_result
 from calibration.source import check_room, load_source
 from qsl.tokenizer import load_encoder
 from record.folder import write_json
@@ -30,22 +29,14 @@ _QUIET = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    try:
-        _run(_parser().parse_args(arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except UnexpectedResult as error:
-        print(f"error: not what vLLM takes as static: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("aborted: interrupted; nothing was written", file=sys.stderr)
-        return 3
-    return 0
+    return run_command(
+        lambda: _run(_parser().parse_args(arguments)),
+        interrupted="interrupted; nothing was written",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m calibration",
         description="Make an fp8 checkpoint with static scales, one for each tensor,"
         " from a bf16 Llama checkpoint: weights, the activations that enter each"
@@ -65,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     out: Path = options.out
     check_new(out)
     source = load_source(options.checkpoint)
@@ -92,9 +83,8 @@ def _run(options: argparse.Namespace) -> None:
             shutil.copymode(draft / "config.json", path)
     count = len(prompts.tokens)
     print(f"{out}: fp8, static scales from {count} samples; how: {out / NAME}")
+    return ExitCode.GOOD
 
 
 if __name__ == "__main__":
-    # Also by SIGTERM nothing half made is left.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(main())
+    start(main)

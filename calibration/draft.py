@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from base.errors import UserError
+from base.errors import Aborted, UserError
 
 
 def check_new(out: Path) -> None:
@@ -30,7 +30,8 @@ def new_folder(out: Path) -> Iterator[Path]:
     Whatever interrupts the work, SIGKILL aside, the draft does not stay.
 
     Raises:
-        UserError: something could not be written, e.g. as the disk is full.
+        Aborted: something could not be written, e.g. as the disk is full.
+        UserError: `out` has come into being meanwhile.
     """
     draft = out.with_name(f".{out.name}.{os.getpid()}.draft")
     try:
@@ -40,6 +41,6 @@ def new_folder(out: Path) -> Iterator[Path]:
         draft.rename(out)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise UserError(f"{out}: cannot be written: {reason}") from error
+        raise Aborted(f"{out}: cannot be written: {reason}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from base.decode import DecodeError, decode_json
+from base.errors import NotGood
 from calibration.layers import FUSED, PRODUCTS, layer_name
 from calibration.source import LayerCount
 from calibration.tensors import read_headers
@@ -15,7 +16,7 @@ Scales = Mapping[str, float]
 """Scales by the names of their tensors."""
 
 
-class UnexpectedResult(Exception):
+class UnexpectedResult(NotGood):
     """llm-compressor made something else than it was asked for."""
 
 
@@ -66,14 +67,18 @@ def check_result(folder: Path, scales: Scales) -> None:
         text = (folder / "config.json").read_bytes()
         config = decode_json(text, _HfConfig)
     except DecodeError as error:
-        raise UnexpectedResult(f"config.json: {error}") from error
+        raise UnexpectedResult(
+            f"not what vLLM takes as static: config.json: {error}"
+        ) from error
     problems = [
         *_of_config(config.quantization_config),
         *_of_scales(config.num_hidden_layers, scales),
         *_of_tensors(folder, config.num_hidden_layers, scales),
     ]
     if problems:
-        raise UnexpectedResult(f"{problems[0]} ({len(problems)} such)")
+        raise UnexpectedResult(
+            f"not what vLLM takes as static: {problems[0]} ({len(problems)} such)"
+        )
 
 
 def _of_config(found: _Quantization) -> Iterator[str]:

@@ -27,6 +27,7 @@ from conf import schema
 from conf.effect import check_effects
 from conf.option import range_error
 from conf.origin import name_origins
+from conf.secrets import masked
 from conf.values import from_plain, from_text, value_kind
 
 GROUPS = ("scenario", "model", "dataset", "engine", "cluster", "run", "experiment")
@@ -84,9 +85,15 @@ def load_config(
 
 
 def to_yaml(config: schema.Config) -> str:
-    """Return the whole configuration as YAML that `load_config(resolved=)` reads."""
+    """Return the whole configuration as YAML that `load_config(resolved=)` reads.
+
+    Secrets are masked in it.
+    """
     return yaml.dump(
-        _plain(asdict(config)), Dumper=_Dumper, sort_keys=False, allow_unicode=True
+        _plain(asdict(masked(config))),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
     )
 
 

@@ -3,38 +3,29 @@
 import argparse
 import re
 import shutil
-import signal
 import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
-from base.errors import UserError
+from base.command import ArgumentParser, run_command, start
+from base.errors import ExitCode, UserError
+from base.project import ROOT, list_files
 from parcel.archive import SCRIPT, write_parcel
 from parcel.packages import choose_lock, misfits, read_leave_out, read_packages, select
 from parcel.site import drop, fetch
 
-_ROOT = Path(__file__).resolve().parent.parent
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    try:
-        _run(_parser().parse_args(arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error}; is there room, and may you write?", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("aborted: interrupted; nothing was written", file=sys.stderr)
-        return 3
-    return 0
+    return run_command(
+        lambda: _run(_parser().parse_args(arguments)),
+        interrupted="interrupted; nothing was written",
+    )
 
 
 def part_size(text: str) -> int:
@@ -50,7 +41,7 @@ def part_size(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m parcel",
         description="Pack this package, vLLM and what they need into parts and one"
         f" script, {SCRIPT}, which sets up and runs on x86-64 hosts without a network.",
@@ -101,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     out: Path = options.out
     if not re.fullmatch(r"3\.[0-9]+", options.python):
         raise UserError(f"--python {options.python} is no version such as 3.12")
@@ -143,6 +134,7 @@ def _run(options: argparse.Namespace) -> None:
             shutil.move(path, out / path.name)
     print(f"{out}: {len(made) - 1} parts, {sum(sizes) / 1e6:.1f} MB, and {SCRIPT}")
     print(f"carry all of it; on the host: sh {SCRIPT} ARGS, as after sut.main")
+    return ExitCode.GOOD
 
 
 def _check_files(files: Sequence[Path]) -> None:
@@ -160,7 +152,7 @@ def _source(scratch: Path) -> Path:
     Raises:
         UserError: this is no git checkout.
     """
-    git = ["git", "-C", str(_ROOT)]
+    git = ["git", "-C", str(ROOT)]
     packed = scratch / "source.tar"
     try:
         archive = [*git, "archive", "--output", str(packed), "HEAD"]
@@ -169,17 +161,17 @@ def _source(scratch: Path) -> Path:
         changed = subprocess.run(status, check=True, capture_output=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise UserError(
-            f"{_ROOT} is no git checkout; pack from one, the commit is what is carried"
+            f"{ROOT} is no git checkout; pack from one, the commit is what is carried"
         ) from error
     if changed:
         print("note: the commit is carried; changes that are not committed stay here")
     source = scratch / "src"
     with tarfile.open(packed) as tar:
         tar.extractall(source, filter="data")
+    paths = (p.relative_to(source) for p in source.rglob("*") if p.is_file())
+    list_files(source, sorted(p.as_posix() for p in paths if p.name[0] != "."))
     return source
 
 
 if __name__ == "__main__":
-    # Also by SIGTERM nothing half made is left.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(main())
+    start(main)

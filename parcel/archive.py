@@ -88,7 +88,9 @@ def write_parcel(
     parts = Parts(out, part_size)
     room = _compress(folders, parts)
     code = parts.total
-    with tarfile.open(fileobj=cast(IO[bytes], parts), mode="w|") as archive:
+    stream = cast(IO[bytes], parts)
+    # What links of a model hub's cache point to lies elsewhere: follow them.
+    with tarfile.open(fileobj=stream, mode="w|", dereference=True) as archive:
         for path in files:
             archive.add(path.resolve(), f"files/{path.resolve().name}", filter=_plain)
     parts.close()

@@ -150,12 +150,12 @@ def unpack():
         parts = Chain()
         with lzma.open(parts) as code:
             with tarfile.open(fileobj=code, mode="r|") as archive:
-                archive.extractall(draft, filter="tar")
+                archive.extractall(draft, filter="data")
             while code.read(1 << 20):
                 pass  # to where the next archive begins
         parts.left = sum(length for _, length, _ in PARTS) - CODE
         with tarfile.open(fileobj=parts, mode="r|") as archive:
-            archive.extractall(draft, filter="tar")
+            archive.extractall(draft, filter="data")
         with open(os.path.join(draft, STAMP), "w") as file:
             file.write(ID)
         if there(HOME):

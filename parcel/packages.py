@@ -15,7 +15,8 @@ from base.errors import UserError
 
 LOCKS = Path(__file__).resolve().parent.parent / "requirements"
 _NAME = re.compile(
-    r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:==\s*([^\s;]+)|@\s.*)?\s*(?:;.*)?"
+    r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:==\s*([^\s;]+)|@\s.*?)?\s*(?:;.*?)?"
+    r"((?:\s*--hash=\S+)*)"
 )
 
 
@@ -31,12 +32,22 @@ class LeaveOut:
         return any(fnmatchcase(name, pattern) for pattern in self.packages)
 
 
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What a file says of a package."""
+
+    version: str | None
+    """None: only its name."""
+    hashes: tuple[str, ...] = ()
+    """Of the files that may be installed, as `sha256:...`; empty: any."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Selection:
     """A lock, sorted into what is carried and what is not."""
 
     lock: Path
-    carried: dict[str, str]
+    carried: dict[str, "Pin"]
     on_host: dict[str, str | None]
     """Of the host's packages those that the lock names too."""
     left_out: list[str]
@@ -52,7 +63,16 @@ def read_packages(path: Path) -> dict[str, str | None]:
     Raises:
         UserError: the file cannot be read, or a line names no package.
     """
-    found: dict[str, str | None] = {}
+    return {name: pin.version for name, pin in read_pins(path).items()}
+
+
+def read_pins(path: Path) -> dict[str, Pin]:
+    """Return what a lock or the output of `pip freeze` says of packages, by name.
+
+    Raises:
+        UserError: the file cannot be read, or a line names no package.
+    """
+    found: dict[str, Pin] = {}
     for number, line in enumerate(_lines(path), 1):
         if not line or line.startswith("-"):  # `-e git+...`: nothing that is ours
             continue
@@ -62,7 +82,8 @@ def read_packages(path: Path) -> dict[str, str | None]:
                 f"{path}, line {number}: {line!r} names no package; write the output"
                 " of `pip freeze`"
             )
-        found[canonicalize_name(match[1])] = match[2]
+        hashes = tuple(match[3].replace("--hash=", "").split())
+        found[canonicalize_name(match[1])] = Pin(match[2], hashes)
     return found
 
 
@@ -116,18 +137,18 @@ def select(
             f"{lock} is made for torch {release}, the host has {torch}: leave --lock"
             " out, or give one whose vLLM pins the host's"
         )
-    carried: dict[str, str] = {}
+    carried: dict[str, Pin] = {}
     on_host: dict[str, str | None] = {}
     left_out: list[str] = []
-    for name, version in read_packages(lock).items():
-        if version is None:
+    for name, pin in read_pins(lock).items():
+        if pin.version is None:
             raise UserError(f"{lock}: {name} has no version; write {name}==VERSION")
         if name in host:
             on_host[name] = host[name]
         elif leave_out.package(name):
             left_out.append(name)
         else:
-            carried[name] = version
+            carried[name] = pin
     return Selection(
         lock=lock, carried=carried, on_host=on_host, left_out=left_out, torch=release
     )
@@ -210,7 +231,8 @@ def _lines(path: Path) -> list[str]:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    return [line.partition(" #")[0].strip() for line in _uncommented(text)]
+    joined = re.sub(r"\\\n\s*", "", text)
+    return [line.partition(" #")[0].strip() for line in _uncommented(joined)]
 
 
 def _uncommented(text: str) -> list[str]:

@@ -1,14 +1,17 @@
 """Fetches and unpacks packages for another machine, by pip."""
 
+import hashlib
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from base.errors import UserError
-from parcel.packages import LeaveOut
+from parcel.packages import LeaveOut, Pin
 
 _SOURCE_ONLY = frozenset({"antlr4-python3-runtime", "rouge-score"})
 """Published without wheels; pure Python, so that one made anywhere fits."""
@@ -16,8 +19,10 @@ _NEWEST_GLIBC = 35
 """Ubuntu 22.04's, and older than that of any distribution with Python 3.12."""
 
 
-def fetch(carried: Mapping[str, str], python: str, scratch: Path) -> Path:
+def fetch(carried: Mapping[str, Pin], python: str, scratch: Path) -> Path:
     """Return a folder with these packages, unpacked for Python `python`.
+
+    Where each of them has hashes, every file that is fetched must have one of them.
 
     Raises:
         UserError: pip is missing or fails.
@@ -25,12 +30,24 @@ def fetch(carried: Mapping[str, str], python: str, scratch: Path) -> Path:
     site, wheels = scratch / "site", scratch / "wheels"
     wheels.mkdir()
     site.mkdir()
-    lines = {name: f"{name}=={version}" for name, version in sorted(carried.items())}
+    hashed = all(pin.hashes for pin in carried.values())
+    lines = {
+        name: f"{name}=={pin.version}" + (_hashes(pin.hashes) if hashed else "")
+        for name, pin in sorted(carried.items())
+    }
+    wanted = scratch / "carried.txt"
     source = [line for name, line in lines.items() if name in _SOURCE_ONLY]
     if source:
-        _pip("wheel", "--no-deps", "--wheel-dir", str(wheels), *source)
+        wanted.write_text("\n".join(source) + "\n")
+        _pip("wheel", "--no-deps", "--wheel-dir", str(wheels), "-r", str(wanted))
+    if hashed:
+        # What was built here has a hash that no lock can know.
+        for path in wheels.iterdir():
+            name = canonicalize_name(path.name.partition("-")[0])
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            version = carried[name].version
+            lines[name] = f"{name}=={version}" + _hashes([f"sha256:{digest}"])
     if lines:
-        wanted = scratch / "carried.txt"
         wanted.write_text("\n".join(lines.values()) + "\n")
         _pip(
             *("install", "--no-deps", "--no-compile", "--only-binary=:all:"),
@@ -42,6 +59,10 @@ def fetch(carried: Mapping[str, str], python: str, scratch: Path) -> Path:
     for program in (site / "bin").glob("*"):
         _for_any_python(program)
     return site
+
+
+def _hashes(hashes: Iterable[str]) -> str:
+    return "".join(f" --hash={digest}" for digest in hashes)
 
 
 def drop(site: Path, leave_out: LeaveOut) -> list[str]:

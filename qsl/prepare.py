@@ -2,14 +2,14 @@
 
 import argparse
 import hashlib
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from base.errors import UserError
+from base.command import ArgumentParser, run_command, start
+from base.errors import UserError, write_failure
 from qsl.articles import (
     EDGE_ROWS,
     HUB,
@@ -46,7 +46,8 @@ def prepare(
         instruction: what each row holds as such.
 
     Raises:
-        UserError: the target cannot be written.
+        UserError: the target lies in no folder.
+        Aborted: it cannot be written.
     """
     try:
         file = RowsFile(target, _fingerprint(articles, encoder, instruction))
@@ -60,7 +61,7 @@ def prepare(
             file.close()
         return summarise(target, lengths)
     except OSError as error:
-        raise UserError(f"{target}: {error.strerror}") from error
+        raise write_failure(target, error) from error
 
 
 def check(
@@ -126,7 +127,7 @@ def _fingerprint(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m qsl.prepare", description=__doc__)
+    parser = ArgumentParser(prog="python -m qsl.prepare", description=__doc__)
     parser.add_argument(
         "source",
         help=f"{HUB} (from the Hugging Face hub), or a file: .jsonl, .csv or .parquet"
@@ -200,18 +201,11 @@ def _tell(problems: list[str]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    try:
-        return _run(_parser().parse_args(arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "aborted: interrupted; the same command goes on where this one stopped",
-            file=sys.stderr,
-        )
-        return 3
+    return run_command(
+        lambda: _run(_parser().parse_args(arguments)),
+        interrupted="interrupted; the same command goes on where this one stopped",
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

@@ -9,44 +9,43 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from base.command import ArgumentParser, run_command, start
+from base.errors import ExitCode, write_failure
 from record.errors import RecordError
 from report.build import write_files
 from report.content import make_report
 from report.physics import RATINGS, read_ratings
 from report.run import Run, read_run
 
-BAD_INPUT, CANNOT_WRITE = 2, 3
 _QUIET_S = 3.0
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    options = _parse()
+    return run_command(lambda: _report(_parser().parse_args(arguments)))
+
+
+def _report(options: argparse.Namespace) -> int:
     progress = _Progress()
-    try:
-        ratings = read_ratings(options.devices) if options.devices else RATINGS
-        runs = []
-        for path in options.runs:
-            progress.say(f"reading {path}")
-            runs.append(read_run(path))
-        _check_alike(runs, options.runs)
-        progress.say("comparing replicas")
-        report = make_report(runs, ratings)
-    except RecordError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
+    ratings = read_ratings(options.devices) if options.devices else RATINGS
+    runs = []
+    for path in options.runs:
+        progress.say(f"reading {path}")
+        runs.append(read_run(path))
+    _check_alike(runs, options.runs)
+    progress.say("comparing replicas")
+    report = make_report(runs, ratings)
     out = options.out or _home(options.runs)
     try:
-        print(write_files(report, out, progress.say))
+        page = write_files(report, out, progress.say)
     except OSError as error:
-        print(
-            f"error: {error.filename or out}: {error.strerror}; give another --out",
-            file=sys.stderr,
-        )
-        return CANNOT_WRITE
-    return 0
+        path = error.filename or out
+        raise write_failure(path, error, "give another --out") from error
+    print(page)
+    return ExitCode.GOOD
 
 
 class _Progress:
@@ -88,8 +87,8 @@ def _home(paths: list[Path]) -> Path:
     return Path(os.path.commonpath([path.resolve().parent for path in paths]))
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m report", description=__doc__)
+def _parser() -> argparse.ArgumentParser:
+    parser = ArgumentParser(prog="python -m report", description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", help="run folders")
     parser.add_argument("--out", type=Path, help="folder to write the report into")
     parser.add_argument(
@@ -98,8 +97,8 @@ def _parse() -> argparse.Namespace:
         help="JSON file with limits of devices that the table does not hold:"
         ' {"NAME": {"flops": {"16": 9e14, "8": 1.9e15}, "bytes_per_s": 3e12}}',
     )
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

@@ -13,25 +13,30 @@ python=${PYTHON:-python3}
 
 if nvidia-smi -L 2>/dev/null | grep -q GPU; then build=cuda; else build=cpu; fi
 venv=.venv
-locks=(requirements/$build.lock)
 case $what in
-  dev) locks+=(requirements/dev.lock) ;;
-  calibration) venv=.venv-calibration; locks=(requirements/calibration-$build.lock) ;;
+  runtime) locks=($build.lock) ;;
+  dev) locks=($build.lock dev.lock) ;;
+  calibration) venv=.venv-calibration; locks=(calibration-$build.lock) ;;
+  *) echo "error: $what: not runtime, dev or calibration" >&2; exit 2 ;;
 esac
+# torch's CPU build is not on PyPI. For hosts with GPUs it must not be installed.
+if [ $build = cpu ]; then locks=(torch-cpu.lock "${locks[@]}"); fi
 pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet)
 
 install() {  # LOCK
-  local stamp=$venv/$(basename "$1").sha256
+  local lock=requirements/$1 stamp=$venv/$1.sha256
   if sha256sum --check --status "$stamp" 2>/dev/null; then return; fi
-  echo "installing $1 (minutes the first time)"
-  # torch's CPU build is not on PyPI: pip's own configuration may know it, PyTorch does.
-  # For hosts with GPUs it must not come into question.
-  local more=()
-  if [ $build = cpu ]; then more=(--extra-index-url https://download.pytorch.org/whl/cpu); fi
-  "${pip[@]}" install --no-deps --requirement "$1" 2>"$venv/install.log" ||
-    "${pip[@]}" install --no-deps --requirement "$1" "${more[@]}" ||
-    { tail -5 "$venv/install.log" >&2; exit 1; }
-  sha256sum "$1" > "$stamp"
+  echo "installing $lock (minutes the first time)"
+  # Each file must have a hash of the lock, whichever index serves it.
+  local all=(install --no-deps --require-hashes --requirement "$lock")
+  # torch may come from where pip's own configuration says, else from PyTorch's index,
+  # which is asked for nothing else.
+  local more=(--index-url https://download.pytorch.org/whl/cpu)
+  if "${pip[@]}" "${all[@]}" 2>"$venv/install.log"; then :
+  elif [ "$1" = torch-cpu.lock ] && "${pip[@]}" "${all[@]}" "${more[@]}"; then :
+  else tail -5 "$venv/install.log" >&2; exit 1
+  fi
+  sha256sum "$lock" > "$stamp"
 }
 
 if [ ! -x "$venv/bin/python" ]; then

@@ -8,37 +8,24 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from base.errors import UserError
-from record.errors import RecordError
+from base.command import ArgumentParser, run_command, start
+from base.errors import ExitCode
 from submission.build import build_tree
 from submission.check import check_submission
-from submission.execute import ABORTED, BAD_INPUT, NOT_GOOD, RunFailed
 from submission.machine import describe_machine
 from submission.make import make_all, show_plan
 from submission.official import Checkout
 from submission.request import read_request
 
-_GOOD = 0
 
-
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
+    return run_command(lambda: _act(arguments))
+
+
+def _act(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
-    console = Console(soft_wrap=True, highlight=False)
-    try:
-        return int(options.act(options, console))
-    except (UserError, RecordError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except RunFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return ABORTED
+    return int(options.act(options, Console(soft_wrap=True, highlight=False)))
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
@@ -47,13 +34,13 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         show_plan(request, console)
     else:
         make_all(request, console)
-    return _GOOD
+    return ExitCode.GOOD
 
 
 def _build(options: argparse.Namespace, console: Console) -> int:
     tree = build_tree(read_request(options.request))
     console.print(f"tree: {tree}", markup=False)
-    return _GOOD
+    return ExitCode.GOOD
 
 
 def _check(options: argparse.Namespace, console: Console) -> int:
@@ -64,16 +51,16 @@ def _check(options: argparse.Namespace, console: Console) -> int:
             options.mlperf_inference.resolve(), options.evaluation_python
         )
     good = check_submission(request, checkout, console)
-    return _GOOD if good else NOT_GOOD
+    return ExitCode.GOOD if good else ExitCode.NOT_GOOD
 
 
 def _describe(_options: argparse.Namespace, console: Console) -> int:
     console.out(msgspec.json.format(msgspec.json.encode(describe_machine())).decode())
-    return _GOOD
+    return ExitCode.GOOD
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m submission", description=__doc__)
+    parser = ArgumentParser(prog="python -m submission", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="make the runs that are still to be made")
     run.add_argument("--dry-run", action="store_true", help="list them instead")
@@ -104,4 +91,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

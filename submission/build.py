@@ -2,12 +2,14 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from base.errors import UserError
-from conf.schema import Mode, ScenarioName
+from base.project import copy_project
+from conf.schema import Config, Mode, ScenarioName, SyntheticConfig, Weights
 from record.folder import RunFolder, read_json, write_json, write_text
-from record.source import ROOT, source_digests
+from record.source import source_digests
 from record.structs import SettingsRecord
 from submission import documents
 from submission.evidence import find_run
@@ -16,28 +18,10 @@ from submission.machine import Machine, describe_machine
 from submission.plan import TITLES, PlannedRun, plan_runs
 from submission.probe import known_rates
 from submission.published import publish
-from submission.request import Request
+from submission.request import Division, Request
 from submission.system import system_description
 from submission.truncation import truncated, with_hash
 from submission.verification import verification_text
-
-_SOURCE_FOLDERS = (
-    "accuracy",
-    "base",
-    "conf",
-    "qsl",
-    "record",
-    "report",
-    "requirements",
-    "scenarios",
-    "scripts",
-    "submission",
-    "sut",
-)
-_SOURCE_FILES = (
-    *("README.md", "CHANGELOG.md", "Makefile", "mlperf.conf", "pyproject.toml"),
-    *("setup.py", "user.conf"),
-)
 
 Runs = dict[ScenarioName, dict[Mode, RunFolder]]
 
@@ -82,6 +66,48 @@ def build_tree(request: Request) -> Path:
     return request.tree
 
 
+def require_buildable(request: Request, planned: list[PlannedRun]) -> None:
+    """Refuse a request from whose runs no tree can ever be built.
+
+    Raises:
+        UserError: answers that cannot be scored, a configuration that the division
+            refuses, or a description that lacks fields; all of it is named.
+        RecordError: a description of a machine is missing or damaged.
+    """
+    problems = [p for run in planned for p in _never_scored(run.config)]
+    if request.division is Division.closed:
+        problems += [p for run in planned for p in _never_closed(run.config)]
+    try:
+        system_description(request, read_machines(request))
+    except UserError as error:
+        problems.append(str(error))
+    if problems:
+        raise UserError(
+            "no tree could be built from these runs: "
+            + "; ".join(dict.fromkeys(problems))
+        )
+
+
+def _never_scored(config: Config) -> Iterator[str]:
+    """Yield why answers of such a run are no text that could be compared."""
+    model = config.model
+    if isinstance(config.engine, SyntheticConfig):
+        yield "engine=synthetic answers with made-up tokens, which have no accuracy"
+    elif model.path is not None and not Path(model.path, "tokenizer.json").is_file():
+        yield f"model.path={model.path} has no tokenizer.json, so no answer is text"
+    elif model.path is None and model.weights is Weights.dummy:
+        yield f"model={model.name} has random weights and no tokenizer"
+    if config.dataset.name == "synthetic":
+        yield "dataset=synthetic has no references to score answers with"
+
+
+def _never_closed(config: Config) -> Iterator[str]:
+    if not config.model.is_benchmark:
+        yield f"division: closed does not take model={config.model.name}"
+    if not config.dataset.is_benchmark:
+        yield f"division: closed does not take dataset={config.dataset.name}"
+
+
 def read_machines(request: Request) -> list[Machine]:
     """Return the nodes as described; this host where none is named.
 
@@ -93,18 +119,17 @@ def read_machines(request: Request) -> list[Machine]:
 
 
 def copy_source(target: Path) -> None:
-    """Copy the code of this package to the new folder `target`.
+    """Copy the code to the new folder `target`.
 
     Raises:
+        UserError: a file that runs depend on is not among the project's.
         OSError: a file cannot be read or written.
     """
-    unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "*.tmp")
-    for name in _SOURCE_FOLDERS:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target / name, ignore=unwanted)
-    for name in _SOURCE_FILES:
-        if (ROOT / name).is_file():
-            shutil.copy(ROOT / name, target / name)
+    copy_project(target)
+    if strange := source_digests().keys() - source_digests(target).keys():
+        raise UserError(
+            f"{min(strange)}: runs depend on it, but git does not track it; add it"
+        )
 
 
 def _found(request: Request, planned: list[PlannedRun]) -> Runs:
@@ -128,7 +153,7 @@ def _found(request: Request, planned: list[PlannedRun]) -> Runs:
 
 def _add_result(result: ResultFolder, runs: dict[Mode, RunFolder]) -> None:
     for mode, run in runs.items():
-        publish(run, result.run(mode).path)
+        publish(run, result.run(mode))
     accuracy = runs[Mode.accuracy]
     scores, details = accuracy / "accuracy.txt", accuracy / "accuracy.json"
     for path in (scores, details):

@@ -23,6 +23,7 @@ from submission.official import (
     Checkout,
     checker_findings,
     evaluation_findings,
+    has_compliance,
     round_findings,
     truncation_findings,
     verification_findings,
@@ -31,6 +32,9 @@ from submission.plan import TITLES, plan_runs
 from submission.probe import known_rates
 from submission.request import Request
 from submission.truncation import hash_in, sha256
+
+_NO_LOG = "no accuracy run of this request is there"
+_NO_TEXT = "its tokens are made up or its data set is no file"
 
 
 def check_submission(
@@ -72,20 +76,26 @@ def _official(
     tree = request.tree
     whole = {path: run.accuracy_log for path, run in logs.items()}
     good = _show(console, "official constants", lambda: round_findings(checkout))
+    scored = {path: run for path, run in logs.items() if _has_text(run)}
+    for path in logs.keys() - scored.keys():
+        console.print(f"official evaluation of {path.name}: not run, {_NO_TEXT}")
     good &= _show(
         console,
         "official evaluation",
-        lambda: _evaluations(checkout, logs, console),
+        lambda: _evaluations(checkout, scored),
+        not_run="" if scored else _NO_TEXT if logs else _NO_LOG,
     )
     good &= _show(
         console,
         "official truncation",
         lambda: truncation_findings(checkout, tree, whole, scratch),
+        not_run="" if whole else _NO_LOG,
     )
     good &= _show(
         console,
         "official TEST06 verification",
         lambda: verification_findings(checkout, tree, scratch),
+        not_run="" if has_compliance(tree) else "the tree has no TEST06",
     )
     return good & _show(
         console,
@@ -94,7 +104,16 @@ def _official(
     )
 
 
-def _show(console: Console, title: str, check: Callable[[], Iterator[Finding]]) -> bool:
+def _show(
+    console: Console,
+    title: str,
+    check: Callable[[], Iterator[Finding]],
+    not_run: str = "",
+) -> bool:
+    """Print the outcome of one check, or why there is nothing that it could look at."""
+    if not_run:
+        console.print(f"{title}: not run, {not_run}")
+        return True
     with console.status(title):
         found = list(check())
     console.print(f"{title}: {f'{len(found)} finding(s)' if found else 'good'}")
@@ -162,19 +181,23 @@ def _run_findings(request: Request, logs: dict[Path, RunFolder]) -> Iterator[Fin
             )
 
 
-def _evaluations(
-    checkout: Checkout, logs: dict[Path, RunFolder], console: Console
-) -> Iterator[Finding]:
+def _has_text(run: RunFolder) -> bool:
+    """Whether the answers of a run can be turned into text and have references."""
+    settings = read_json(run.settings, SettingsRecord)
+    data_set = load_config([], run.config).dataset.path
+    return settings.tokenizer is not None and data_set is not None
+
+
+def _evaluations(checkout: Checkout, logs: dict[Path, RunFolder]) -> Iterator[Finding]:
     for path, run in logs.items():
-        settings = read_json(run.settings, SettingsRecord)
+        tokenizer = read_json(run.settings, SettingsRecord).tokenizer
         data_set = load_config([], run.config).dataset.path
-        if settings.tokenizer is None or data_set is None:
-            console.print(f"  {path.name}: not scored, its tokens or data are made up")
-            continue
+        assert tokenizer is not None
+        assert data_set is not None
         yield from evaluation_findings(
             checkout,
             path / "accuracy" / "accuracy.txt",
             run.accuracy_log,
             Path(data_set),
-            Path(settings.tokenizer).parent,
+            Path(tokenizer).parent,
         )

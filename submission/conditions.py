@@ -7,6 +7,7 @@ from enum import Enum
 import msgspec
 
 from conf.schema import Config
+from conf.secrets import masked
 from record.json_types import Json
 
 _FREE = ("mode",)
@@ -15,8 +16,11 @@ _FREE_OF_RUN = ("dir", "live", "trace", "audit_conf", "stall_timeout_s")
 
 
 def conditions(config: Config) -> dict[str, Json]:
-    """Return all that decides how a run works, as `section.option: value`."""
-    tree = asdict(config)
+    """Return all that decides how a run works, as `section.option: value`.
+
+    Secrets are masked in it, as they are in a run's record.
+    """
+    tree = asdict(masked(config))
     for key in _FREE:
         del tree[key]
     for key in _FREE_OF_RUN:

@@ -64,7 +64,8 @@ Model {config.model.name}, data set {config.dataset.name}, engine \
 {f" with {gpus} GPU(s) each" if gpus else ""}.
 
 `src/README.md` tells how to install the code. The runs of this result are made again \
-with the configuration beside their logs (paths are shortened to their last part):
+with the configuration beside their logs (paths are shortened to their last part, and \
+what is "not published" has to be set):
 ```
 {commands}
 ```

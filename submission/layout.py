@@ -12,16 +12,6 @@ BENCHMARK_FOLDERS = {
     Benchmark.edge: "llama3.1-8b-edge",
 }
 LOADGEN_LOGS = ("mlperf_log_detail.txt", "mlperf_log_summary.txt")
-RECORDS = (
-    "config.yaml",
-    "settings.json",
-    "source.json",
-    "verdict.json",
-    "replicas.json",
-    "events.jsonl",
-    "user.conf",
-)
-"""Of a run's own records, those that the tree carries beside LoadGen's logs."""
 
 
 @dataclass(frozen=True, slots=True)

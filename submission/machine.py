@@ -27,7 +27,8 @@ class Gpus(msgspec.Struct, kw_only=True):
 
     count: int
     name: str
-    memory_gib: float
+    memory_gib: float | None
+    """None: not known, as where GPU and host share it."""
     max_sm_clock_mhz: int | None
     host_link: str
     """PCIe generation and width; empty if unknown."""
@@ -159,30 +160,32 @@ def _gpus() -> Gpus | None:
     except pynvml.NVMLError:
         return None
     try:
-        count = pynvml.nvmlDeviceGetCount()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
-        return _describe_gpus(handles) if handles else None
+        count = _ask(pynvml.nvmlDeviceGetCount) or 0
+        asked = [_ask(pynvml.nvmlDeviceGetHandleByIndex, i) for i in range(count)]
+        handles = [handle for handle in asked if handle is not None]
+        return _describe_gpus(count, handles) if handles else None
     finally:
-        pynvml.nvmlShutdown()
+        _ask(pynvml.nvmlShutdown)
 
 
-def _describe_gpus(handles: list[Any]) -> Gpus:
+def _describe_gpus(count: int, handles: list[Any]) -> Gpus:
     first = handles[0]
     cuda = int(_ask(pynvml.nvmlSystemGetCudaDriverVersion_v2) or 0)
     generation = _ask(pynvml.nvmlDeviceGetMaxPcieLinkGeneration, first)
     width = _ask(pynvml.nvmlDeviceGetMaxPcieLinkWidth, first)
-    names = [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
+    names = [_ask(pynvml.nvmlDeviceGetName, handle) for handle in handles]
+    memory = _ask(pynvml.nvmlDeviceGetMemoryInfo, first)
     return Gpus(
-        count=len(handles),
-        name=" + ".join(dict.fromkeys(names)),
-        memory_gib=round(pynvml.nvmlDeviceGetMemoryInfo(first).total / _GIB, 1),
+        count=count,
+        name=" + ".join(dict.fromkeys(str(name) for name in names if name)),
+        memory_gib=round(memory.total / _GIB, 1) if memory and memory.total else None,
         max_sm_clock_mhz=_ask(
             pynvml.nvmlDeviceGetMaxClockInfo, first, pynvml.NVML_CLOCK_SM
         ),
         host_link=f"PCIe Gen{generation} x{width}" if generation and width else "",
         link=_link(first),
         ecc=_ecc(handles),
-        driver=str(pynvml.nvmlSystemGetDriverVersion()),
+        driver=str(_ask(pynvml.nvmlSystemGetDriverVersion) or ""),
         cuda=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else "",
     )
 
@@ -205,8 +208,11 @@ def _ecc(handles: list[Any]) -> str:
 
 
 def _ask(question: Callable[..., Any], *arguments: Any) -> Any:
-    """Return NVML's answer, or None where this device does not know it."""
+    """Return NVML's answer, or None where this device or driver does not know it.
+
+    A driver that is older than the package lacks whole functions.
+    """
     try:
         return question(*arguments)
-    except pynvml.NVMLError:
+    except (pynvml.NVMLError, AttributeError, OSError, UnicodeDecodeError):
         return None

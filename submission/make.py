@@ -2,11 +2,13 @@
 
 from rich.console import Console
 
-from base.errors import UserError
+from base.child import Children
+from base.errors import NotGood, UserError
 from conf.schema import Mode
 from record.source import source_digests
+from submission.build import require_buildable
 from submission.evidence import Evidence, find_run
-from submission.execute import NOT_GOOD, RunFailed, make_run
+from submission.execute import make_run
 from submission.plan import (
     TIMED,
     TITLES,
@@ -27,7 +29,7 @@ def show_plan(request: Request, console: Console) -> None:
     """Print the runs, their order, their expected duration, and what is done.
 
     Raises:
-        UserError: the request cannot be run.
+        UserError: the request cannot be run, or no tree could be built from its runs.
     """
     runs = plan_runs(request, known_rates(request))
     source = source_digests()
@@ -46,22 +48,32 @@ def show_plan(request: Request, console: Console) -> None:
     )
     for run in runs:
         _rate_advice(run, console)
+    require_buildable(request, runs)
 
 
 def make_all(request: Request, console: Console) -> None:
     """Make every run that is still to be made; stop at the first that will not do.
 
     Raises:
-        UserError: the request cannot be run.
-        RunFailed: a run was aborted, did not pass or was degraded.
+        UserError: the request cannot be run, or no tree could be built from its runs.
+        NotGood: a run did not pass or was degraded.
+        Aborted: a run was aborted or interrupted.
     """
     runs = plan_runs(request, known_rates(request))
     for run in runs:
         _refuse_without_rate(run, request)
+    require_buildable(request, runs)
+    with Children() as children:
+        _make_missing(children, request, runs, console)
+
+
+def _make_missing(
+    children: Children, request: Request, runs: list[PlannedRun], console: Console
+) -> None:
     unsized = {run.scenario for run in runs if sizing(run.config)[1] is None}
     for scenario in sorted(unsized, key=request.scenarios.index):
         console.print(f"probe of {TITLES[scenario]}: sizes its runs")
-        probe(request, scenario)
+        probe(children, request, scenario)
     if unsized:
         runs = plan_runs(request, known_rates(request))
     for run in runs:
@@ -74,13 +86,12 @@ def make_all(request: Request, console: Console) -> None:
             console.print(f"{head}: done ({found.folder.path.name})", markup=False)
             continue
         console.print(f"{head}: {_duration(run)} expected", markup=False)
-        folder = make_run(run.title, run.options, request.runs)
+        folder = make_run(children, run.title, run.options, request.runs)
         found = find_run(request.runs, run, source_digests())
         if found.folder is None:
-            raise RunFailed(
+            raise NotGood(
                 f"{run.title}: {found.refused or folder.path}; put it right and give"
-                " the same command again",
-                NOT_GOOD,
+                " the same command again"
             )
 
 

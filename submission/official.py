@@ -138,6 +138,11 @@ def checker_findings(checkout: Checkout, tree: Path, scratch: Path) -> list[Find
     ]
 
 
+def has_compliance(tree: Path) -> bool:
+    """Whether a result of the tree has TEST06 answers."""
+    return any(result.compliance_answers.exists() for _, result in _results(tree))
+
+
 def verification_findings(
     checkout: Checkout, tree: Path, scratch: Path
 ) -> Iterator[Finding]:

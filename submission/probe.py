@@ -2,6 +2,7 @@
 
 import msgspec
 
+from base.child import Children
 from base.errors import UserError
 from conf.schema import Mode, ScenarioName
 from record.errors import RecordError
@@ -42,16 +43,17 @@ def known_rates(request: Request) -> dict[str, float]:
     }
 
 
-def probe(request: Request, scenario: ScenarioName) -> float:
+def probe(children: Children, request: Request, scenario: ScenarioName) -> float:
     """Make a short run; return and keep samples/s (Offline) or ms (SingleStream).
 
     Raises:
         UserError: an option is wrong, or the probe's log is not as expected.
-        RunFailed: the probe was aborted.
+        Aborted: the probe was aborted.
     """
     key, factor = _PROBED[scenario]
     options = _options(request, scenario)
     folder = make_run(
+        children,
         f"probe of {TITLES[scenario]}",
         [*options, "run=smoke"],
         request.root / "probes",

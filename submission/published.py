@@ -1,56 +1,121 @@
-"""A run's own records, without what is nobody's business: paths and host names."""
+"""What of a run's own records is published: only what is known to be harmless.
 
-from pathlib import Path, PurePath
+A record is decoded into its struct and written again, so that a field which this
+package does not know stays behind. Text that can hold anything (causes of events,
+environment variables, options of engines) is published only where it is a plain word
+or number.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
 
 import msgspec
 from omegaconf import OmegaConf
 
+from conf.load import load_config
+from conf.schema import Config
+from conf.secrets import is_secret
 from record.folder import RunFolder, read_json, write_json, write_text
 from record.json_types import Json
-from submission.layout import LOADGEN_LOGS, RECORDS
+from record.lines import read_lines
+from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
+from submission.layout import LOADGEN_LOGS
 
-_PATHS = ("model.path", "dataset.path", "run.dir", "run.user_conf", "run.audit_conf")
+WITHHELD = "not published"
+_COPIED = (*LOADGEN_LOGS, "source.json", "user.conf")
+"""What LoadGen wrote or read, and digests: nothing of a host is in them."""
+_TEXTS = {
+    *("model.name", "model.vocabulary", "model.dtype"),
+    *("dataset.name", "dataset.vocabulary", "engine.name", "cluster.name"),
+}
+"""Options that are published as they are."""
+_PATHS = {
+    *("model.path", "dataset.path", "run.dir", "run.user_conf", "run.audit_conf"),
+}
+"""Options of which the last part of the path is published."""
+_ENVIRONMENT = re.compile(r"(CUDA|NCCL|OMP|PYTORCH|TORCH|TOKENIZERS|VLLM)_\w+")
+"""Environment variables whose plain values are published."""
+_PLAIN = re.compile(r"(torch\.)?[A-Za-z][\w-]{0,39}|[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.I)
+"""A word or a number: no path, address or name of a host with its domain."""
+_LOCATION = re.compile(r"addr|host|(^|_)ip(_|$)|node|path|proxy|ur[il]|user", re.I)
+"""Names of what says where something is, or whose it is."""
 
 
-def publish(run: RunFolder, target: Path) -> None:
-    """Copy LoadGen's logs and the run's records into the new folder `target`.
+def publish(run: RunFolder, target: RunFolder) -> None:
+    """Write what may be published of `run` into the new folder `target`.
 
     Raises:
         OSError: a file is missing or cannot be written.
-        RecordError: a record is damaged.
+        RecordError, UserError: a record is damaged.
     """
-    target.mkdir(parents=True, exist_ok=True)
-    there = RunFolder(target)
-    nodes = _node_names(run)
-    for name in (*LOADGEN_LOGS, *RECORDS):
-        write_text(there / name, _without((run / name).read_text(), nodes))
-    write_text(there.config, _config(run))
-    settings = read_json(run.settings, dict[str, Json])
-    if settings["tokenizer"]:
-        settings["tokenizer"] = PurePath(settings["tokenizer"]).name
-    write_json(there.settings, settings)
+    target.path.mkdir(parents=True, exist_ok=True)
+    for name in _COPIED:
+        write_text(target / name, (run / name).read_text())
+    write_text(target.config, _config(load_config([], run.config)))
+    replicas = read_json(run.replicas, list[ReplicaRecord])
+    node = _node_names([replica.node for replica in replicas])
+    for replica in replicas:
+        replica.node = node(replica.node)
+        replica.engine = _plain(replica.engine)
+        replica.model = _plain(replica.model)
+    write_json(target.replicas, replicas)
+    settings = read_json(run.settings, SettingsRecord)
+    if settings.tokenizer:
+        settings.tokenizer = PurePath(settings.tokenizer).name
+    write_json(target.settings, settings)
+    verdict = read_json(run.verdict, Verdict)
+    verdict.reason = WITHHELD if verdict.reason else ""
+    for check in verdict.checks:
+        check.note = WITHHELD if check.note else ""
+        check.limit, check.value = _plain(check.limit), _plain(check.value)
+    write_json(target.verdict, verdict)
+    events: list[EventRecord] = list(read_lines(run.events, EventRecord))
+    for event in events:
+        event.node = None if event.node is None else node(event.node)
+        event.cause = WITHHELD
+    encoded = [msgspec.json.encode(event).decode() for event in events]
+    write_text(target.events, "".join(f"{line}\n" for line in encoded))
 
 
-def _node_names(run: RunFolder) -> dict[str, str]:
-    """Return what each host is called in the tree."""
-    hosts = [str(r["node"]) for r in read_json(run.replicas, list[dict[str, Json]])]
-    unique = dict.fromkeys(hosts)
-    return {host: f"node-{number}" for number, host in enumerate(unique, 1)}
+def _node_names(hosts: list[str]) -> Callable[[str], str]:
+    """Return what gives each host its name in the tree."""
+    names = {host: f"node-{n}" for n, host in enumerate(dict.fromkeys(hosts), 1)}
+    return lambda host: names.get(host, WITHHELD)
 
 
-def _without(text: str, nodes: dict[str, str]) -> str:
-    """Return the text of a record with other names for the hosts."""
-    for host, name in nodes.items():
-        quoted = msgspec.json.encode(host).decode()
-        for gap in ("", " "):
-            text = text.replace(f'"node":{gap}{quoted}', f'"node":{gap}"{name}"')
-    return text
+def _config(config: Config) -> str:
+    tree = {name: _published(name, value) for name, value in asdict(config).items()}
+    return OmegaConf.to_yaml(OmegaConf.create(tree))
 
 
-def _config(run: RunFolder) -> str:
-    tree = OmegaConf.load(run.config)
-    for key in _PATHS:
-        value = OmegaConf.select(tree, key)
-        if value:
-            OmegaConf.update(tree, key, PurePath(value).name)
-    return OmegaConf.to_yaml(tree)
+def _published(name: str, value: Any) -> Json:
+    if isinstance(value, Enum):
+        return value.value
+    if name == "engine.options":
+        return _plain(value)
+    if name == "engine.env":
+        return {
+            key: _plain(item, key) if _ENVIRONMENT.fullmatch(key) else WITHHELD
+            for key, item in value.items()
+        }
+    if isinstance(value, dict):
+        return {key: _published(f"{name}.{key}", item) for key, item in value.items()}
+    if not isinstance(value, str) or name in _TEXTS:
+        return value
+    return PurePath(value).name if name in _PATHS else WITHHELD
+
+
+def _plain(value: Json, name: str = "") -> Json:
+    """Return `value` with every text withheld that is no plain word."""
+    if isinstance(value, dict):
+        return {key: _plain(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, name) for item in value]
+    if not isinstance(value, str):
+        return value
+    private = is_secret(name) or _LOCATION.search(name)
+    return value if _PLAIN.fullmatch(value) and not private else WITHHELD

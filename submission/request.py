@@ -1,13 +1,16 @@
 """What the submitter asks for: one YAML file, read into typed dataclasses."""
 
+import difflib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+import msgspec
+import yaml
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from base.errors import UserError
 from conf.schema import Benchmark, ScenarioName
@@ -107,27 +110,56 @@ def read_request(path: Path) -> Request:
         UserError: the file is missing, is no such YAML, or asks for what is no
             submission.
     """
+    given = _read_yaml(path)
     try:
-        given = OmegaConf.load(path)
         tree = OmegaConf.merge(OmegaConf.structured(Request), given)
         absent = sorted(OmegaConf.missing_keys(tree))
         if absent:
             raise UserError(f"{path}: no value for {', '.join(absent)}")
-        request = OmegaConf.to_object(tree)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
+        plain = OmegaConf.to_container(tree, resolve=True, enum_to_str=True)
+        # OmegaConf lets objects and references to other types into lists.
+        request = msgspec.convert(plain, Request)
+    except ConfigKeyError as error:
+        raise UserError(f"{path}: {_unknown(error)}") from error
     except OmegaConfBaseException as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{path}: not YAML: {error}".replace("\n", " ")) from error
-    assert isinstance(request, Request)
+        where = f"{error.full_key}: " if error.full_key else ""
+        line = str(error).splitlines()[0]
+        raise UserError(f"{path}: {where}{line}") from error
+    except msgspec.ValidationError as error:
+        raise UserError(f"{path}: {error}") from error
     _check(path, request)
     base = path.resolve().parent
     request.folder = str(base / request.folder)
     request.machines = [str(base / name) for name in request.machines]
     return request
+
+
+def _read_yaml(path: Path) -> DictConfig | ListConfig:
+    """Return the file as OmegaConf reads it.
+
+    Raises:
+        UserError: it is missing or no YAML, or has aliases: a few lines of them can
+            stand for more than fits into memory.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise UserError(f"{path}: YAML aliases (*NAME) are not read; write it out")
+        return OmegaConf.create(text)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"{path}: not YAML: {line}") from error
+
+
+def _unknown(error: ConfigKeyError) -> str:
+    """Name a field that there is not, and the one that was meant."""
+    kind = WeightFacts if error.object_type is WeightFacts else Request
+    known = [spec.name for spec in fields(kind)]
+    near = difflib.get_close_matches(str(error.key), known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    return f"{error.full_key}: no such field; {hint}"
 
 
 def _check(path: Path, request: Request) -> None:

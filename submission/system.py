@@ -101,7 +101,8 @@ def _host(machine: Machine) -> dict[str, Json]:
     others = [f"Python {machine.python}"]
     others += [f"{name} {version}" for name, version in versions.items()]
     if machine.gpus:
-        others += [f"NVIDIA driver {machine.gpus.driver}", f"CUDA {machine.gpus.cuda}"]
+        stack = {"NVIDIA driver": machine.gpus.driver, "CUDA": machine.gpus.cuda}
+        others += [f"{name} {version}" for name, version in stack.items() if version]
     frequency = machine.cpu_max_mhz
     return {
         "host_processor_model_name": machine.cpu,
@@ -127,7 +128,9 @@ def _accelerators(gpus: Gpus | None) -> dict[str, Json]:
     return {
         "accelerators_per_node": gpus.count,
         "accelerator_model_name": gpus.name,
-        "accelerator_memory_capacity": f"{gpus.memory_gib:g} GiB",
+        "accelerator_memory_capacity": (
+            "" if gpus.memory_gib is None else f"{gpus.memory_gib:g} GiB"
+        ),
         "accelerator_frequency": f"{clock} MHz" if clock else "",
         "accelerator_host_interconnect": gpus.host_link,
         "accelerator_interconnect": gpus.link,

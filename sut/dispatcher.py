@@ -72,6 +72,19 @@ class ReplicaLoad:
     finished_ns: int = 0
     """When it last finished a sample."""
 
+    def hand(self, sample: Sample, now_ns: int) -> None:
+        """Take `sample` in, at its next attempt."""
+        sample.attempt += 1
+        sample.replica = self.replica
+        sample.dispatched_ns = now_ns
+        if not self.outstanding_samples:
+            self.busy_from_ns = now_ns
+        self.outstanding[sample.seq] = sample
+        self.outstanding_samples += 1
+        self.outstanding_tokens += sample.prompt_tokens + MAX_TOKENS
+        self.outstanding_prefills += 1
+        self.sent += 1
+
     @property
     def has_room(self) -> bool:
         """Whether it may be handed one more sample."""
@@ -179,16 +192,7 @@ class Dispatcher:
             replica = choose(candidates).replica
             sample = waiting.popleft()
             load = replicas[replica]
-            sample.attempt += 1
-            sample.replica = replica
-            sample.dispatched_ns = now_ns
-            if not load.outstanding_samples:
-                load.busy_from_ns = now_ns
-            load.outstanding[sample.seq] = sample
-            load.outstanding_samples += 1
-            load.outstanding_tokens += sample.prompt_tokens + MAX_TOKENS
-            load.outstanding_prefills += 1
-            load.sent += 1
+            load.hand(sample, now_ns)
             if load.queue_target is not None and not load.has_room:
                 candidates.remove(load)
             if replica in batches:

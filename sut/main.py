@@ -23,6 +23,7 @@ from base.errors import Aborted, ExitCode, UserError
 from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
 from conf.schema import Config
+from conf.secrets import require_secrets
 from qsl.dataset import Dataset, check_prompts, load_dataset
 from record.errors import RecordError
 from record.folder import RunFolder, write_json, write_text
@@ -65,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(version_text())
             return ExitCode.GOOD
         resolved, overrides = _split(given)
-        return run(load_config(overrides, resolved))
+        config = load_config(overrides, resolved)
+        require_secrets(config)
+        return run(config)
     except UserError as error:
         say(f"error: {error}")
         return ExitCode.BAD_INPUT

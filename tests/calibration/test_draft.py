@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from base.errors import UserError
+from base.errors import Aborted, UserError
 from calibration.draft import check_new, new_folder
 
 
@@ -27,8 +27,8 @@ def _fail(out: Path, error: BaseException) -> None:
     [
         (KeyboardInterrupt(), KeyboardInterrupt),
         (UserError("bad"), UserError),
-        (OSError(28, "No space left on device"), UserError),
-        (SafetensorError("No space\nleft on device"), UserError),
+        (OSError(28, "No space left on device"), Aborted),
+        (SafetensorError("No space\nleft on device"), Aborted),
     ],
     ids=repr,
 )

@@ -70,6 +70,7 @@ def make(tmp_path: Path) -> Make:
         torch: str = "2.11.0",
         on_host: tuple[str, ...] = (),
         name: str = "with space",
+        files: tuple[Path, ...] = (),
     ) -> Parcel:
         made = tmp_path / value
         (made / "src" / "sut").mkdir(parents=True)
@@ -86,7 +87,7 @@ def make(tmp_path: Path) -> Make:
             out,
             PART,
             {"src": made / "src", "site": made / "site"},
-            [made / "prompts.json"],
+            [made / "prompts.json", *files],
             python=python,
             torch=torch,
             on_host=on_host,
@@ -124,6 +125,18 @@ def test_unpacks_once_and_hands_everything_on(make: Make, tmp_path: Path) -> Non
     again = parcel.call(*module)
     assert (again.stdout, again.stderr) == (done.stdout, "")
     assert parcel.clean
+
+
+def test_carried_links_become_what_they_point_to(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "blob").write_text("weights")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.safetensors").symlink_to(tmp_path / "blob")
+    parcel = make(files=(model,))
+    assert parcel.call("--python", "-c", "").returncode == 0
+    unpacked = parcel.home / "files" / "model" / "model.safetensors"
+    assert not unpacked.is_symlink()
+    assert unpacked.read_text() == "weights"
 
 
 def test_a_newer_parcel_takes_the_place_of_the_old(make: Make) -> None:

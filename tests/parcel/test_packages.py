@@ -7,10 +7,12 @@ from base.errors import UserError
 from parcel.packages import (
     LOCKS,
     LeaveOut,
+    Pin,
     choose_lock,
     misfits,
     read_leave_out,
     read_packages,
+    read_pins,
     select,
 )
 
@@ -36,6 +38,17 @@ def test_freeze_is_read_in_all_its_forms(tmp_path: Path) -> None:
     }
 
 
+def test_a_lock_is_read_with_its_hashes(tmp_path: Path) -> None:
+    lock = tmp_path / "some.lock"
+    lock.write_text(
+        "numpy==2.3.5 \\\n    --hash=sha256:ab \\\n    --hash=sha256:cd\nvllm==0.26.0\n"
+    )
+    assert read_pins(lock) == {
+        "numpy": Pin("2.3.5", ("sha256:ab", "sha256:cd")),
+        "vllm": Pin("0.26.0"),
+    }
+
+
 def test_a_line_that_names_no_package_is_told(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("torch 2.11.0\n")
     with pytest.raises(UserError, match=r"line 1: 'torch 2\.11\.0' names no package"):
@@ -45,7 +58,7 @@ def test_a_line_that_names_no_package_is_told(tmp_path: Path) -> None:
 def test_what_the_host_has_and_what_is_left_out_stays_behind(lock: Path) -> None:
     host = {"torch": "2.11.0+cu130", "numpy": None, "pandas": "3.0"}
     chosen = select(lock, host, LeaveOut(packages=["tile*"]))
-    assert chosen.carried == {"vllm": "0.26.0"}
+    assert chosen.carried == {"vllm": Pin("0.26.0")}
     assert sorted(chosen.on_host) == ["numpy", "torch"]
     assert chosen.left_out == ["tilelang"]
     assert chosen.torch == "2.11.0"

@@ -306,7 +306,7 @@ def test_a_file_system_without_locks_is_written_to(
     code = _run(source, tokenizer, tmp_path / "out.json")
     error = capsys.readouterr().err
     if number == errno.EIO:
-        assert (code, error.count("\n")) == (2, 1)
+        assert (code, error.count("\n")) == (3, 1)
         assert "out.json: Input/output error" in error
     else:
         assert code == 0

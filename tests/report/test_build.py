@@ -240,9 +240,10 @@ def test_a_folder_that_cannot_be_written_gives_exit_3(tmp_path: Path) -> None:
     assert len(finished.stderr.splitlines()) == 1
 
 
-def test_twenty_thousand_samples_take_no_time(tmp_path: Path) -> None:
+@pytest.mark.integration
+def test_twenty_thousand_samples_take_seconds(tmp_path: Path) -> None:
     spec: Plain = {"count": 20_000, "replicas": 16}
     folder = write_folder(tmp_path / "run", good_spec(**spec))
-    begin = time.monotonic()
+    begin = time.process_time()  # of this process, however busy the machine is
     report_of(folder)
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5

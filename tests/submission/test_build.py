@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from base.errors import UserError
+from base.project import project_files
 from record.loadgen_log import read_answers
 from submission.build import build_tree
 from submission.check import check_submission
@@ -28,7 +29,7 @@ def request_of_runs(tmp_path_factory: pytest.TempPathFactory) -> Request:
             folder, scenarios=["server"], scenario_options={"server": RATE["server"]}
         )
     )
-    as_runs(unpack(folder / "fixture"), request.runs)
+    as_runs(unpack(folder / "fixture", source=False), request.runs)
     build_tree(request)
     return request
 
@@ -40,6 +41,12 @@ def home(request_of_runs: Request) -> SubmitterFolder:
 
 def test_tree_of_runs_that_passed_is_good(request_of_runs: Request) -> None:
     assert check_tree(request_of_runs.tree) == []
+
+
+def test_tree_has_the_whole_project(home: SubmitterFolder) -> None:
+    assert project_files(home.source) == project_files()
+    for name in ("setup.py", "calibration/compress.py", "docs/submission.md"):
+        assert (home.source / name).is_file()
 
 
 def test_accuracy_log_is_cut_and_its_hash_told(

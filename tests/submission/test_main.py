@@ -28,8 +28,12 @@ def test_mistakes_are_one_line_and_exit_2(
 
 def test_dry_run_lists_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_request(tmp_path, scenarios=["offline"], scenario_options={})
-    assert main(["run", "--dry-run", str(path)]) == 0
-    out = capsys.readouterr().out
+    assert main(["run", "--dry-run", str(path)]) == 2
+    out, error = capsys.readouterr()
     assert "Offline performance" in out
     assert "probe first" in out
+    assert error == (
+        "error: no tree could be built from these runs: engine=synthetic answers with"
+        " made-up tokens, which have no accuracy\n"
+    )
     assert not (tmp_path / "work").exists()

@@ -20,7 +20,7 @@ SCHEDULE = ServerSchedule(
 
 
 def test_schedule_is_that_of_loadgen(tmp_path: Path) -> None:
-    log = unpack(tmp_path).result("Server").performance.detail_log
+    log = unpack(tmp_path, source=False).result("Server").performance.detail_log
     lines = [json.loads(line[9:]) for line in log.read_text().splitlines()]
     logged = {line["key"]: line["value"] for line in lines}
     arrivals = SCHEDULE.arrivals(logged["effective_target_qps"])

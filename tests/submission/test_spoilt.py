@@ -9,6 +9,8 @@ from tests.submission.trees import Tree, unpack
 ACCEPTED = {"benchmark", "scores_changed"}
 """What the closed fixture must be told of: a synthetic engine, made-up scores."""
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Tree:
@@ -41,7 +43,6 @@ def test_there_are_enough_ways_to_spoil_a_tree() -> None:
     assert len({spoil.what for spoil in SPOILS}) == len(SPOILS) >= 25
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.what)
 def test_spoilt_tree_is_found_out(
     closed: Tree, before: set[Finding], tmp_path: Path, spoil: Spoil

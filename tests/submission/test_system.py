@@ -142,3 +142,34 @@ def test_ecc_is_what_nvml_says_of_every_gpu(
     assert found is not None
     assert (found.ecc, found.count, found.link) == (word, 2, "PCIe")
     assert found.host_link == ""
+
+
+def test_devices_that_know_little_are_described(
+    monkeypatch: pytest.MonkeyPatch, request_file: Request
+) -> None:
+    def refuse(*_arguments: Any) -> Any:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    for name in dir(pynvml):
+        if name.startswith(("nvmlDeviceGet", "nvmlSystemGet")):
+            monkeypatch.setattr(pynvml, name, refuse)
+    answers = {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": refuse,
+        "nvmlDeviceGetCount": lambda: 1,
+        "nvmlDeviceGetHandleByIndex": lambda index: index,
+        "nvmlDeviceGetName": lambda handle: "NVIDIA GB10",
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(pynvml, name, answer)
+    found = machine._gpus()
+    assert found is not None
+    assert (found.name, found.count, found.memory_gib) == ("NVIDIA GB10", 1, None)
+    node = msgspec.structs.replace(NODE, gpus=found)
+    request_file.description["accelerator_host_interconnect"] = "NVLink-C2C"
+    with pytest.raises(UserError, match="accelerator_memory_capacity"):
+        system_description(request_file, [node])
+    request_file.description["accelerator_memory_capacity"] = "128 GB, shared"
+    system = system_description(request_file, [node])
+    assert system["accelerator_memory_capacity"] == "128 GB, shared"
+    assert "driver" not in str(system["other_software_stack"])

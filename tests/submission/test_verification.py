@@ -20,7 +20,7 @@ from tests.submission.trees import unpack
     ],
 )
 def test_what_is_wrong_is_told(tmp_path: Path, what: str, line: str) -> None:
-    tree = unpack(tmp_path)
+    tree = unpack(tmp_path, source=False)
     next(spoil for spoil in SPOILS if spoil.what == what).act(tree)
     result = tree.result("Server")
     settings = read_json(result.compliance.settings, SettingsRecord)
@@ -30,7 +30,7 @@ def test_what_is_wrong_is_told(tmp_path: Path, what: str, line: str) -> None:
 
 
 def test_first_tokens_are_skipped_where_none_were_reported(tmp_path: Path) -> None:
-    result = unpack(tmp_path).result("Offline")
+    result = unpack(tmp_path, source=False).result("Offline")
     settings = read_json(result.compliance.settings, SettingsRecord)
     text = verification_text(result.compliance_answers, settings)
     assert text.splitlines()[0] == "First token check pass: Skipped"

@@ -41,7 +41,9 @@ class Tree:
         return self.home.result(SYSTEM, folder, scenario)
 
     def copy(self, root: Path) -> "Tree":
-        shutil.copytree(self.root, root)
+        # No check reads these parts of src/.
+        left_out = shutil.ignore_patterns("benchmarks", "docs", "requirements", "tests")
+        shutil.copytree(self.root, root, ignore=left_out)
         return Tree(root)
 
     def close(self) -> "Tree":
@@ -59,12 +61,16 @@ class Tree:
         return self
 
 
-def unpack(root: Path, name: str = "datacenter") -> Tree:
-    """Return the tree of a fixture, with the present code as that of the runs."""
+def unpack(root: Path, name: str = "datacenter", source: bool = True) -> Tree:
+    """Return the tree of a fixture, with the present code as that of the runs.
+
+    Without `source` it has no src/, which is most of its files.
+    """
     with tarfile.open(FIXTURES / f"{name}_600s.tar.xz") as archive:
         archive.extractall(root, filter="data")
     tree = Tree(root)
-    copy_source(tree.home.source)
+    if source:
+        copy_source(tree.home.source)
     digests = json.dumps(source_digests())
     for path in root.rglob("results/**/source.json"):
         path.write_text(digests)

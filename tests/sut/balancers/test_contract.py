@@ -5,15 +5,29 @@ from collections import Counter
 import pytest
 
 from conf.schema import BalancerName
+from scenarios.rules import MAX_TOKENS
 from sut.balancers import make_balancer
 from sut.dispatcher import ReplicaLoad, Sample
 
 
-def _loads(*tokens: int) -> list[ReplicaLoad]:
-    return [
-        ReplicaLoad(number, "n", None, outstanding_tokens=count)
-        for number, count in enumerate(tokens)
-    ]
+def _loads(*prompts: int) -> list[ReplicaLoad]:
+    """Return replicas that hold one sample each, of so many prompt tokens; 0: none."""
+    loads = [ReplicaLoad(number, "n", None) for number in range(len(prompts))]
+    for load, tokens in zip(loads, prompts, strict=True):
+        if tokens:
+            _hand(load, 1, tokens)
+    return loads
+
+
+def _hand(load: ReplicaLoad, count: int, prompt_tokens: int = 100) -> None:
+    """Hand `count` more samples to a replica."""
+    for seq in range(load.sent, load.sent + count):
+        load.hand(Sample(seq, seq, seq, prompt_tokens, 0), 0)
+
+
+def _show_speeds(loads: list[ReplicaLoad], *tokens_per_s: int) -> None:
+    for load, tokens in zip(loads, tokens_per_s, strict=True):
+        load.finished, load.finished_tokens, load.busy_ns = 100, tokens, 10**9
 
 
 @pytest.mark.parametrize("name", list(BalancerName))
@@ -34,8 +48,7 @@ class TestBalancer:
         given: Counter[int] = Counter()
         for _ in range(400):
             chosen = balancer.choose(loads).replica
-            loads[chosen].outstanding_tokens += 100
-            loads[chosen].outstanding_prefills += 1
+            _hand(loads[chosen], 1)
             given[chosen] += 1
         assert set(given.values()) == {100}
 
@@ -58,21 +71,18 @@ def test_round_robin_goes_on_where_a_replica_is_gone() -> None:
 def test_prefill_aware_spares_a_queue_of_prompts() -> None:
     balancer = make_balancer(None, streaming=True)
     loads = _loads(100, 900)
-    loads[0].outstanding_prefills = 1
+    assert balancer.choose(loads).replica == 0
+    loads[1].outstanding_prefills = 0  # its first token has come
     assert balancer.choose(loads).replica == 1
 
 
 def test_capacity_weighted_gives_the_faster_more() -> None:
     balancer = make_balancer(BalancerName.capacity_weighted, streaming=False)
     loads = _loads(0, 0)
-    for load, tokens in zip(loads, (1000, 500), strict=True):
-        load.finished, load.finished_tokens, load.busy_ns = 100, tokens, 10**9
-    given = [0, 0]
+    _show_speeds(loads, 1000, 500)
     for _ in range(300):
-        chosen = balancer.choose(loads).replica
-        loads[chosen].outstanding_tokens += 100
-        given[chosen] += 1
-    assert given == [200, 100]
+        _hand(loads[balancer.choose(loads).replica], 1)
+    assert [load.outstanding_samples for load in loads] == [200, 100]
 
 
 def test_the_default_suits_the_scenario() -> None:
@@ -82,24 +92,30 @@ def test_the_default_suits_the_scenario() -> None:
     assert names == ["PrefillAware", "LeastOutstandingTokens"]
 
 
-def _hand(load: ReplicaLoad, count: int) -> None:
-    load.outstanding = {seq: Sample(seq, seq, seq, 100, 0) for seq in range(count)}
-
-
 def test_prefill_aware_gives_a_slow_replica_fewer() -> None:
     balancer = make_balancer(BalancerName.prefill_aware, streaming=True)
     loads = _loads(0, 0)
-    for load, tokens in zip(loads, (1000, 500), strict=True):
-        load.finished, load.finished_tokens, load.busy_ns = 100, tokens, 10**9
-        _hand(load, 10)
+    _show_speeds(loads, 1000, 500)
+    for _ in range(300):
+        _hand(loads[balancer.choose(loads).replica], 1)
+    # Scores are (samples + 1 + 8 x prefills) / speed, so 2 to 1 as the speeds are.
+    assert [load.outstanding_samples for load in loads] == [200, 100]
+
+
+def test_prefill_aware_weighs_queues_by_speed() -> None:
+    balancer = make_balancer(BalancerName.prefill_aware, streaming=True)
+    loads = _loads(0, 0)
+    _show_speeds(loads, 1000, 500)
     _hand(loads[0], 15)
+    _hand(loads[1], 10)
     assert balancer.choose(loads).replica == 0
+    _hand(loads[0], 10)
+    assert balancer.choose(loads).replica == 1
 
 
 def test_a_replica_that_has_shown_no_speed_counts_as_the_mean() -> None:
     balancer = make_balancer(BalancerName.capacity_weighted, streaming=True)
-    loads = _loads(2000, 1500, 1400)
-    for load, tokens in zip(loads, (1000, 500), strict=False):
-        load.finished, load.finished_tokens, load.busy_ns = 100, tokens, 10**9
+    loads = _loads(2000 - MAX_TOKENS, 1500 - MAX_TOKENS, 1400 - MAX_TOKENS)
+    _show_speeds(loads[:2], 1000, 500)
     # 2 s, 3 s, and 1.87 s at the mean of 750 tokens/s.
     assert balancer.choose(loads).replica == 2

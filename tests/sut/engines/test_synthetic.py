@@ -1,8 +1,7 @@
-import time
-
 import numpy as np
 import pytest
 
+from sut.engines import synthetic
 from sut.engines.base import Engine, RequestError
 from sut.engines.synthetic import SyntheticEngine, synthetic_answer
 from sut.messages import Request
@@ -31,13 +30,29 @@ def test_answers_differ_between_prompts() -> None:
     assert ids.min() >= 3
 
 
-def test_a_step_takes_as_long_as_its_model_says() -> None:
+class Clock:
+    """Stands for the module `time`: only sleeping takes time."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_step_takes_as_long_as_its_model_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(synthetic, "time", clock := Clock())
     options = OPTIONS | {"step_s": 0.01, "prefill_s_per_token": 0.001}
     engine = SyntheticEngine(spec(options=options), slowdown=2.0)
     engine.add(request(0, length=20))
-    started = time.perf_counter()
     engine.step()
-    assert 0.06 <= time.perf_counter() - started < 0.2
+    # Twice as slow as 10 ms and 1 ms for each of 20 prompt tokens.
+    assert clock.now == pytest.approx(100.06)
 
 
 def test_no_more_run_at_once_than_allowed() -> None:
