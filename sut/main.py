@@ -18,6 +18,7 @@ from pathlib import Path
 
 import mlperf_loadgen as lg
 
+from base.child import announce_folder
 from base.errors import Aborted, UserError
 from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
@@ -85,6 +86,7 @@ def run(config: Config) -> int:
     label = f"{config.scenario.name.value}-{config.mode.value}"
     try:
         folder = RunFolder.create(Path(config.run.dir), label)
+        announce_folder(folder.path)
         write_text(folder.config, to_yaml(config))
         write_source(folder)
     except OSError as error:
