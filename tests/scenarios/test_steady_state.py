@@ -79,7 +79,7 @@ def test_how_often_it_is_right() -> None:
 
 
 def test_samples_that_never_came_back_are_a_queue() -> None:
-    issued = np.arange(400.0)
+    issued: Array = np.arange(400.0).astype(np.float64)
     done = issued + 1.0
     done[100:] = np.inf
     assert judge_times(issued, issued + 0.1, done).word == "growing"
