@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: run test check unit integration soak clean help
+.PHONY: run test check unit integration soak acceptance clean help
 
 help:
 	@echo "make run [ARGS='scenario=server ...']  set up, then run the embedded default"
 	@echo "make test                              set up, then check and test everything"
 	@echo "make check | unit | integration        parts of make test"
 	@echo "make calibration-env                   set up .venv-calibration, for python -m calibration"
+	@echo "make acceptance                        long proofs, for about an hour on a quiet host"
 	@echo "make soak [ARGS='--faults 200 ...']    faults at random times, for half an hour"
 
 run:
@@ -31,6 +32,10 @@ integration: .dev
 
 soak: .dev
 	@$(VENV)/python -m tests.soak $(ARGS)
+
+acceptance: .dev
+	$(VENV)/python -m benchmarks.rate_search --real 3
+	$(VENV)/python -m benchmarks.scaling_coverage
 
 .PHONY: .dev
 .dev:

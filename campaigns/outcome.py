@@ -1,55 +1,60 @@
-"""How a run of a search ended, and whether the search can go on from it."""
+"""What one run of a search showed about its rate, read from its folder."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
+from campaigns.rates import Trial
 from record.errors import RecordError
 from record.folder import RunFolder, read_json
+from record.lines import read_lines
 from record.loadgen_log import read_detail
-from record.structs import Verdict
-from report.scaling.rates import misses_limits
+from record.structs import SampleRecord, SettingsRecord, Verdict
+from report.scaling.rates import RATE_CHECKS
+from scenarios.steady_state import Judgement, judge_samples
 
 _CONFIDENCE = 0.99
 """That LoadGen's early stopping asks for."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """How a run ended."""
-
-    passed: bool
-    in_vain: str = ""
-    """Why the search cannot go on; empty where a lower rate might pass."""
-
-
-def outcome(path: Path) -> Outcome:
-    """Return how the run in the folder `path` ended."""
+def read_trial(path: Path) -> Trial:
+    """Return what the run in the folder `path` showed."""
     folder = RunFolder(path)
     try:
-        verdict = read_json(folder.verdict, Verdict)
-        if verdict.outcome == "passed":
-            return Outcome(passed=True)
-        if not misses_limits(verdict):
-            return Outcome(passed=False, in_vain=verdict.reason)
-        log = read_detail(folder.detail_log).values
+        return _read(folder)
     except RecordError as error:
-        return Outcome(passed=False, in_vain=str(error))
+        return _hopeless(str(error))
+
+
+def _read(folder: RunFolder) -> Trial:
+    verdict = read_json(folder.verdict, Verdict)
+    failures = {check.name for check in verdict.failures}
+    if verdict.outcome == "aborted" or failures - RATE_CHECKS:
+        return _hopeless(verdict.reason)
+    settings = read_json(folder.settings, SettingsRecord)
+    log = read_detail(folder.detail_log).values
+    effective = settings.effective
+    percentile = float(effective.get("server_target_latency_percentile") or 0.0)
     queries = int(log.get("result_query_count", 0))
-    needed = fewest_queries(float(log.get("effective_target_latency_percentile", 0)))
-    if log.get("result_perf_constraints_met") is True and queries < needed:
-        return Outcome(
-            passed=False,
-            in_vain=f"{queries} queries are too few for LoadGen to judge latency: it"
-            f" needs {needed} at least, better twice as many; "
-            + (
-                "begin at a higher scenario.target_qps, or write a longer"
-                " run.min_duration_s"
-                if log.get("effective_min_duration_ms")
-                else "write samples= or run.min_queries="
-            ),
-        )
-    return Outcome(passed=False)
+    few = queries < fewest_queries(percentile)
+    too_few = few and log.get("result_perf_constraints_met") is True
+    full = settings.kind == "full"
+    return Trial(
+        kept="loadgen_validity" not in failures,
+        too_few=too_few,
+        hopeless=verdict.reason if too_few and full else "",
+        steady=judge_samples(read_lines(folder.samples, SampleRecord)),
+        full=full,
+        percentile=percentile,
+        ttft_limit_s=float(effective.get("ttft_latency") or 0.0) / 1e9,
+    )
+
+
+def _hopeless(reason: str) -> Trial:
+    return Trial(
+        kept=False,
+        hopeless=reason or "the run left no verdict",
+        steady=Judgement(word="too_short", reason=reason),
+    )
 
 
 def fewest_queries(percentile: float) -> int:

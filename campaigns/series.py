@@ -1,96 +1,149 @@
-"""Runs `python -m sut.main` again and again, and remembers the run folders."""
+"""Runs `python -m sut.main` again and again, and records what each run showed."""
 
-import contextlib
 import os
 import random
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.errors import UserError
-from campaigns.outcome import outcome
-
-GOOD, NOT_GOOD, BAD_INPUT = 0, 1, 2
-_GRACE_S = 30.0
-"""A run flushes its logs and ends its replicas within 10 s of an interrupt."""
+from base.child import Children
+from base.errors import Aborted, ExitCode, UserError
+from campaigns.outcome import read_trial
+from campaigns.rates import Trial
+from record.campaign import NAME, Campaign, CampaignRun, Phase
+from record.errors import RecordError
+from record.folder import write_json
+from report.run import Run, read_run
 
 
 @dataclass(slots=True, kw_only=True)
 class Made:
     """One run that has ended."""
 
-    size: int
-    rate: float | None
+    record: CampaignRun
     folder: Path
-    code: int
-    passed: bool
-    in_vain: str
-    """Why a search cannot go on from it; empty where a lower rate might pass."""
+    trial: Trial
 
 
 @dataclass(slots=True, kw_only=True)
 class Series:
-    """Makes runs of one campaign, one after another."""
+    """Makes the runs of one campaign, one after another."""
 
     root: Path
     """Folder of the campaign; each run makes its own in it."""
+    campaign: Campaign
+    """Its record, written after each run."""
+    children: Children
     overrides: Sequence[str]
     cores_per_replica: int
     """Cores that each replica gets in every size."""
-    samples_per_replica: int | None
-    """None: as many samples in all sizes."""
     made: list[Made] = field(default_factory=list)
+    clock: Callable[[], float] = time.monotonic
 
-    def run(self, size: int, rate: float | None = None, note: str = "") -> Made:
+    def run(
+        self,
+        size: int,
+        phase: Phase,
+        *,
+        rate: float | None = None,
+        queries: int | None = None,
+        note: str = "",
+    ) -> Made:
         """Make one run to its end.
 
         Args:
             size: number of replicas.
+            phase: what the run is for.
             rate: arrival rate in queries/s; None: as the scenario has it.
-            note: what the user is told beside the size.
+            queries: fewest queries; None: as the configuration has it.
+            note: what the user reads beside the run's number.
 
         Raises:
-            UserError: the run refused its configuration, or left no folder.
+            UserError: the run refused its configuration.
+            Aborted: a signal came, or the run left no folder.
         """
         arguments = [
             *self.overrides,
             f"run.dir={self.root}",
             f"cluster.replicas={size}",
         ]
-        if self.samples_per_replica is not None:
-            arguments.append(f"run.min_queries={self.samples_per_replica * size}")
+        if queries is not None:
+            arguments = [a for a in arguments if not a.startswith("run.min_queries=")]
+            arguments.append(f"run.min_queries={queries}")
         if rate is not None:
             arguments.append(f"scenario.target_qps={rate:.6g}")
-        told = f", {rate:.4g} queries/s" if rate is not None else ""
+        self._announce(size, phase, rate, queries, note)
+        begin = self.clock()
+        with self._cores(size):
+            ended = self.children.run([sys.executable, "-m", "sut.main", *arguments])
+        self.children.check()
+        if ended.code == ExitCode.BAD_INPUT:
+            raise UserError(f"the run with {size} replica(s) was refused; see above")
+        if ended.folder is None:
+            raise Aborted(
+                f"the run with {size} replica(s) ended with exit code {ended.code} and"
+                " left no run folder"
+            )
+        trial = read_trial(ended.folder)
+        record = CampaignRun(
+            run=ended.folder.name,
+            replicas=size,
+            phase=phase,
+            rate=rate,
+            queries=queries,
+            seconds=round(self.clock() - begin, 3),
+            counts=trial.sustained if rate is not None else trial.kept,
+            reason=_reason(trial, rate),
+        )
+        made = Made(record=record, folder=ended.folder, trial=trial)
+        self.made.append(made)
+        self.campaign.runs.append(record)
+        self.save()
+        if record.reason:
+            print(f"   does not count: {record.reason}", file=sys.stderr, flush=True)
+        return made
+
+    def save(self) -> None:
+        """Write the campaign's record.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_json(self.root / NAME, self.campaign)
+
+    def readable(self) -> list[Run]:
+        """Return the runs that can be read; name those that cannot on stderr."""
+        runs = []
+        for made in self.made:
+            try:
+                runs.append(read_run(made.folder))
+            except RecordError as error:
+                print(f"left out of the report: {error}", file=sys.stderr)
+        return runs
+
+    def _announce(
+        self,
+        size: int,
+        phase: Phase,
+        rate: float | None,
+        queries: int | None,
+        note: str,
+    ) -> None:
+        words = [f"{size} replica(s)"]
+        if rate is not None:
+            words.append(f"{rate:.4g} queries/s")
+        if queries is not None:
+            words.append(f"{queries:,} queries")
+        if rate and queries:
+            words.append(f"about {queries / rate:,.0f} s of arrivals")
         print(
-            f"== run {len(self.made) + 1}{note}: {size} replica(s){told}",
+            f"== run {len(self.made) + 1}{note} ({phase}): {', '.join(words)}",
             file=sys.stderr,
             flush=True,
         )
-        before = self._latest()
-        with self._cores(size):
-            code = _wait([sys.executable, "-m", "sut.main", *arguments])
-        folder = self._latest()
-        if code == BAD_INPUT or folder is None or folder == before:
-            raise UserError(f"the run with {size} replica(s) was refused; see above")
-        ended = outcome(folder)
-        made = Made(
-            size=size,
-            rate=rate,
-            folder=folder,
-            code=code,
-            passed=ended.passed,
-            in_vain=ended.in_vain,
-        )
-        self.made.append(made)
-        return made
-
-    def _latest(self) -> Path | None:
-        link = self.root / "latest"
-        return link.resolve() if link.exists() else None
 
     @contextmanager
     def _cores(self, size: int) -> Iterator[None]:
@@ -103,30 +156,28 @@ class Series:
             os.sched_setaffinity(0, cores)
 
 
+def _reason(trial: Trial, rate: float | None) -> str:
+    if trial.hopeless:
+        return trial.hopeless
+    if rate is None:
+        return "" if trial.kept else "LoadGen calls it INVALID"
+    if trial.sustained:
+        return ""
+    if trial.too_few:
+        return "too few queries for LoadGen to judge latency"
+    if not trial.kept:
+        return "the latency limits were exceeded"
+    return trial.steady.reason
+
+
 def mixed(sizes: Sequence[int], rounds: int, seed: int) -> Iterator[tuple[int, int]]:
     """Yield (round, size): every size once a round, in another order each round.
 
     What drifts (temperature, other work on the host) then falls on all sizes alike.
     """
     generator = random.Random(seed)
-    for place in range(rounds):
+    for number in range(rounds):
         order = list(sizes)
         generator.shuffle(order)
         for size in order:
-            yield place + 1, size
-
-
-def _wait(command: list[str]) -> int:
-    """Run a command to its end; return its exit code.
-
-    Raises:
-        KeyboardInterrupt: after the command, which hears Ctrl-C too, has ended.
-    """
-    with subprocess.Popen(command) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE_S)
-            process.kill()
-            raise
+            yield number + 1, size

@@ -2,7 +2,7 @@
 
 One folder gives the symmetry report of that run, written into it. Several give their
 scaling too, by the number of replicas, written into --out (left out: the folder that
-holds them all).
+holds them all). The folder of a campaign stands for all runs that it made.
 """
 
 import argparse
@@ -14,8 +14,10 @@ from pathlib import Path
 
 from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, write_failure
+from record.campaign import NAME, Campaign, read_campaign
 from record.errors import RecordError
 from report.build import write_files
+from report.config import MAY_DIFFER, differences
 from report.content import make_report
 from report.physics import RATINGS, read_ratings
 from report.run import Run, read_run
@@ -32,12 +34,13 @@ def _report(options: argparse.Namespace) -> int:
     progress = _Progress()
     ratings = read_ratings(options.devices) if options.devices else RATINGS
     runs = []
-    for path in options.runs:
+    campaign, paths = _campaign(options.runs)
+    for path in paths:
         progress.say(f"reading {path}")
         runs.append(read_run(path))
-    _check_alike(runs, options.runs)
+    _check_alike(runs, paths)
     progress.say("comparing replicas")
-    report = make_report(runs, ratings)
+    report = make_report(runs, ratings, campaign)
     out = options.out or _home(options.runs)
     try:
         page = write_files(report, out, progress.say)
@@ -60,11 +63,26 @@ class _Progress:
             print(f"{text} ...", file=sys.stderr, flush=True)
 
 
+def _campaign(paths: list[Path]) -> tuple[Campaign | None, list[Path]]:
+    """Return the campaign whose folder is given, and the folders of its runs.
+
+    Raises:
+        RecordError: it made no run, or its record is damaged.
+    """
+    if len(paths) != 1 or not (paths[0] / NAME).exists():
+        return None, paths
+    campaign = read_campaign(paths[0])
+    if not campaign.runs:
+        raise RecordError(paths[0] / NAME, "the campaign made no run")
+    return campaign, [paths[0] / run.run for run in campaign.runs]
+
+
 def _check_alike(runs: list[Run], paths: list[Path]) -> None:
     """Refuse runs that cannot be set against each other.
 
     Raises:
-        RecordError: scenarios differ, or a folder is given twice.
+        RecordError: they are no repeats or sizes of one experiment, or a folder is
+            given twice.
     """
     for run, path in zip(runs[1:], paths[1:], strict=True):
         if run.settings.scenario != runs[0].settings.scenario:
@@ -73,6 +91,13 @@ def _check_alike(runs: list[Run], paths: list[Path]) -> None:
                 f"scenario {run.settings.scenario!r} cannot be set against"
                 f" {runs[0].settings.scenario!r} of {paths[0]}; give runs of one"
                 " scenario",
+            )
+        unlike = differences(runs[0].config, run.config)
+        if unlike:
+            raise RecordError(
+                path,
+                f"differs from {paths[0]} in {'; '.join(unlike[:5])}: not the same"
+                f" experiment; give runs that differ in {MAY_DIFFER} alone",
             )
     seen: set[Path] = set()
     for path in paths:

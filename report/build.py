@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from record.folder import RunFolder, write_json, write_text
 from record.json_types import Json
 from report.content import Report, make_report
-from report.headline import headline
+from report.headline import headline, title
 from report.plots.canvas import Plot
 from report.plots.draw import draw
 from report.run import read_run
@@ -80,6 +80,8 @@ def render(
     }
     text = environment.get_template(name).render(
         name=report.subject.name,
+        title=title(report),
+        campaign=report.campaign,
         report=content,
         headline=headline(report),
         plots=plots,

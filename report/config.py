@@ -1,11 +1,32 @@
 """The part of a run's configuration that the report tells of."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from base.decode import DecodeError, decode_yaml
 from record.errors import RecordError
+from record.json_types import Json
+
+_SAME = (
+    "benchmark",
+    "mode",
+    "model",
+    "dataset",
+    "engine",
+    "scenario.name",
+    "cluster.balancer",
+    "cluster.longest_first",
+    "cluster.gpus_per_replica",
+    "run.kind",
+    "run.ttft_ms",
+    "run.tpot_ms",
+    "run.latency_percentile",
+)
+"""Options, or groups of them, in which runs that are compared may not differ."""
+MAY_DIFFER = "replicas, arrival rate, number of queries, nodes, timeouts and output"
+"""What else may differ, for messages."""
 
 
 class Named(msgspec.Struct):
@@ -46,6 +67,19 @@ class RunConfig(msgspec.Struct):
     cluster: ClusterPart
     engine: Named = msgspec.field(default_factory=lambda: Named(name=""))
     scenario: ScenarioPart = msgspec.field(default_factory=ScenarioPart)
+    options: dict[str, Json] = msgspec.field(default_factory=dict)
+    """Every option by its full name, e.g. engine.step_s."""
+
+
+def differences(one: RunConfig, other: RunConfig) -> list[str]:
+    """Return in what two runs differ that are compared, e.g. "engine.step_s: 1, 2"."""
+    names = sorted(one.options.keys() | other.options.keys())
+    return [
+        f"{name}: {one.options.get(name)}, {other.options.get(name)}"
+        for name in names
+        if any(name == same or name.startswith(f"{same}.") for same in _SAME)
+        and one.options.get(name) != other.options.get(name)
+    ]
 
 
 def read_config(path: Path) -> RunConfig:
@@ -55,8 +89,19 @@ def read_config(path: Path) -> RunConfig:
         RecordError: the file is missing or damaged.
     """
     try:
-        return decode_yaml(path.read_bytes(), RunConfig)
+        data = path.read_bytes()
+        config = decode_yaml(data, RunConfig)
+        config.options = dict(_flat(decode_yaml(data, dict[str, Json])))
     except OSError as error:
         raise RecordError(path, error.strerror or str(error)) from error
     except DecodeError as error:
         raise RecordError(path, str(error)) from error
+    return config
+
+
+def _flat(values: dict[str, Json], prefix: str = "") -> Iterator[tuple[str, Json]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import Struct
 
+from record.campaign import Campaign
 from record.json_types import Json
 from report.cold_start import cold_start
 from report.comparison import Comparison
@@ -19,6 +20,7 @@ from report.latency import latency
 from report.physics import RATINGS, DeviceRating
 from report.resources import resources
 from report.run import Run
+from report.scaling.rates import counted
 from report.scaling.section import scaling
 from report.scaling.sizes import scaled
 from report.symmetry import symmetry
@@ -58,24 +60,29 @@ class Report:
     subject: Run
     """The run that all sections but scaling describe."""
     content: Content
+    campaign: Campaign | None = None
+    """The campaign that made the runs; None: they were given one by one."""
 
 
 def make_report(
-    runs: Sequence[Run], ratings: dict[str, DeviceRating] = RATINGS
+    runs: Sequence[Run],
+    ratings: dict[str, DeviceRating] = RATINGS,
+    campaign: Campaign | None = None,
 ) -> Report:
     """Return the report of one run, or of several with their scaling.
 
     Args:
         runs: of one scenario; one at least.
         ratings: limits of devices, by what their names contain.
+        campaign: what made them, where a campaign did.
     """
     subject = subject_of(runs)
     nodes = Comparison(run=subject, level="node")
     replicas = Comparison(run=subject, level="replica")
-    found = _findings(runs, subject, replicas, nodes)
+    found = _findings(runs, subject, replicas, nodes, campaign)
     content = Content(
         configuration=configuration(subject),
-        scaling=scaling(runs, subject),
+        scaling=scaling(runs, subject, campaign),
         symmetry=symmetry(subject, nodes, replicas),
         resources=resources(subject, ratings),
         latency=latency(subject),
@@ -85,27 +92,34 @@ def make_report(
         recommendations=[one.advice for one in found if one.advice is not None],
         validity=validity(subject),
     )
-    return Report(runs=list(runs), subject=subject, content=content)
+    return Report(runs=list(runs), subject=subject, content=content, campaign=campaign)
 
 
 def subject_of(runs: Sequence[Run]) -> Run:
-    """Return the largest run; of several, the one of middle throughput."""
+    """Return the largest run; of several that count, the one of middle throughput."""
     size = max(run.size for run in runs)
-    largest = sorted(
-        (run for run in runs if run.size == size), key=lambda run: run.tokens_per_s
-    )
+    own = [run for run in runs if run.size == size]
+    largest = sorted(counted(own) or own, key=lambda run: run.tokens_per_s)
     return largest[(len(largest) - 1) // 2]
 
 
 def _findings(
-    runs: Sequence[Run], subject: Run, replicas: Comparison, nodes: Comparison
+    runs: Sequence[Run],
+    subject: Run,
+    replicas: Comparison,
+    nodes: Comparison,
+    campaign: Campaign | None,
 ) -> list[Found]:
     """Return the subject's findings, and what other runs show beside them."""
     found = collect(subject, replicas, nodes)
     seen = {(one.finding.code, *one.finding.where) for one in found}
     also: dict[tuple[str, ...], list[tuple[Run, Found]]] = defaultdict(list)
+    # A search has runs that fail: they bound the rate, and nothing is wrong with them.
+    searched = {
+        one.run for one in (campaign.runs if campaign else []) if one.phase == "search"
+    }
     for run in runs:
-        if run is subject:
+        if run is subject or run.name in searched:
             continue
         levels = [Comparison(run=run, level=level) for level in ("replica", "node")]
         for one in collect(run, *levels):

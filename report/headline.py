@@ -5,6 +5,7 @@ from msgspec import Struct
 from report.content import Report
 from report.figures import Table
 from report.run import Run
+from report.scaling.rates import paced
 from report.words import cell
 
 
@@ -23,11 +24,41 @@ def headline(report: Report) -> list[Card]:
     """Return the cards of a report; lost samples stand before any speed."""
     run = report.subject
     return [
+        *_rates(report),
         _completed(run),
         *_efficiency(report),
         *_speed(run),
         *_evenness(report),
         *_limits(report),
+    ]
+
+
+def title(report: Report) -> str:
+    """Return what the report is about: a campaign, or a run."""
+    if report.campaign is None:
+        return report.subject.name
+    sizes = ", ".join(str(size.replicas) for size in report.campaign.sizes)
+    return f"{report.campaign.kind} campaign of {report.campaign.started}" + (
+        f", {sizes} replica{'' if sizes == '1' else 's'}" if sizes else ""
+    )
+
+
+def _rates(report: Report) -> list[Card]:
+    """Return the rates that a campaign found; they are what it was started for."""
+    return [
+        Card(
+            label=f"Sustained rate, {size.replicas} replica"
+            + ("" if size.replicas == 1 else "s"),
+            value="none found"
+            if size.sustained_qps is None
+            else cell(size.sustained_qps),
+            unit="" if size.sustained_qps is None else "queries/s",
+            note=size.reason
+            or f"limits kept and queue steady in {size.runs} of {size.runs} runs",
+            status="critical" if size.sustained_qps is None else "good",
+        )
+        for size in (report.campaign.sizes if report.campaign else [])
+        if paced(report.runs)
     ]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from record.json_types import Json
-from report.samples import FloatArray
+from report.samples import FloatArray, IntArray
 
 MS = 1e6
 """Nanoseconds in a millisecond."""
@@ -25,6 +25,12 @@ def known(values: FloatArray) -> FloatArray:
     """Return the values that are not NaN."""
     told: FloatArray = values[~np.isnan(values)]
     return told
+
+
+def bits(values: FloatArray) -> IntArray:
+    """Return masks of bits as whole numbers; what is none has no bit set."""
+    plain = np.where((values >= 0) & (values < 2**63), values, 0)
+    return plain.astype(np.int64)
 
 
 def mean(values: FloatArray, scale: float = 1.0) -> float | None:

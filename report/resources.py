@@ -6,7 +6,7 @@ from record.json_types import Json
 from record.structs import ReplicaRecord
 from report.busy import busy_s
 from report.figures import Section, Table, figure, table
-from report.numbers import gib, ratio, rounded
+from report.numbers import bits, gib, ratio, rounded
 from report.physics import DeviceRating, precision_bits, rating_of, shape_of
 from report.run import Run
 from report.samples import FloatArray
@@ -168,7 +168,7 @@ def _load(run: Run) -> Table:
 
 def _held(reasons: FloatArray, mask: int) -> Json:
     """Return the share of readings, in %, that give one of the reasons."""
-    given = (reasons.astype(int) & mask) > 0
+    given = (bits(reasons) & mask) > 0
     return ratio(100.0 * float(given.sum()), len(reasons))
 
 

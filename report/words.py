@@ -15,6 +15,7 @@ TITLES = {
 """Sections by key of report.json, in the order in which they are read."""
 
 TABLES = {
+    "scaling.rates": "Rates that were found",
     "scaling.sizes": "Each size against one replica",
     "scaling.losses": "Where efficiency goes",
     "scaling.runs": "Runs",

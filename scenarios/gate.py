@@ -23,6 +23,7 @@ from record.structs import (
     Verdict,
 )
 from scenarios.rules import MAX_TOKENS
+from scenarios.steady_state import judge_samples
 from scenarios.token_checks import token_problems
 
 COMPLIANCE_SAMPLES = 100
@@ -181,7 +182,7 @@ def _performance(
     folder: RunFolder,
     settings: SettingsRecord,
     log: DetailLog,
-    _samples: list[SampleRecord],
+    samples: list[SampleRecord],
 ) -> Iterator[Check]:
     validity = log.values.get("result_validity")
     reason = log.values.get("result_invalid_reason") or _unmet(log)
@@ -195,6 +196,24 @@ def _performance(
     yield _rule(
         settings, _check("settings_equal_rules", 0, len(names), not names, names)
     )
+    if settings.loadgen_scenario == "Server":
+        yield _steady_state(settings, samples)
+
+
+def _steady_state(settings: SettingsRecord, samples: list[SampleRecord]) -> Check:
+    """Return whether the system sustained the arrival rate.
+
+    A full run is as long as MLPerf's rules ask, and LoadGen's word on it stands: what
+    is found is noted. A smoke run whose queue grew fails: however long the limits were
+    kept, a longer run would have missed them.
+    """
+    judged = judge_samples(samples)
+    check = _check(
+        "steady_state", "steady", judged.word, judged.word == "steady", judged.reason
+    )
+    if settings.kind == "full" or judged.word == "too_short":
+        check.outcome = "passed" if judged.word == "steady" else "skipped"
+    return check
 
 
 def _unmet(log: DetailLog) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import mlperf_loadgen as lg
 
+from base.child import announce_folder
 from base.errors import Aborted, ExitCode, UserError
 from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
@@ -93,6 +94,7 @@ def run(config: Config) -> int:
     folder = _make_folder(config)
     try:
         with _prepared(config, model, dataset, plan, folder) as (settings, coordinator):
+            announce_folder(folder.path)
             say(f"run folder: {folder.path}")
             if (problem := folder.become_latest()) is not None:
                 say(f"note: {problem}")
@@ -118,6 +120,7 @@ def _record_end(folder: RunFolder, error: Exception) -> None:
     """Write why the run ended into its folder, unless the folder was removed."""
     with contextlib.suppress(OSError):
         write_json(folder.verdict, gate.aborted(folder, str(error)))
+        announce_folder(folder.path)
         folder.become_latest()
 
 

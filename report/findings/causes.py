@@ -12,6 +12,7 @@ from scipy import stats
 from report.findings.cause import Cause
 from report.findings.circumstances import busy_neighbour, resting_neighbour, setup
 from report.findings.scene import Scene, mean_of
+from report.numbers import bits
 from report.telemetry import HARMFUL, POWER_CAP
 
 _EARLY = 0.5
@@ -195,8 +196,8 @@ def _reasons(view: Scene) -> str:
     seen = devices.values["throttle_reasons"][
         np.isin(devices.replica, view.slow.replicas)
     ]
-    bits = np.nan_to_num(seen).astype(int)
-    return ", ".join(name for bit, name in names.items() if (bits & bit).any())
+    given = bits(seen)
+    return ", ".join(name for bit, name in names.items() if (given & bit).any())
 
 
 def _against(label: str, pair: tuple[float, float] | None, unit: str) -> str:

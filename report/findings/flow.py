@@ -15,6 +15,7 @@ from report.findings.finding import (
     name_replicas,
 )
 from report.run import Run
+from report.scaling.rates import steadiness
 from report.telemetry import COORDINATOR
 
 _IDLE = 0.05
@@ -153,10 +154,12 @@ def _growing_queue(run: Run) -> Iterator[Found]:
     ttft = done.ttft_ns[order]
     parts = np.array_split(ttft[~np.isnan(ttft)], 8)
     if min(len(part) for part in parts) < 10:
+        yield from _judged_growing(run)
         return
     medians = np.array([np.median(part) for part in parts]) / 1e6
     rises = int((np.diff(medians) > 0).sum())
     if medians[-1] < _GROWTH * medians[0] or rises < 6:
+        yield from _judged_growing(run)
         return
     yield Found(
         finding=Finding(
@@ -178,6 +181,23 @@ def _growing_queue(run: Run) -> Iterator[Found]:
                 "completed samples over wall time: the most that this size sustained",
             ),
         ),
+    )
+
+
+def _judged_growing(run: Run) -> Iterator[Found]:
+    """Yield the gate's word that the queue grew, where TTFT does not show it."""
+    if steadiness(run) != "growing":
+        return
+    check = next(c for c in run.verdict.checks if c.name == "steady_state")
+    yield Found(
+        finding=Finding(
+            code="queue",
+            severity="warning",
+            title="The queue grew through the whole run",
+            evidence=check.note,
+            cause="the arrival rate was above what"
+            f" {count(run.size, 'replica')} can do: this rate is not sustained",
+        )
     )
 
 

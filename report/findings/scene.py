@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from report.findings.slow import Slow
+from report.numbers import bits
 from report.run import Run
 from report.samples import FloatArray, Samples
 from report.telemetry import HARMFUL, Series, Telemetry
@@ -39,7 +40,7 @@ class Scene:
         hits = np.where(
             np.isnan(devices.values["throttle_reasons"]),
             np.nan,
-            (np.nan_to_num(devices.values["throttle_reasons"]).astype(int) & mask) > 0,
+            (bits(devices.values["throttle_reasons"]) & mask) > 0,
         )
         return _pair(hits, devices, self.slow.replicas, self.peers)
 

@@ -5,6 +5,8 @@ import numpy as np
 from record.structs import Verdict
 from report.run import Run
 
+RATE_CHECKS = {"loadgen_validity", "steady_state"}
+"""Checks of the gate that a run may pass at a lower rate."""
 _CONFIRMED = 3
 
 
@@ -33,8 +35,19 @@ def paced(runs: list[Run]) -> bool:
 
 
 def keeps_limits(run: Run) -> bool:
-    """Whether LoadGen and the gate accept the run (Server: its latency limits too)."""
-    return run.verdict.outcome == "passed"
+    """Whether the run shows that its rate is sustained.
+
+    LoadGen and the gate accept it, and it was long enough to show a steady state. A
+    full run is as long as the benchmark asks for.
+    """
+    too_short = run.settings.kind != "full" and steadiness(run) == "too_short"
+    return run.verdict.outcome == "passed" and not too_short
+
+
+def steadiness(run: Run) -> str:
+    """Return the gate's word on the steady state; empty where it has none."""
+    checks = (c for c in run.verdict.checks if c.name == "steady_state")
+    return next((str(check.value) for check in checks), "")
 
 
 def counted(runs: list[Run]) -> list[Run]:
@@ -55,9 +68,9 @@ def counted(runs: list[Run]) -> list[Run]:
 
 
 def misses_limits(verdict: Verdict) -> bool:
-    """Whether LoadGen alone refuses a run: at a lower rate it may pass."""
+    """Whether a run fails by its rate alone: at a lower rate it may pass."""
     return verdict.outcome == "failed" and all(
-        check.name == "loadgen_validity" for check in verdict.failures
+        check.name in RATE_CHECKS for check in verdict.failures
     )
 
 

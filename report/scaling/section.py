@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from record.campaign import Campaign
 from record.json_types import Json
 from report.busy import busy_s
 from report.figures import Section, Table, figure, table
@@ -16,7 +17,9 @@ from report.scaling.usl import FEWEST_SIZES, Fit, Interval, fit
 _NO_BASELINE = "needs runs with one replica of the same campaign: none is given"
 
 
-def scaling(runs: Sequence[Run], subject: Run) -> Section:
+def scaling(
+    runs: Sequence[Run], subject: Run, campaign: Campaign | None = None
+) -> Section:
     """Return throughput of the subject run and, of several sizes, how they scale."""
     sizes, rows = by_size(runs), scaled(runs)
     section: Section = {
@@ -47,8 +50,10 @@ def scaling(runs: Sequence[Run], subject: Run) -> Section:
         ),
         "sizes": _sizes(rows),
         "losses": _losses(sizes),
-        "runs": _runs(runs),
+        "runs": _runs(runs, campaign),
     }
+    if campaign is not None and any(size.valid_qps for size in campaign.sizes):
+        section["rates"] = _rates(campaign)
     if len(sizes) > 1:
         section["method"] = figure(METHOD, "", "of the intervals")
     fitted = fitted_law(rows)
@@ -179,7 +184,40 @@ def _losses(sizes: dict[int, list[Run]]) -> Table:
     )
 
 
-def _runs(runs: Sequence[Run]) -> Table:
+def _rates(campaign: Campaign) -> Table:
+    return table(
+        [
+            ("replicas", "", "size"),
+            (
+                "sustained rate",
+                "queries/s",
+                "arrivals per second that every confirming run kept up with: limits"
+                " kept, queue not growing, run long enough; empty: none was found",
+            ),
+            (
+                "VALID rate",
+                "queries/s",
+                "highest arrivals per second of any run that LoadGen calls VALID,"
+                " however short it was",
+            ),
+            ("runs", "", "that confirm the sustained rate"),
+            ("reason", "", "why no rate was found"),
+        ],
+        [
+            [
+                size.replicas,
+                rounded(size.sustained_qps),
+                rounded(size.valid_qps),
+                size.runs,
+                size.reason or None,
+            ]
+            for size in campaign.sizes
+        ],
+    )
+
+
+def _runs(runs: Sequence[Run], campaign: Campaign | None) -> Table:
+    made = {one.run: one for one in (campaign.runs if campaign else [])}
     rows: list[list[Json]] = []
     for run in runs:
         server = run.settings.loadgen_scenario == "Server"
@@ -199,6 +237,8 @@ def _runs(runs: Sequence[Run]) -> Table:
                 _p99(run.done.ttft_ns),
                 _p99(run.done.tpot_ns),
                 keeps_limits(run) if server else None,
+                made[run.name].phase if run.name in made else None,
+                (made[run.name].reason or None) if run.name in made else None,
             ]
         )
     return table(
@@ -216,7 +256,13 @@ def _runs(runs: Sequence[Run]) -> Table:
             ("service", "ms", "mean service latency; empty for Offline's burst"),
             ("TTFT p99", "ms", "as LoadGen orders it, from the issue"),
             ("TPOT p99", "ms", "as LoadGen orders it"),
-            ("kept limits", "", "Server: whether the gate passed at this rate"),
+            (
+                "kept limits",
+                "",
+                "Server: whether the run shows that its rate is sustained",
+            ),
+            ("phase", "", "of the campaign: repeat, search or confirm"),
+            ("reason", "", "why the campaign does not count the run"),
         ],
         rows,
     )

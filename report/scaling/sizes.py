@@ -6,21 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from report.blocks import FEWEST_BLOCKS
 from report.busy import busy_s
-from report.comparison import Comparison
-from report.noise import error_of_mean
 from report.numbers import known
 from report.run import Run
 from report.scaling.rates import arrived_per_s, counted, left_open, paced
 
 CONFIDENCE = 0.95
+_UNEQUAL = 0.05
 METHOD = (
     "95% interval of the ratio of geometric means: Welch's t over the logarithms of"
-    " repeated runs; where a size has one run, over its blocks of time (batch means);"
-    " Server: made wider by what the search left open, the lowest higher rate that"
-    " failed over the one that counts, of either size; repeats share one draw of"
-    " arrivals, whose luck is not in it"
+    " repeated runs; none where a size has one run, or where replicas had different"
+    " numbers of samples in runs that end by drain (Offline); Server: made wider by"
+    " what the search left open, the lowest higher rate that failed over the one that"
+    " counts, of either size; repeats share one draw of arrivals, whose luck is not in"
+    " it"
 )
 
 
@@ -51,6 +50,8 @@ class Reached:
     freedom: float
     left_open: float = 1.0
     """Factor by which it may be higher; NaN where no search has shown an end."""
+    samples_per_replica: float | None = None
+    """Mean over runs, where it decides how long a run lasts (Offline)."""
 
     @property
     def value(self) -> float:
@@ -205,18 +206,24 @@ def reached(size: int, runs: list[Run], metric: Metric) -> Reached | None:
     values = [value for run in counted(runs) if (value := metric.of(run)) > 0]
     if not values:
         return None
+    found = of_values(size, values)
+    found.left_open = left_open(runs) if metric.grows else 1.0
+    if not paced(runs) and metric.grows:
+        samples = [len(run.samples) / size for run in counted(runs)]
+        found.samples_per_replica = float(np.mean(samples))
+    return found
+
+
+def of_values(size: int, values: list[float]) -> Reached:
+    """Return what repeated runs of a size reached; one run shows no error."""
     logs = np.log(values)
-    if len(values) > 1:
-        error, freedom = float(logs.std(ddof=1)) / len(values) ** 0.5, len(values) - 1.0
-    else:
-        error, freedom = _error_inside(counted(runs)[0], metric)
+    many = len(values) > 1
     return Reached(
         size=size,
         values=values,
         log_mean=float(logs.mean()),
-        error=error,
-        freedom=freedom,
-        left_open=left_open(runs) if metric.grows else 1.0,
+        error=float(logs.std(ddof=1)) / len(values) ** 0.5 if many else np.nan,
+        freedom=len(values) - 1.0,
     )
 
 
@@ -229,7 +236,7 @@ def against(own: Reached, base: Reached, expected: float) -> Ratio:
     if own.size == base.size:
         return Ratio(value=1.0, low=1.0, high=1.0)
     variance = own.error**2 + base.error**2
-    if np.isnan(variance):
+    if np.isnan(variance) or not _equal_length(own, base):
         return Ratio(value=float(np.exp(difference)), low=np.nan, high=np.nan)
     parts = own.error**4 / own.freedom + base.error**4 / base.freedom
     freedom = variance**2 / parts if parts else own.freedom + base.freedom
@@ -238,18 +245,15 @@ def against(own: Reached, base: Reached, expected: float) -> Ratio:
     return Ratio(value=float(value), low=float(low), high=float(high))
 
 
-def _error_inside(run: Run, metric: Metric) -> tuple[float, float]:
-    """Return the relative error of one run's value, from its blocks of time."""
-    whole = Comparison(run=run, level="replica")
-    if whole.blocks.count < FEWEST_BLOCKS:
-        return float("nan"), float("nan")
-    if metric.grows:
-        cells = whole.cells("tokens_per_s").sum(axis=0)
-    else:
-        cells = np.nanmean(whole.cells("service"), axis=0)
-    # The first and last block hold the ramp and the drain.
-    error, freedom = error_of_mean(cells[1:-1])
-    return error / float(cells[1:-1].mean()), freedom
+def _equal_length(own: Reached, base: Reached) -> bool:
+    """Return whether the runs of two sizes pay equally much for their ends.
+
+    An Offline run has idle replicas while its last samples finish. With fewer samples
+    for each replica that weighs more: the ratio of the sizes is then biased.
+    """
+    if own.samples_per_replica is None or base.samples_per_replica is None:
+        return True
+    return abs(own.samples_per_replica / base.samples_per_replica - 1) < _UNEQUAL
 
 
 def work_parts(runs: list[Run]) -> tuple[float, float] | None:

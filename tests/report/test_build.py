@@ -7,15 +7,20 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
+from conf.load import load_config, to_yaml
+from record.campaign import NAME, Campaign, CampaignRun, CampaignSize
 from record.errors import RecordError
-from record.folder import RunFolder
+from record.folder import RunFolder, write_json
 from report.build import write_report
+from report.config import differences, read_config
 from report.content import KEYS
+from report.numbers import bits
 from report.schema import SCHEMA
 from tests.report.reading import Plain, codes, report_of, rows
-from tests.run_folder import FolderSpec, good_spec, sample, write_folder
+from tests.run_folder import START_NS, FolderSpec, good_spec, sample, write_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -247,3 +252,103 @@ def test_twenty_thousand_samples_take_seconds(tmp_path: Path) -> None:
     begin = time.process_time()  # of this process, however busy the machine is
     report_of(folder)
     assert time.process_time() - begin < 5
+
+
+def _configured(path: Path, *changes: str) -> Path:
+    folder = write_folder(path, good_spec())
+    overrides = ["engine=synthetic", "engine.step_s=0.001", *changes]
+    folder.config.write_text(to_yaml(load_config(overrides)))
+    return path
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("engine.step_s=0.02", "engine.step_s: 0.001, 0.02"),
+        ("model.path=other", "model.path: "),
+        ("dataset.prompt_tokens=200", "dataset.prompt_tokens: None, 200"),
+        ("mode=accuracy", "mode: performance, accuracy"),
+        ("run.ttft_ms=7", "run.ttft_ms: None, 7"),
+        ("cluster.balancer=round_robin", "cluster.balancer: None, round_robin"),
+    ],
+)
+def test_runs_of_different_experiments_are_not_averaged(
+    tmp_path: Path, change: str, named: str
+) -> None:
+    one = _configured(tmp_path / "one")
+    other = _configured(tmp_path / "other", change)
+    finished = run_report(one, other)
+    assert finished.returncode == 2
+    assert named in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
+
+
+def test_sizes_of_a_campaign_may_differ_in_rate_and_number(tmp_path: Path) -> None:
+    one = read_config(_configured(tmp_path / "one") / "config.yaml")
+    changes = (
+        "cluster.replicas=2",
+        "scenario.target_qps=7",
+        "run.min_queries=9",
+        "run.min_duration_s=5",
+        "run.dir=elsewhere",
+        "cluster.load_timeout_s=7",
+    )
+    other = read_config(_configured(tmp_path / "other", *changes) / "config.yaml")
+    assert one.options != other.options
+    assert differences(one, other) == []
+
+
+def _campaign(root: Path, count: int) -> Path:
+    names = [f"run-{number}" for number in range(count)]
+    for name in names:
+        write_folder(root / name, good_spec())
+    root.mkdir(exist_ok=True)
+    record = Campaign(
+        kind="scaling",
+        command=[],
+        scenario="offline",
+        started="2026-11-27T12:00:00Z",
+        status="good",
+        sizes=[CampaignSize(replicas=2, runs=count)],
+        runs=[CampaignRun(run=name, replicas=2, phase="repeat") for name in names],
+    )
+    write_json(root / NAME, record)
+    return root
+
+
+@pytest.mark.integration
+def test_a_campaigns_folder_stands_for_its_runs(tmp_path: Path) -> None:
+    root = _campaign(tmp_path / "campaign", 3)
+    assert run_report(root).returncode == 0
+    report = json.loads((root / "report.json").read_text())
+    jsonschema.validate(report, SCHEMA)
+    assert [r["phase"] for r in rows(report["scaling"]["runs"])] == ["repeat"] * 3
+    page = (root / "report.html").read_text()
+    assert "<title>scaling campaign of 2026-11-27T12:00:00Z, 2 replicas" in page
+    empty = run_report(_campaign(tmp_path / "empty", 0))
+    assert empty.returncode == 2
+    assert "the campaign made no run" in empty.stderr
+
+
+def test_masks_of_bits_of_any_driver_are_whole_numbers() -> None:
+    # Drivers that know no reasons say NaN; a mask of 64 set bits is one too.
+    values = np.array([np.nan, 4.0, -1.0, 2.0**64, np.inf])
+    assert bits(values).tolist() == [0, 4, 0, 0, 0]
+
+
+@pytest.mark.parametrize("seconds", [0.2, 5.0])
+def test_one_query_in_a_block_of_time_gives_no_warning(
+    tmp_path: Path, seconds: float
+) -> None:
+    """Warnings are errors in tests: some blocks of time have no completion."""
+    spec = good_spec(60, 1)
+    spec.scenario, spec.streaming = "singlestream", True
+    for one in spec.samples:
+        long = seconds if one.seq == 30 else 0.1
+        begin = START_NS + int((one.seq + (seconds * 10 if one.seq > 30 else 0)) * 1e8)
+        one.issued_ns = one.dispatched_ns = begin
+        one.first_token_ns = begin + 10_000_000
+        one.completed_ns = begin + int(long * 1e9)
+    report = report_of(write_folder(tmp_path / "run", spec))
+    assert rows(report["scaling"]["sizes"])

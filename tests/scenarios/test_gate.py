@@ -371,3 +371,57 @@ def test_a_pause_degrades(tmp_path: Path) -> None:
     verdict = _judge(tmp_path, spec)
     assert verdict.outcome == "passed"
     assert verdict.degraded
+
+
+def _server_spec(rate: float, capacity: float, count: int = 400) -> FolderSpec:
+    """Return a VALID Server run: each query takes 100 ms once it is begun."""
+    spec = FolderSpec(scenario="server", streaming=True)
+    for seq in range(count):
+        issued = START_NS + int(seq / rate * 1e9)
+        done = START_NS + int((seq / min(rate, capacity) + 0.1) * 1e9)
+        spec.samples.append(
+            sample(
+                seq,
+                seq % 2,
+                issued_ns=issued,
+                dispatched_ns=issued,
+                first_token_ns=done - 90_000_000,
+                completed_ns=done,
+            )
+        )
+    spec.log = {
+        "result_validity": "VALID",
+        "result_query_count": count,
+        "generated_samples_per_query": 1,
+        "requested_use_token_latencies": True,
+        "effective_sample_concatenate_permutation": True,
+    }
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("rate", "kind", "word", "check", "outcome"),
+    [
+        (20.0, "smoke", "steady", "passed", "passed"),
+        (50.0, "smoke", "growing", "failed", "failed"),
+        # All arrive within one service latency.
+        (9000.0, "smoke", "too_short", "skipped", "passed"),
+        # LoadGen's word stands on a run of the length that the rules ask for.
+        (50.0, "full", "growing", "skipped", "passed"),
+        (9000.0, "full", "too_short", "skipped", "passed"),
+    ],
+)
+def test_the_steady_state_of_a_server_run(
+    tmp_path: Path, rate: float, kind: str, word: str, check: str, outcome: str
+) -> None:
+    spec = _server_spec(rate, 30.0 if rate < 100 else 1e9)
+    spec.kind = kind
+    verdict = _judge(tmp_path, spec)
+    found = next(c for c in verdict.checks if c.name == "steady_state")
+    assert (found.value, found.outcome, verdict.outcome) == (word, check, outcome)
+    assert bool(found.note) == (word != "steady")
+
+
+def test_offline_has_no_steady_state_to_judge(tmp_path: Path) -> None:
+    verdict = _judge(tmp_path, good_spec())
+    assert "steady_state" not in {check.name for check in verdict.checks}

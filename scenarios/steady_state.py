@@ -1,0 +1,209 @@
+"""Whether a run of Server or Interactive was in a steady state: its rate counts then.
+
+A rate that a system sustains is one at which its queue does not grow, however long the
+run is. A short run does not show that: as long as the whole run fits into one batch,
+latencies hardly depend on the rate. So a run is judged by three questions:
+
+- Was it long enough? Queries must arrive for `FEWEST_LATENCIES` service latencies.
+  The first `RAMP_LATENCIES` of them fill the batch from empty and are left out, as the
+  initial transient of a simulation is (Law, Simulation Modeling and Analysis, 5th
+  edition, section 9.5.1).
+- Did the number of open samples grow? It is averaged over blocks of time (batch means,
+  the same book, section 9.5.3). A straight line is fitted to the blocks. Its slope is
+  judged by Student's t, with the number of independent blocks n (1 - r) / (1 + r) for
+  their lag-1 autocorrelation r (Santer et al., Journal of Geophysical Research 105
+  (2000), 7337-7356). It counts where it is significant (`SIGNIFICANCE`) and more than
+  `LEAST_GROWTH` of the arrival rate.
+- Did completions keep up with arrivals? In a shorter run too, a difference of more
+  than `GROSS` standard deviations of Poisson arrivals and completions is growth.
+
+All three look at the time between the end of the ramp and the last arrival. What
+follows the last arrival, the drain, says nothing about a rate.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from record.structs import SampleRecord
+
+FEWEST_LATENCIES = 10.0
+RAMP_LATENCIES = 2.0
+SIGNIFICANCE = 0.01
+LEAST_GROWTH = 0.02
+GROSS = 3.0
+_BLOCKS = 16
+_FEWEST_SAMPLES = 16
+
+FloatArray = NDArray[np.float64]
+Steadiness = Literal["steady", "growing", "too_short"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a run's samples say about its steady state."""
+
+    word: Steadiness
+    reason: str
+    """One sentence with the numbers behind the word."""
+    arrivals_s: float = 0.0
+    """From the first arrival to the last, in s."""
+    service_s: float = 0.0
+    """Median latency of a sample without its wait in a queue, in s."""
+    rate_per_s: float = 0.0
+    """Arrivals per second from the first arrival to the last."""
+    arrived_per_s: float = 0.0
+    """Arrivals per second between the ramp and the last arrival."""
+    completed_per_s: float = 0.0
+    """Completions per second in the same time."""
+    finished_per_s: float = 0.0
+    """Completions from the first arrival to the last completion, the drain included."""
+    growth_per_s: float = 0.0
+    """Slope of the number of open samples there, in samples/s."""
+    p: float = 1.0
+    """Probability of such a slope, or a greater one, where there is no growth."""
+
+    @property
+    def latencies(self) -> float:
+        """How many service latencies queries arrived for."""
+        return self.arrivals_s / self.service_s if self.service_s else 0.0
+
+
+def judge_samples(samples: Iterable[SampleRecord]) -> Judgement:
+    """Return the judgement on the lines of a run's `samples.jsonl`."""
+    rows = [
+        (
+            s.issued_ns,
+            np.nan if s.first_token_ns is None else s.first_token_ns - s.issued_ns,
+            np.inf if s.completed_ns is None else s.completed_ns - s.issued_ns,
+        )
+        for s in samples
+    ]
+    if not rows:
+        return Judgement(word="too_short", reason="No sample was issued.")
+    begin = min(issued for issued, _, _ in rows)
+    issued, ttft, latency = np.array(
+        [(issued - begin, ttft, latency) for issued, ttft, latency in rows]
+    ).T
+    return judge_times(issued / 1e9, (issued + ttft) / 1e9, (issued + latency) / 1e9)
+
+
+def judge_times(issued: FloatArray, first: FloatArray, done: FloatArray) -> Judgement:
+    """Return the judgement on a run's samples.
+
+    Args:
+        issued: when each sample was issued, in s, in any order; shape (samples,).
+        first: when its first token came; NaN where that is not known.
+        done: when it was completed; infinite where it never was.
+    """
+    answered = np.isfinite(done)
+    if answered.sum() < _FEWEST_SAMPLES:
+        return Judgement(
+            word="too_short",
+            reason=f"Only {int(answered.sum())} samples were completed: too few to"
+            " judge.",
+        )
+    begin, end = float(issued.min()), float(issued.max())
+    rate = (len(issued) - 1) / (end - begin) if end > begin else 0.0
+    service = _service_s(issued[answered], first[answered], done[answered])
+    ramp = begin + RAMP_LATENCIES * service
+    finished = float(answered.sum() / (done[answered].max() - begin))
+    if end <= ramp:
+        return _judgement("too_short", begin, end, service, rate, finished)
+    arrived = int(((issued > ramp) & (issued <= end)).sum())
+    completed = int(((done > ramp) & (done <= end)).sum())
+    growth, p = _trend(issued, done, ramp, end)
+    rates = arrived / (end - ramp), completed / (end - ramp)
+    long_enough = end - begin >= FEWEST_LATENCIES * service
+    grew = p < SIGNIFICANCE and growth > LEAST_GROWTH * rates[0]
+    fell_behind = arrived - completed > GROSS * (arrived + completed) ** 0.5
+    word: Steadiness = "steady" if long_enough else "too_short"
+    if fell_behind or (long_enough and grew):
+        word = "growing"
+    return _judgement(word, begin, end, service, rate, finished, *rates, growth, p)
+
+
+def _service_s(issued: FloatArray, first: FloatArray, done: FloatArray) -> float:
+    """Return the median latency of a sample without its wait in a queue.
+
+    That is the time from the first token to the last, and before it what the fastest
+    sample took to its first token: nothing waited ahead of it.
+    """
+    streamed = ~np.isnan(first)
+    if not streamed.any():
+        return float((done - issued).min())
+    decode = np.median(done[streamed] - first[streamed])
+    return float(decode + (first[streamed] - issued[streamed]).min())
+
+
+def _trend(
+    issued: FloatArray, done: FloatArray, begin: float, end: float
+) -> tuple[float, float]:
+    """Return the slope of the number of open samples in samples/s, and its p."""
+    edges = np.linspace(begin, end, _BLOCKS + 1)
+    open_s = _held_s(issued, edges) - _held_s(done, edges)
+    means = np.diff(open_s) / np.diff(edges)
+    middles = (edges[1:] + edges[:-1]) / 2
+    centred = middles - middles.mean()
+    slope = float(centred @ means / (centred @ centred))
+    rest = means - means.mean() - slope * centred
+    variance = float(rest @ rest)
+    if not variance:
+        return slope, 0.0 if slope > 0 else 1.0
+    r = min(max(float(rest[1:] @ rest[:-1]) / variance, 0.0), 0.9)
+    independent = max(4.0, _BLOCKS * (1 - r) / (1 + r))
+    error = (variance / (independent - 2) / float(centred @ centred)) ** 0.5
+    return slope, float(stats.t.sf(slope / error, independent - 2))
+
+
+def _held_s(times: FloatArray, edges: FloatArray) -> FloatArray:
+    """Return the integral up to each edge of how many `times` lie before it."""
+    ordered = np.sort(times[np.isfinite(times)])
+    sums = np.concatenate([[0.0], np.cumsum(ordered)])
+    before = np.searchsorted(ordered, edges, side="right")
+    held: FloatArray = before * edges - sums[before]
+    return held
+
+
+def _judgement(
+    word: Steadiness,
+    begin: float,
+    end: float,
+    service: float,
+    rate: float,
+    finished: float,
+    arrived: float = 0.0,
+    completed: float = 0.0,
+    growth: float = 0.0,
+    p: float = 1.0,
+) -> Judgement:
+    span = (
+        f"queries arrived for {end - begin:,.3g} s, {(end - begin) / service:,.3g}"
+        f" service latencies of {service:,.3g} s"
+        if service
+        else f"queries arrived for {end - begin:,.3g} s"
+    )
+    rates = f"{arrived:,.4g} queries/s arrived and {completed:,.4g} were completed"
+    reason = {
+        "steady": f"The queue did not grow: {rates}; {span}.",
+        "growing": f"The queue grew by {max(growth, arrived - completed):,.3g}"
+        f" samples/s: {rates}; {span}.",
+        "too_short": f"The run was too short to show a steady state: {span}; it takes"
+        f" {FEWEST_LATENCIES:g}.",
+    }[word]
+    return Judgement(
+        word=word,
+        reason=reason,
+        arrivals_s=end - begin,
+        service_s=service,
+        rate_per_s=rate,
+        arrived_per_s=arrived,
+        completed_per_s=completed,
+        finished_per_s=finished,
+        growth_per_s=growth,
+        p=p,
+    )
