@@ -9,6 +9,7 @@ from report.busy import idle_s
 from report.comparison import Comparison
 from report.run import read_run
 from report.symmetry import spread_pct, status
+from tests.planted_causes import EQUAL, called_uneven
 from tests.report.reading import codes, report_of, row, rows
 from tests.run_folder import START_NS, good_spec, write_folder
 from tests.simulated.cluster import Cluster, Fault
@@ -76,6 +77,13 @@ def test_a_replica_that_did_nothing_is_told(tmp_path: Path) -> None:
     found = row(report["symmetry"]["summary"], measure="throughput")
     assert found["status"] == "not comparable"
     assert "idle.replica" in codes(report)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("cluster", EQUAL, ids=lambda c: f"{c.replicas}-{c.scenario}")
+def test_equal_devices_are_not_called_uneven(cluster: Cluster, tmp_path: Path) -> None:
+    for seed in (5000, 5001):
+        assert called_uneven(cluster, seed, tmp_path / f"run{seed}") == []
 
 
 def test_what_is_not_tested_is_not_good(tmp_path: Path) -> None:
