@@ -307,10 +307,7 @@ def read_run(path: Path) -> Run:
 def _note_cut(folder: RunFolder, notes: list[str]) -> None:
     for file in (folder.samples, folder.events, folder.telemetry):
         if file.exists() and cut_off(file):
-            notes.append(
-                f"the last line of {file.name} was cut off when the run ended; it is"
-                " left out"
-            )
+            notes.append(f"the last line of {file.name} was cut off; it is left out")
 
 
 def _refuse_strangers(run: Run, path: Path) -> None:

@@ -41,7 +41,8 @@ def _idle_replicas(run: Run) -> Iterator[Found]:
     # Why a replica that left did nothing is told where it is told that it left.
     left = {absence.replica for absence in run.absences}
     idle = [r.replica for r in run.replicas if r.replica not in worked | left]
-    if not idle or not len(run.done):
+    # Of a damaged record nobody knows whose samples are missing.
+    if not idle or not len(run.done) or len(run.samples) < run.issued:
         return
     single = run.settings.loadgen_scenario == "SingleStream"
     yield Found(
