@@ -134,7 +134,7 @@ def render(
         headline=headline(report),
         plots=plots,
         titles={key: title for key, title in TITLES.items() if key in _told(report)},
-        repeated=_REPEATED,
+        repeated=_repeated(report),
         links=_links(report, out),
         captions=TABLES,
         parts=PARTS,
@@ -142,6 +142,12 @@ def render(
         several=len(report.runs) > 1,
     )
     return text.rstrip() + "\n"
+
+
+def _repeated(report: Report) -> set[tuple[str, str]]:
+    """Return the figures and tables that the page does not show a second time."""
+    lone = {("symmetry", "nodes")} if len(report.subject.nodes) < 2 else set()
+    return _REPEATED | lone
 
 
 def _told(report: Report) -> set[str]:

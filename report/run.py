@@ -241,6 +241,8 @@ def read_run(path: Path) -> Run:
     if not path.is_dir():
         raise RecordError(path, "no such run folder")
     folder, notes = RunFolder(path), list[str]()
+    if not folder.config.exists():
+        raise RecordError(path, "no run folder: it holds no config.yaml")
     config = read_config(folder.config)
     verdict = _verdict(folder, notes)
     died = verdict.outcome == "aborted"

@@ -27,7 +27,7 @@ _MOST = 0.75
 """Share of a node's replicas that must be slow for the node to be called slow."""
 
 _DISTURBED = 1.5
-"""Times its own usual value in a block from which a replica was slow in itself."""
+"""Times its own usual value from which a replica was slow in itself in a span."""
 _USUAL = 0.25
 """Quantile over blocks of what is usual for a replica, the best being 0."""
 
@@ -137,9 +137,9 @@ def all_were_slow(
     known = times[~np.isnan(times).all(axis=1)]
     if not len(known):
         return False
-    usual = np.nanquantile(known, _USUAL, axis=1, keepdims=True)
-    disturbed = (known[:, first:after] > _DISTURBED * usual).mean(axis=1) > 0.5
-    return float(disturbed.mean()) > 0.5
+    usual = np.nanquantile(known, _USUAL, axis=1)
+    then = np.nan_to_num(known[:, first:after]).mean(axis=1)
+    return float((then > _DISTURBED * usual).mean()) > 0.5
 
 
 def _weight(slow: Slow) -> tuple[bool, float]:

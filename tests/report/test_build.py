@@ -186,6 +186,8 @@ def test_samples_without_their_replicas_are_refused(tmp_path: Path) -> None:
 def test_a_damaged_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no such run folder"):
         write_report(RunFolder(tmp_path / "none"))
+    with pytest.raises(RecordError, match=r"no run folder: it holds no config\.yaml"):
+        write_report(RunFolder(tmp_path))
     folder = write_folder(tmp_path / "run", good_spec())
     whole = folder.config.read_bytes()
     for config in (b"a: 1", b"\xe9", whole[: len(whole) // 3], b"{"):
