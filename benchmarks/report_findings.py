@@ -1,7 +1,7 @@
 """Counts how often the report names a planted cause, and how often it raises alarms.
 
-`python benchmarks/report_findings.py [--seeds 20] [--even 50]` prints the table of
-docs/report.md.
+`python benchmarks/report_findings.py [--seeds 20] [--even 50] [--equal 200]` prints
+the tables of docs/report.md.
 """
 
 import argparse
@@ -13,7 +13,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.planted_causes import CASES, EVEN, findings_of, hit, strays
+from tests.planted_causes import (
+    CASES,
+    EQUAL,
+    EVEN,
+    called_uneven,
+    findings_of,
+    hit,
+    strays,
+)
 
 
 def main() -> None:
@@ -21,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--even", type=int, default=50)
+    parser.add_argument("--equal", type=int, default=200)
     options = parser.parse_args()
     begin = time.monotonic()
     print("| planted | finding | right cause and place | other findings |")
@@ -54,6 +63,22 @@ def main() -> None:
             print(
                 f"| {cluster.replicas} replicas, {cluster.scenario} | {runs} |"
                 f" {alarms}{' ' + str(dict(others)) if others else ''} |",
+                flush=True,
+            )
+        print("\n| exactly equal devices | runs | called uneven |")
+        print("|---|---|---|")
+        for cluster in EQUAL:
+            uneven = Counter[str]()
+            alarms = 0
+            for seed in range(options.equal):
+                path = Path(folder) / f"equal-{cluster.scenario}-{seed}"
+                path = path.with_name(f"{path.name}-{cluster.replicas}")
+                rows = called_uneven(cluster, 5000 + seed, path)
+                alarms += bool(rows)
+                uneven.update(rows)
+            print(
+                f"| {cluster.replicas} replicas, {cluster.scenario} | {options.equal} |"
+                f" {alarms}{' ' + str(dict(uneven)) if uneven else ''} |",
                 flush=True,
             )
     print(f"\n{time.monotonic() - begin:.0f} s", file=sys.stderr)

@@ -12,6 +12,8 @@ import numpy as np
 from report.samples import FloatArray, IntArray, Samples
 
 FEWEST_BLOCKS = 6
+ALONE = 1.2
+"""Samples at once on a replica up to which they count as independent."""
 _MOST_BLOCKS = 24
 _LATENCIES_IN_BLOCK = 2.0
 

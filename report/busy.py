@@ -30,16 +30,26 @@ def busy_s(samples: Samples) -> float:
     return sum(end - begin for begin, end in busy_spans(samples)) / 1e9
 
 
-def idle_s(run: Run, own: Samples) -> tuple[float, float, float]:
-    """Return seconds without work: at the start, between samples, at the end.
+def idle_s(run: Run, replica: int) -> tuple[float, float, float]:
+    """Return a replica's seconds without work: at the start, between, at the end.
 
-    Args:
-        run: the run.
-        own: completed samples of one replica.
+    Time in which it was not part of the run does not count.
     """
-    spans = busy_spans(own)
+    spans, away = busy_spans(run.by_replica[replica]), run.away(replica)
     if not spans:
-        return run.wall_s, 0.0, 0.0
-    between = sum(b[0] - a[1] for a, b in itertools.pairwise(spans))
-    start, end = spans[0][0] - run.begin_ns, run.end_ns - spans[-1][1]
-    return start / 1e9, between / 1e9, end / 1e9
+        return run.present_s(replica), 0.0, 0.0
+    gaps = [(a[1], b[0]) for a, b in itertools.pairwise(spans)]
+    start, end = (run.begin_ns, spans[0][0]), (spans[-1][1], run.end_ns)
+    return (
+        _outside([start], away) / 1e9,
+        _outside(gaps, away) / 1e9,
+        _outside([end], away) / 1e9,
+    )
+
+
+def _outside(spans: list[tuple[int, int]], away: list[tuple[int, int]]) -> int:
+    """Return how long the spans last, without what lies in one of `away`."""
+    return sum(
+        end - begin - sum(max(0, min(end, b) - max(begin, a)) for a, b in away)
+        for begin, end in spans
+    )

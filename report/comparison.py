@@ -8,19 +8,21 @@ from typing import Literal
 import numpy as np
 
 from report.blocks import (
+    ALONE,
     Blocks,
     mean_by_block,
     overlap,
     time_blocks,
     work_by_block,
 )
-from report.noise import TOO_SHORT, Difference, compare, compare_alone
+from report.noise import SINGLE, TOO_SHORT, Difference, compare, compare_alone
 from report.run import Run
 from report.samples import FloatArray, IntArray, Samples
 
 Level = Literal["replica", "node"]
-_ALONE = 1.2
-"""Samples at once on a replica up to which they count as independent."""
+_WHOLE = 0.999
+_LEAST_PRESENT = 0.5
+"""Replicas' worth of a block below which a node's block says nothing."""
 
 RATES: dict[str, Callable[[Samples], FloatArray]] = {
     "samples_per_s": lambda s: np.ones(len(s)),
@@ -73,22 +75,29 @@ class Comparison:
                     group_of[replica] = group
         return group_of[self.run.done.replica]
 
-    @cached_property
+    @property
     def gone(self) -> set[int]:
-        """Replicas that left the run before its end."""
-        kinds = ("fence", "death")
-        return {
-            e.replica
-            for e in self.run.events
-            if e.kind in kinds and e.replica is not None
-        }
+        """Replicas that left the run and did not come back."""
+        return self.run.gone
 
     @cached_property
     def strength(self) -> FloatArray:
-        """Number of replicas of each group that stayed to the end."""
-        return np.array(
-            [sum(r not in self.gone for r in own) for own in self.members], float
-        )
+        """Replicas of each group that were there in each block, (group, block).
+
+        NaN where none was: a replica counts for itself only where it was there for
+        the whole block, for its node by the share of the block.
+        """
+        edges = self.blocks.edges
+        found = np.zeros((len(self.members), self.blocks.count))
+        for group, replicas in enumerate(self.members):
+            for replica in set(replicas) - self.gone:
+                there = np.ones(self.blocks.count)
+                for begin, end in self.run.away(replica):
+                    inside = np.minimum(edges[1:], end) - np.maximum(edges[:-1], begin)
+                    there -= np.maximum(inside, 0) / np.diff(edges)
+                found[group] += there if self.level == "node" else there > _WHOLE
+        found[found < _LEAST_PRESENT] = np.nan
+        return found
 
     @cached_property
     def blocks(self) -> Blocks:
@@ -98,7 +107,11 @@ class Comparison:
     @property
     def method(self) -> str:
         """How differences are told from noise in this run."""
-        return next((d.method for d in self._found.values() if d.tested), TOO_SHORT)
+        untested = SINGLE if len(self.members) < 2 else TOO_SHORT
+        told = [d.method for d in self._found.values()]
+        return next(
+            (d.method for d in self._found.values() if d.tested), (*told, untested)[0]
+        )
 
     def cells(self, measure: str) -> FloatArray:
         """Return a measure by group and block of time; rates are per replica."""
@@ -106,10 +119,11 @@ class Comparison:
         if measure in RATES:
             work = RATES[measure](done)
             rates = work_by_block(done, self.groups, count, self.blocks, work)
-            per_replica: FloatArray = rates / np.maximum(self.strength, 1)[:, None]
+            per_replica: FloatArray = rates / self.strength
             return per_replica
         values = MEANS[measure](done)
-        return mean_by_block(done, self.groups, count, self.blocks, values)
+        means = mean_by_block(done, self.groups, count, self.blocks, values)
+        return np.where(np.isnan(self.strength), np.nan, means)
 
     def difference(self, measure: str) -> Difference:
         """Return how the groups differ in a measure of `RATES` or `MEANS`."""
@@ -121,7 +135,7 @@ class Comparison:
         if self.blocks.count:
             return compare(self.cells(measure))
         done = self.run.done
-        if not len(done) or overlap(done, self.groups) > _ALONE:
+        if not len(done) or overlap(done, self.groups) > ALONE:
             return compare(np.full((len(self.members), 0), np.nan))
         if measure in RATES:
             values = RATES[measure](done) / done.service_ns

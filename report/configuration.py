@@ -7,6 +7,7 @@ from record.structs import ReplicaRecord
 from report.figures import Section, figure, table
 from report.numbers import lengths, rounded
 from report.run import Run
+from report.validity import relaxed, setting
 
 _BATCHING = (
     "max_num_seqs",
@@ -73,12 +74,12 @@ def configuration(run: Run) -> Section:
             if settings.loadgen_scenario == "Server"
             else None,
             "queries/s",
-            "arrival rate that LoadGen was told (Server)",
+            "arrival rate that LoadGen was set to (Server)",
         ),
         "versions": figure(
             ", ".join(f"{k} {v}" for k, v in versions.items() if v),
             "",
-            "of the software; where replicas differ, of the last",
+            "of the software; where replicas differ, those of the last one",
         ),
         "seeds": figure(
             {
@@ -91,7 +92,7 @@ def configuration(run: Run) -> Section:
             "LoadGen's random seeds",
         ),
         "relaxed": figure(
-            "; ".join(run.verdict.relaxed) or None, "", "settings off MLPerf's rules"
+            relaxed(run) or None, "", "settings that differ from MLPerf's rules"
         ),
         "places": table(
             [
@@ -110,13 +111,24 @@ def configuration(run: Run) -> Section:
                 ("setting", "", "LoadGen's TestSettings attribute"),
                 ("effective", "", "value in this run"),
                 ("rule", "", "value that MLPerf's rules ask for"),
+                ("as time", "", "the effective value of a duration, and the rule's"),
             ],
             [
-                [name, settings.effective.get(name), rule]
+                [name, settings.effective.get(name), rule, _as_time(run, name)]
                 for name, rule in sorted(settings.rules.items())
             ],
         ),
     }
+
+
+def _as_time(run: Run, name: str) -> str | None:
+    effective, rule = (
+        setting(name, values.get(name))
+        for values in (run.settings.effective, run.settings.rules)
+    )
+    if not effective.endswith("s"):
+        return None
+    return effective if effective == rule else f"{effective} (rule: {rule})"
 
 
 def _place(run: Run, record: ReplicaRecord) -> list[Json]:

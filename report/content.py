@@ -14,7 +14,7 @@ from report.comparison import Comparison
 from report.configuration import configuration
 from report.figures import Section
 from report.findings.collect import collect
-from report.findings.finding import ORDER, Finding, Found, Recommendation, count
+from report.findings.finding import ORDER, Finding, Found, Recommendation
 from report.findings.scaling import scaling_findings
 from report.latency import latency
 from report.physics import RATINGS, DeviceRating
@@ -26,6 +26,7 @@ from report.scaling.sizes import scaled
 from report.symmetry import symmetry
 from report.tokens import tokens
 from report.validity import validity
+from report.words import count
 
 
 class Content(Struct, kw_only=True):
@@ -89,7 +90,12 @@ def make_report(
         tokens=tokens(subject),
         cold_start=cold_start(subject),
         findings=[one.finding for one in found],
-        recommendations=[one.advice for one in found if one.advice is not None],
+        recommendations=[
+            one.advice
+            for one in found
+            # Advice that gains nothing in this run is none.
+            if one.advice is not None and (one.advice.estimate.value or 0) > 0
+        ],
         validity=validity(subject),
     )
     return Report(runs=list(runs), subject=subject, content=content, campaign=campaign)

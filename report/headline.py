@@ -4,9 +4,14 @@ from msgspec import Struct
 
 from report.content import Report
 from report.figures import Table
+from report.latency import by_loadgen
 from report.run import Run
 from report.scaling.rates import paced
-from report.words import cell
+from report.symmetry import NOT_TESTED
+from report.validity import DOUBTFUL, state
+from report.words import cell, count
+
+_GREEN = ("perfect", "good")
 
 
 class Card(Struct, kw_only=True):
@@ -21,15 +26,39 @@ class Card(Struct, kw_only=True):
 
 
 def headline(report: Report) -> list[Card]:
-    """Return the cards of a report; lost samples stand before any speed."""
-    run = report.subject
-    return [
+    """Return the cards of a report; what spoils the run stands before any speed."""
+    run, doubtful = report.subject, state(report.subject) == DOUBTFUL
+    cards = [
         *_rates(report),
-        _completed(run),
         *_efficiency(report),
         *_speed(run),
-        *_evenness(report),
         *_limits(report),
+        *_single_stream(run),
+        *_evenness(report),
+    ]
+    if doubtful:
+        # Nothing is good that comes from a damaged record.
+        for card in cards:
+            card.status = "" if card.status in _GREEN else card.status
+    completed = _completed(run)
+    return [
+        *_verdict(run),
+        *([completed] if completed.status == "critical" else []),
+        *cards,
+        *([completed] if completed.status != "critical" else []),
+    ]
+
+
+def _verdict(run: Run) -> list[Card]:
+    if run.verdict.outcome == "passed":
+        return []
+    return [
+        Card(
+            label="Run",
+            value=run.verdict.outcome,
+            note=run.verdict.reason or "see Validity",
+            status="critical",
+        )
     ]
 
 
@@ -47,8 +76,7 @@ def _rates(report: Report) -> list[Card]:
     """Return the rates that a campaign found; they are what it was started for."""
     return [
         Card(
-            label=f"Sustained rate, {size.replicas} replica"
-            + ("" if size.replicas == 1 else "s"),
+            label=f"Sustained rate, {count(size.replicas, 'replica')}",
             value="none found"
             if size.sustained_qps is None
             else cell(size.sustained_qps),
@@ -63,7 +91,7 @@ def _rates(report: Report) -> list[Card]:
 
 
 def _completed(run: Run) -> Card:
-    lost, total = len(run.lost), len(run.samples)
+    done, lost, total = len(run.done), len(run.lost), run.issued
     if lost:
         return Card(
             label="Samples lost",
@@ -71,28 +99,36 @@ def _completed(run: Run) -> Card:
             note=f"{100 * lost / total:.3g}%; speeds count completed samples alone",
             status="critical",
         )
+    if state(run) == DOUBTFUL:
+        return Card(
+            label="Samples completed",
+            value=f"{done:,}",
+            note=f"LoadGen issued {total:,}; the record disagrees with LoadGen's log",
+            status="critical",
+        )
     return Card(
         label="Samples completed",
-        value=f"{len(run.done):,}",
+        value=f"{done:,}",
         note="none lost" if total else "none was issued",
-        status="perfect" if total else "critical",
+        status="perfect" if total and done == total else "critical",
     )
 
 
 def _speed(run: Run) -> list[Card]:
+    """Return the rates by the names and definitions of LoadGen's summary."""
+    rates, seconds = run.completed_per_s, "first issue to last completion"
+    names = ["Samples/s", "Output tokens/s"]
+    if rates is not None:
+        names = ["Completed samples/s", "Completed tokens/s"]
+        seconds = "first issue to completion of the last issued sample"
+    samples, tokens = rates or (run.samples_per_s, run.tokens_per_s)
     return [
+        Card(label=names[0], value=cell(samples), unit="samples/s", note=seconds),
         Card(
-            label="Throughput",
-            value=cell(run.samples_per_s),
-            unit="samples/s",
-            note="completed work / wall time",
-        ),
-        Card(
-            label="Output tokens",
-            value=cell(run.tokens_per_s),
+            label=names[1],
+            value=cell(tokens),
             unit="tokens/s",
-            note=f"over {run.wall_s:,.1f} s on {run.size} replica"
-            + ("" if run.size == 1 else "s"),
+            note=f"run of {run.wall_s:,.1f} s on {count(run.size, 'replica')}",
         ),
     ]
 
@@ -105,7 +141,7 @@ def _efficiency(report: Report) -> list[Card]:
             interval = f"{low:.0f} to {high:.0f}%" if low is not None else "not known"
             return [
                 Card(
-                    label=f"Scaling efficiency, {size} replicas",
+                    label=f"Scaling efficiency, {count(size, 'replica')}",
                     value=f"{share:.1f}",
                     unit="%",
                     note=f"in {metric}; {verdict}; 95% interval {interval}",
@@ -122,13 +158,14 @@ def _evenness(report: Report) -> list[Card]:
     for measure, between, *_, spread, beyond, _, status in summary.rows:
         if measure != main or spread is None:
             continue
-        noise = {True: "beyond noise", False: "within noise"}.get(beyond, str(beyond))
+        noise = {True: ", beyond noise", False: ", within noise"}.get(beyond, "")
         cards.append(
             Card(
                 label=f"Spread between {between}",
                 value=f"{spread:.1f}",
                 unit="%",
-                note=f"in {measure}: {status}, {noise}",
+                note=f"in {measure}: {status}{noise}"
+                + (" (too short a run)" if status == NOT_TESTED else ""),
                 status=status,
             )
         )
@@ -147,4 +184,19 @@ def _limits(report: Report) -> list[Card]:
             status="good" if headroom is not None and headroom >= 0 else "critical",
         )
         for name, percentile, value, allowed, headroom, _ in limits.rows
+    ]
+
+
+def _single_stream(run: Run) -> list[Card]:
+    """Return the benchmark's own metric of SingleStream: p90 latency."""
+    value = by_loadgen(run, "latency", 0.9)
+    if run.settings.loadgen_scenario != "SingleStream" or value is None:
+        return []
+    return [
+        Card(
+            label="Latency p90",
+            value=cell(value / 1e6),
+            unit="ms",
+            note="by LoadGen, the metric of SingleStream",
+        )
     ]

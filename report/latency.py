@@ -4,19 +4,49 @@ import numpy as np
 
 from record.json_types import Json
 from report.figures import Section, Table, figure, table
-from report.numbers import MS, known, loadgen_percentile, ratio, rounded
+from report.numbers import (
+    MS,
+    known,
+    loadgen_percentile,
+    percentile,
+    ratio,
+    rounded,
+)
 from report.run import Run
 from report.samples import FloatArray, Samples
 
 _PERCENTILES = (50, 90, 95, 99, 99.9)
-_OUTLIERS = 10
 _WAIT = "wait for dispatch"
+PARTS = (
+    "queue",
+    "prefill",
+    "decode",
+    "rest in the replica",
+    "outside the replica",
+    _WAIT,
+    "issue delay",
+)
+"""Parts of a sample's life; the first six have colors of their own in every plot."""
+_ORDER = "as LoadGen takes it: element floor(n x percentile) in order"
+_OUTLIERS = 10
+_FROM_ISSUE = " from issue"
 _KINDS = (
     ("service", "dispatch to completion"),
-    ("latency", "issue to completion"),
-    ("TTFT", "issue to first token"),
+    ("latency", "scheduled time to completion, by LoadGen's trace"),
+    ("TTFT", "scheduled time to first token, by LoadGen's trace"),
     ("TPOT", "(completion - first token) / (output tokens - 1)"),
+    (
+        f"latency{_FROM_ISSUE}, TTFT{_FROM_ISSUE}",
+        "the same from the issue, where the trace is off: less the issue delay, which"
+        " LoadGen counts",
+    ),
 )
+_LOGGED = (
+    ("latency", "result_{}_latency_ns", "result_{}_latency_ns"),
+    ("TTFT", "result_first_token_{}_latency_ns", "result_first_token_{}_latency_ns"),
+    ("TPOT", "result_time_per_output_token_{}_ns", "result_time_to_output_token_{}"),
+)
+"""Measures of LoadGen's detail log: names of its percentiles, of its extremes."""
 
 
 def latency(run: Run) -> Section:
@@ -24,6 +54,7 @@ def latency(run: Run) -> Section:
     means = {node: _mean_ms(own.service_ns) for node, own in run.by_node.items()}
     told = [value for value in means.values() if value is not None]
     return {
+        "loadgen": _loadgen(run),
         "sample_weighted_mean": figure(
             _mean_ms(run.done.service_ns),
             "ms",
@@ -38,9 +69,9 @@ def latency(run: Run) -> Section:
             [
                 ("node", "", "host"),
                 ("kind", "", "; ".join(f"{k}: {what}" for k, what in _KINDS)),
-                ("samples", "samples", "completed ones that it is known for"),
+                ("samples", "samples", "completed samples with a known value"),
                 *((name, "ms", "over these samples") for name in ("min", "mean")),
-                *((f"p{p:g}", "ms", "interpolated") for p in _PERCENTILES),
+                *((f"p{p:g}", "ms", _ORDER) for p in _PERCENTILES),
                 *((name, "ms", "over these samples") for name in ("max", "std")),
                 ("min at", "seq", "the sample"),
                 ("max at", "seq", "the sample"),
@@ -61,12 +92,51 @@ def latency(run: Run) -> Section:
 def _kinds(run: Run, own: Samples) -> list[tuple[str, FloatArray]]:
     kinds = [("service", own.service_ns)]
     if run.streaming:
+        delay = _issue_delay(run, own) if run.trace is not None else 0.0
+        clock = "" if run.trace is not None else _FROM_ISSUE
         kinds += [
-            ("latency", own.latency_ns),
-            ("TTFT", own.ttft_ns),
+            (f"latency{clock}", own.latency_ns + delay),
+            (f"TTFT{clock}", own.ttft_ns + delay),
             ("TPOT", own.tpot_ns),
         ]
     return kinds
+
+
+def _loadgen(run: Run) -> Table:
+    """Return what LoadGen logged of the whole run: the figures of its summary."""
+    values = run.log.values
+    rows: list[list[Json]] = []
+    for kind, ordered, extreme in _LOGGED:
+        keys = [
+            *(extreme.format(name) for name in ("min", "mean")),
+            *(ordered.format(f"{p:.2f}_percentile") for p in _PERCENTILES),
+            extreme.format("max"),
+        ]
+        told = [values.get(key) for key in keys]
+        if any(isinstance(value, int | float) for value in told):
+            rows.append(
+                [
+                    kind,
+                    *(
+                        rounded(value / MS) if isinstance(value, int | float) else None
+                        for value in told
+                    ),
+                ]
+            )
+    return table(
+        [
+            (
+                "kind",
+                "",
+                "as LoadGen has it: latency and TTFT begin at the scheduled time,"
+                " TPOT is (latency - TTFT) / (output tokens - 1)",
+            ),
+            *((name, "ms", "over all samples") for name in ("min", "mean")),
+            *((f"p{p:g}", "ms", _ORDER) for p in _PERCENTILES),
+            ("max", "ms", "over all samples"),
+        ],
+        rows,
+    )
 
 
 def _row(node: str, kind: str, own: Samples, values: FloatArray) -> list[Json] | None:
@@ -76,7 +146,7 @@ def _row(node: str, kind: str, own: Samples, values: FloatArray) -> list[Json] |
     figures = [
         told.min(),
         told.mean(),
-        *np.percentile(told, _PERCENTILES),
+        *(loadgen_percentile(told, p / 100) for p in _PERCENTILES),
         told.max(),
         told.std(ddof=1) if len(told) > 1 else 0.0,
     ]
@@ -100,7 +170,7 @@ def parts_of_life(run: Run, own: Samples) -> dict[str, FloatArray]:
         "prefill": own.prefill,
         "decode": own.decode,
         "rest in the replica": own.held - inside,
-        "way and return": own.way_ns,
+        "outside the replica": own.way_ns,
     }
 
 
@@ -121,8 +191,8 @@ def _life(run: Run) -> Table:
         "prefill": "in the engine, to the first token",
         "decode": "in the engine, first to last token",
         "rest in the replica": "waiting for the engine's step, sending",
-        "way and return": "outside the replica between dispatch and completion"
-        " (holds the rest in the replica where that is not told)",
+        "outside the replica": "network and messages between dispatch and completion"
+        " (with the rest in the replica where that was not recorded)",
     }
     rows: list[list[Json]] = []
     for node, own in run.by_node.items():
@@ -136,8 +206,8 @@ def _life(run: Run) -> Table:
                 node,
                 name,
                 rounded(values.mean() / MS),
-                rounded(np.percentile(values, 50) / MS),
-                rounded(np.percentile(values, 99) / MS),
+                percentile(values, 50, MS),
+                percentile(values, 99, MS),
                 ratio(100 * float(values.mean()), whole) if name in counted else None,
                 definitions[name],
             ]
@@ -149,8 +219,8 @@ def _life(run: Run) -> Table:
             ("node", "", "host"),
             ("part", "", "part of a sample's life, in order"),
             ("mean", "ms", "over completed samples"),
-            ("p50", "ms", "median"),
-            ("p99", "ms", "99th percentile"),
+            ("p50", "ms", _ORDER),
+            ("p99", "ms", _ORDER),
             ("share", "%", "of the means' sum; Offline: without the wait for dispatch"),
             ("meaning", "", "from when to when"),
         ],
@@ -170,7 +240,9 @@ def _limits(run: Run) -> Table:
             limit = effective.get(key)
             if not isinstance(share, float) or not limit:
                 continue
-            found = loadgen_percentile(values, share)
+            found = by_loadgen(run, name, share)
+            if found is None:
+                found = loadgen_percentile(values, share)
             over = int((known(values) > limit).sum())
             rows.append(
                 [
@@ -186,13 +258,32 @@ def _limits(run: Run) -> Table:
         [
             ("limit", "", "what is limited"),
             ("percentile", "%", "at which it is judged"),
-            ("value", "ms", "at that percentile, from the issue, as LoadGen orders it"),
+            (
+                "value",
+                "ms",
+                "LoadGen's figure; where it logged none, from the issue in the same"
+                " order",
+            ),
             ("allowed", "ms", "the limit in force"),
             ("headroom", "%", "(allowed - value) / allowed"),
             ("over", "samples", "that exceed it"),
         ],
         rows,
     )
+
+
+def by_loadgen(run: Run, kind: str, share: float) -> float | None:
+    """Return a percentile (0 to 1) of the run in ns that LoadGen logged, if it did.
+
+    Args:
+        run: the run.
+        kind: `latency`, `TTFT` or `TPOT`.
+        share: 0.99 for p99.
+    """
+    names = {name: ordered for name, ordered, _ in _LOGGED}
+    key = names[kind].format(f"{100 * share:.2f}_percentile")
+    logged = run.log.values.get(key)
+    return float(logged) if isinstance(logged, int | float) else None
 
 
 def _outliers(run: Run) -> Table:

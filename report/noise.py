@@ -17,22 +17,30 @@ from report.samples import BoolArray, FloatArray, IntArray
 SIGNIFICANCE = 0.01
 _FEWEST_ALONE = 4
 _FEWEST_IN_SPAN = 2
+_MOST_FREEDOM = 8
+"""Degrees of freedom at most: latencies have heavy tails, whatever their number."""
 _LEAST_DEVIATION = 0.005
 """No run is so even that half a percent in a block would mean anything."""
 
 METHOD = (
     "batch means: the run in equal blocks of time of at least two service latencies;"
-    " in each block the log ratio of a group to the median of the others; scan over"
-    " all spans of blocks, pooled robust deviation, Student's t with at most 8 degrees"
-    " of freedom, Bonferroni's correction for groups and spans"
+    " in each block the log ratio of a group to the median of the others; over the"
+    " whole run Student's t of the mean with at most 8 degrees of freedom, its error"
+    " from the blocks' standard deviation and lag-1 autocorrelation, Bonferroni's"
+    " correction for groups and measures;"
+    " findings of slow spans: scan over all spans of blocks, pooled robust deviation,"
+    " Student's t with at most 8 degrees of freedom, Bonferroni's correction for"
+    " groups and spans"
 )
 METHOD_ALONE = (
     "too short for blocks of time, but samples did not overlap: Mann-Whitney test of"
     " each group against the others, Holm's correction for the number of groups"
 )
 ALONE = "none: only one of them worked to the end"
+SINGLE = "none: there is only one, nothing to compare it with"
 TOO_SHORT = (
-    f"none: the run is shorter than {FEWEST_BLOCKS} blocks of two service latencies"
+    f"none: the time in which all worked is shorter than {FEWEST_BLOCKS} blocks of two"
+    " service latencies"
 )
 
 
@@ -43,7 +51,9 @@ class Difference:
     effects: FloatArray
     """Ratio to the median of the others over the run, less 1; NaN where not tested."""
     p: FloatArray
-    """Probability of such a difference among equals, corrected; NaN: not tested."""
+    """Probability of such a span among equals, corrected; NaN: not tested."""
+    whole_p: FloatArray
+    """Probability of such an effect over the run among equals, corrected for groups."""
     method: str
     span_effects: FloatArray
     """The same ratio over the span of blocks in which it is clearest."""
@@ -62,10 +72,15 @@ class Difference:
         """Whether a group differs by more than noise."""
         return np.isfinite(self.p) & (np.nan_to_num(self.p, nan=1) < SIGNIFICANCE)
 
-    @property
-    def spread_beyond_noise_pct(self) -> float:
-        """Spread that noise does not explain: (max - min) / min, in percent."""
-        effects = np.where(self.beyond_noise, np.nan_to_num(self.effects), 0.0)
+    def spread_beyond_noise_pct(self, measures: int = 1) -> float:
+        """Return the spread that noise does not explain: (max - min) / min, in percent.
+
+        Args:
+            measures: how many are tested beside each other, each at its share of
+                `SIGNIFICANCE`.
+        """
+        p = np.nan_to_num(self.whole_p, nan=1) * measures
+        effects = np.where(p < SIGNIFICANCE, np.nan_to_num(self.effects), 0.0)
         ratios = np.append(effects + 1, 1.0)
         return float((ratios.max() - ratios.min()) / ratios.min() * 100)
 
@@ -77,7 +92,7 @@ def compare(cells: FloatArray) -> Difference:
     """
     groups, blocks = cells.shape
     if groups < 2 or blocks < FEWEST_BLOCKS:
-        return _untested(groups, TOO_SHORT)
+        return _untested(groups, SINGLE if groups < 2 else TOO_SHORT)
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(cells)
     logs[~np.isfinite(logs)] = np.nan
@@ -86,12 +101,13 @@ def compare(cells: FloatArray) -> Difference:
         return _untested(groups, ALONE)
     sigma = _deviation(ratios)
     score, spans = _clearest_spans(ratios, sigma)
-    freedom = min(8, blocks - 2)
+    freedom = min(_MOST_FREEDOM, blocks - 2)
     tries = int(np.isfinite(score).sum()) * blocks * (blocks + 1) / 2
     p = np.minimum(1, 2 * stats.t.sf(score, freedom) * tries)
     return Difference(
         effects=np.exp(_means(ratios)) - 1,
         p=p,
+        whole_p=_whole_p(ratios),
         method=METHOD,
         span_effects=np.exp(
             [
@@ -116,7 +132,8 @@ def compare_alone(values: Sequence[FloatArray]) -> Difference:
             continue
         difference.effects[group] = float(np.mean(own) / np.mean(others)) - 1
         p[group] = float(stats.mannwhitneyu(own, others).pvalue)
-    difference.p, difference.span_effects = holm(p), difference.effects
+    difference.p = difference.whole_p = holm(p)
+    difference.span_effects = difference.effects
     return difference
 
 
@@ -124,11 +141,34 @@ def _untested(groups: int, method: str) -> Difference:
     return Difference(
         effects=np.full(groups, np.nan),
         p=np.full(groups, np.nan),
+        whole_p=np.full(groups, np.nan),
         method=method,
         span_effects=np.full(groups, np.nan),
         spans=np.zeros((groups, 2), np.int64),
         ratios=np.full((groups, 0), np.nan),
     )
+
+
+def _whole_p(ratios: FloatArray) -> FloatArray:
+    """Return for each group how likely its mean ratio is among equals, corrected.
+
+    By the standard deviation rather than a robust one: a single long step makes one
+    block stand out, and makes the error as large as itself.
+    """
+    scores, freedoms = np.full(len(ratios), np.nan), np.ones(len(ratios))
+    for group, row in enumerate(ratios):
+        own = row[~np.isnan(row)]
+        if len(own) < FEWEST_BLOCKS:
+            continue
+        error, freedom = error_of_mean(own)
+        error = max(error, _LEAST_DEVIATION / len(own) ** 0.5)
+        scores[group] = abs(own.mean()) / error
+        freedoms[group] = min(_MOST_FREEDOM, freedom)
+    p = 2 * stats.t.sf(scores, freedoms)
+    # Of two groups each is the other's mirror image: that is one test.
+    tests = int(np.isfinite(p).sum()) if len(ratios) > 2 else 1
+    corrected: FloatArray = np.minimum(1, p * tests)
+    return corrected
 
 
 def _deviation(ratios: FloatArray) -> float:

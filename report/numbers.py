@@ -40,9 +40,9 @@ def mean(values: FloatArray, scale: float = 1.0) -> float | None:
 
 
 def percentile(values: FloatArray, place: float, scale: float = 1.0) -> float | None:
-    """Return a percentile of the known values, interpolated; None where none."""
-    own = known(values)
-    return rounded(np.percentile(own, place) / scale) if len(own) else None
+    """Return a percentile (0 to 100) as LoadGen takes it; None where none is known."""
+    found = loadgen_percentile(values, place / 100)
+    return None if found is None else rounded(found / scale)
 
 
 def loadgen_percentile(values: FloatArray, share: float) -> float | None:
@@ -58,8 +58,8 @@ def lengths(values: np.ndarray) -> dict[str, Json] | None:
     return {
         "min": int(values.min()),
         "mean": rounded(values.mean()),
-        "p50": rounded(np.percentile(values, 50)),
-        "p90": rounded(np.percentile(values, 90)),
+        "p50": percentile(values.astype(float), 50),
+        "p90": percentile(values.astype(float), 90),
         "max": int(values.max()),
     }
 

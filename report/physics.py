@@ -1,5 +1,6 @@
 """What a model's arithmetic asks of a device, and what known devices can do at most."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,17 +36,19 @@ RATINGS: dict[str, DeviceRating] = {
         ("H200", {"16": 989, "8": 1979}, 4.8),
         ("H100 PCIe", {"16": 756, "8": 1513}, 2.0),
         ("H100 NVL", {"16": 835, "8": 1671}, 3.9),
-        ("H100", {"16": 989, "8": 1979}, 3.35),
-        ("GH200", {"16": 989, "8": 1979}, 4.0),
+        ("H100 80GB HBM3", {"16": 989, "8": 1979}, 3.35),
+        ("GH200 480GB", {"16": 989, "8": 1979}, 4.0),
         ("B200", {"16": 2250, "8": 4500}, 8.0),
         ("B300", {"16": 2250, "8": 4500}, 8.0),
         ("A100-SXM4-80GB", {"16": 312}, 2.039),
-        ("A100", {"16": 312}, 1.555),
+        ("A100 80GB PCIe", {"16": 312}, 1.935),
+        ("A100-SXM4-40GB", {"16": 312}, 1.555),
+        ("A100-PCIE-40GB", {"16": 312}, 1.555),
         ("L40S", {"16": 362, "8": 733}, 0.864),
         ("L4", {"16": 121, "8": 242}, 0.3),
     )
 }
-"""Dense figures of the makers' data sheets, by what a device's name contains."""
+"""Dense figures of the makers' data sheets, by the words of a device's name."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,13 +155,24 @@ def precision_bits(record: ReplicaRecord) -> str:
 def rating_of(
     device: str, ratings: dict[str, DeviceRating]
 ) -> tuple[str, DeviceRating] | None:
-    """Return the longest name in `ratings` that `device` contains, and its rating."""
-    names = sorted((n for n in ratings if n.lower() in device.lower()), key=len)
-    return (names[-1], ratings[names[-1]]) if names else None
+    """Return the entry of `ratings` whose words all stand in the device's name.
+
+    Of several the one with the most words. None where there is none, and for a part
+    of a device (MIG): no limit is better than that of another card.
+    """
+    words = _words(device)
+    names = [name for name in ratings if _words(name) and _words(name) <= words]
+    if not names or "mig" in words:
+        return None
+    name = max(names, key=lambda known: len(_words(known)))
+    return name, ratings[name]
 
 
 def read_ratings(path: Path) -> dict[str, DeviceRating]:
-    """Return the known ratings with those of the JSON file `path` in their place.
+    """Return the ratings of the JSON file `path`, and the known ones of other devices.
+
+    An entry of the file also replaces known ones that name the same device more
+    closely: `H100` replaces `H100 PCIe`.
 
     Raises:
         RecordError: the file is missing or is not of that form.
@@ -173,7 +187,16 @@ def read_ratings(path: Path) -> dict[str, DeviceRating]:
             f'{error}; write {{"NAME": {{"flops": {{"16": 9e14}},'
             ' "bytes_per_s": 3e12}}',
         ) from error
-    return RATINGS | own
+    known = {
+        name: rating
+        for name, rating in RATINGS.items()
+        if not any(_words(mine) <= _words(name) for mine in own)
+    }
+    return known | own
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z0-9]+", name.lower()))
 
 
 def _narrowed(name: Json, width: float) -> float:

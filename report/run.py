@@ -26,6 +26,18 @@ from report.telemetry import Telemetry, no_telemetry, read_telemetry
 T = TypeVar("T")
 
 
+@dataclass(slots=True, kw_only=True)
+class Absence:
+    """A span of time in which a replica was not part of the run."""
+
+    replica: int
+    node: str | None
+    begin_ns: int
+    end_ns: int | None
+    """When it came back; None: it did not."""
+    cause: str
+
+
 @dataclass(kw_only=True)
 class Run:
     """One run, as its folder tells it."""
@@ -42,6 +54,8 @@ class Run:
     trace: Trace | None
     notes: list[str] = field(default_factory=list)
     """What the folder lacks and what that costs the report."""
+    path: Path | None = None
+    """Its folder; None where it has none."""
 
     @cached_property
     def done(self) -> Samples:
@@ -99,6 +113,66 @@ class Run:
         """Last completion; the first issue where nothing was completed."""
         return int(self.done.completed.max()) if len(self.done) else self.begin_ns
 
+    @cached_property
+    def absences(self) -> list[Absence]:
+        """When replicas were away, from leaving to coming back, in order of time."""
+        found: list[Absence] = []
+        away: dict[int, Absence] = {}
+        for event in sorted(self.events, key=lambda event: event.t_ns):
+            if event.replica is None:
+                continue
+            known = away.get(event.replica)
+            if event.kind == "rejoin" and known is not None:
+                known.end_ns = event.t_ns
+                del away[event.replica]
+            elif event.kind in ("fence", "death") and known is None:
+                away[event.replica] = Absence(
+                    replica=event.replica,
+                    node=event.node,
+                    begin_ns=event.t_ns,
+                    end_ns=None,
+                    cause=event.cause,
+                )
+                found.append(away[event.replica])
+            elif event.kind == "fence" and known is not None:
+                # The fence says why the coordinator gave it up.
+                known.cause = event.cause or known.cause
+        return found
+
+    @cached_property
+    def gone(self) -> set[int]:
+        """Replicas that left the run and did not come back."""
+        return {one.replica for one in self.absences if one.end_ns is None}
+
+    def away(self, replica: int) -> list[tuple[int, int]]:
+        """Return the spans in ns, within the run, in which a replica was away."""
+        spans = [
+            (
+                max(one.begin_ns, self.begin_ns),
+                self.end_ns if one.end_ns is None else min(one.end_ns, self.end_ns),
+            )
+            for one in self.absences
+            if one.replica == replica
+        ]
+        return [(begin, end) for begin, end in spans if end > begin]
+
+    def present_s(self, replica: int) -> float:
+        """Return the seconds of the run in which a replica was part of it."""
+        away = sum(end - begin for begin, end in self.away(replica))
+        return max(0.0, self.wall_s - away / 1e9)
+
+    @cached_property
+    def issued(self) -> int:
+        """Samples that LoadGen says it issued; those on record where it says nothing.
+
+        A damaged record holds fewer.
+        """
+        queries = self.log.values.get("result_query_count")
+        if not isinstance(queries, int):
+            return len(self.samples)
+        each = self.log.values.get("generated_samples_per_query", 1)
+        return max(len(self.samples), queries * int(each))
+
     @property
     def wall_s(self) -> float:
         """Seconds from the first issue to the last completion."""
@@ -121,14 +195,38 @@ class Run:
 
     @property
     def samples_per_s(self) -> float:
-        """Completed samples over wall time; 0 where nothing was completed."""
-        return len(self.done) / self.wall_s if self.wall_s > 0 else 0.0
+        """Completed samples / first issue to last completion; 0 where there are none.
+
+        LoadGen's own figure where it logs one, so that one name has one number. For
+        Server it logs another measure: see `completed_per_s`.
+        """
+        logged = self._logged("result_samples_per_second")
+        return logged or self._per_s(float(len(self.done)))
 
     @property
     def tokens_per_s(self) -> float:
-        """Output tokens of completed samples over wall time."""
-        tokens = float(self.done.output_tokens.sum())
-        return tokens / self.wall_s if self.wall_s > 0 else 0.0
+        """Output tokens of completed samples / the same seconds, likewise."""
+        logged = self._logged("result_tokens_per_second")
+        return logged or self._per_s(float(self.done.output_tokens.sum()))
+
+    @property
+    def completed_per_s(self) -> tuple[float, float] | None:
+        """LoadGen's completed samples/s and tokens/s of Server; None: not logged.
+
+        Their seconds end with the completion of the last issued sample.
+        """
+        samples = self._logged("result_completed_samples_per_sec")
+        tokens = self._logged("result_completed_tokens_per_second")
+        return None if samples is None or tokens is None else (samples, tokens)
+
+    def _logged(self, key: str) -> float | None:
+        """Return a rate from LoadGen's log, unless the record lacks samples of it."""
+        value = self.log.values.get(key)
+        whole = len(self.done) == self.issued
+        return float(value) if whole and isinstance(value, int | float) else None
+
+    def _per_s(self, work: float) -> float:
+        return work / self.wall_s if self.wall_s > 0 else 0.0
 
 
 def read_run(path: Path) -> Run:
@@ -143,6 +241,8 @@ def read_run(path: Path) -> Run:
     if not path.is_dir():
         raise RecordError(path, "no such run folder")
     folder, notes = RunFolder(path), list[str]()
+    if not folder.config.exists():
+        raise RecordError(path, "no run folder: it holds no config.yaml")
     config = read_config(folder.config)
     verdict = _verdict(folder, notes)
     died = verdict.outcome == "aborted"
@@ -158,6 +258,7 @@ def read_run(path: Path) -> Run:
 
     run = Run(
         name=path.resolve().name,
+        path=path,
         config=config,
         verdict=verdict,
         settings=must(
@@ -201,11 +302,6 @@ def read_run(path: Path) -> Run:
         notes=notes,
     )
     _note_cut(folder, notes)
-    if run.trace is None:
-        notes.append(
-            "LoadGen's trace is off (run.trace=true writes it): latencies begin at the"
-            " issue, not at the scheduled time, and the issue delay is not known"
-        )
     _refuse_strangers(run, folder.samples)
     return run
 
@@ -213,10 +309,7 @@ def read_run(path: Path) -> Run:
 def _note_cut(folder: RunFolder, notes: list[str]) -> None:
     for file in (folder.samples, folder.events, folder.telemetry):
         if file.exists() and cut_off(file):
-            notes.append(
-                f"the last line of {file.name} was cut off when the run ended; it is"
-                " left out"
-            )
+            notes.append(f"the last line of {file.name} was cut off; it is left out")
 
 
 def _refuse_strangers(run: Run, path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from record.json_types import Json
 from report.busy import busy_s
-from report.comparison import Comparison
+from report.comparison import RATES, Comparison
 from report.figures import Section, figure, table
 from report.noise import SIGNIFICANCE
 from report.numbers import MS, gib, mean, percentile, ratio, rounded
@@ -16,8 +16,10 @@ from report.samples import Samples, join
 from report.telemetry import Series
 
 _WORDS = ((1.0, "perfect"), (7.5, "good"), (20.0, "moderate"))
+_SEVERE = 7.5
+"""Spread beyond noise, in %, from which a status may be worse than good."""
 _COLUMNS = [
-    ("issued", "samples", "samples that ended up with it, completed or lost"),
+    ("issued", "samples", "samples that were handed to it last: completed or lost"),
     ("completed", "samples", "samples that it answered"),
     ("success", "%", "completed / issued"),
     ("share given", "%", "of all prompt tokens that were handed out"),
@@ -35,7 +37,7 @@ _COLUMNS = [
     ),
     ("service mean", "ms", "service latency: dispatch to completion"),
     ("service p50", "ms", "median of the same"),
-    ("service p99", "ms", "99th percentile of the same, interpolated"),
+    ("service p99", "ms", "99th percentile of the same, as LoadGen orders it"),
     ("TTFT p50", "ms", "issue to first token; empty where nothing is streamed"),
     ("TTFT p99", "ms", "99th percentile of the same"),
     ("TPOT p50", "ms", "(completion - first token) / (output tokens - 1)"),
@@ -56,6 +58,12 @@ _COMPARED = (
 """Row, column that it compares, unit, measure that is tested (None: no noise)."""
 
 
+NOT_TESTED = "not tested"
+"""Status of a spread that may be noise or may not: the run is too short to say."""
+BALANCED = "set by the balancer"
+"""Status of rates under a rate of arrivals: a replica does what it is given."""
+
+
 def status(spread_pct: float, beyond_noise: bool) -> str:
     """Return the word for a spread; worse than "good" only for more than noise."""
     word = next((w for limit, w in _WORDS if spread_pct < limit), "critical")
@@ -74,15 +82,16 @@ def spread_pct(values: Sequence[float]) -> float | None:
 def symmetry(run: Run, nodes: Comparison, replicas: Comparison) -> Section:
     """Return how evenly the nodes and replicas worked."""
     by_node, by_replica = _rows(run, nodes), _rows(run, replicas)
-    failed = len(run.lost)
     return {
         "success_rate": figure(
-            ratio(100.0 * len(run.done), len(run.samples)),
+            ratio(100.0 * len(run.done), run.issued),
             "%",
-            "completed samples of those that were issued",
+            "completed samples of those that LoadGen issued",
         ),
         "success_status": figure(
-            "critical" if failed else "perfect", "", "critical as soon as one is lost"
+            "critical" if len(run.done) < run.issued or not run.issued else "perfect",
+            "",
+            "critical where a sample was lost or is not in the record",
         ),
         "method": figure(
             (replicas if run.size > len(run.nodes) else nodes).method,
@@ -98,16 +107,27 @@ def symmetry(run: Run, nodes: Comparison, replicas: Comparison) -> Section:
                 ("unit", "", "of both"),
                 ("spread", "%", "(max - min) / min; success rate: points"),
                 ("beyond noise", "", "whether the difference is more than noise"),
-                ("p", "", "probability among equals, least over groups, corrected"),
+                (
+                    "p",
+                    "",
+                    "probability among equals, least over groups, corrected for groups"
+                    " and measures",
+                ),
                 (
                     "status",
                     "",
                     "perfect < 1%, good < 7.5%, moderate < 20%, critical; worse than"
-                    " good only for what is beyond noise; success rate: critical as"
+                    f" good only for what is beyond noise; {NOT_TESTED}: the run does"
+                    f" not show what is noise; {BALANCED}: under a rate of arrivals a"
+                    " replica completes what it is given; success rate: critical as"
                     " soon as a sample is lost",
                 ),
             ],
-            [*_summary(nodes, by_node), *_summary(replicas, by_replica)],
+            [
+                row
+                for comparison, rows in ((nodes, by_node), (replicas, by_replica))
+                for row in _summary(comparison, rows)
+            ],
         ),
         "nodes": table(
             [("node", "", "host"), ("replicas", "", "on it"), *_COLUMNS],
@@ -199,22 +219,22 @@ def _summary(comparison: Comparison, rows: list[list[Json]]) -> list[list[Json]]
     level = f"{comparison.level}s"
     names = [name for name, _, _ in _COLUMNS]
     found: list[list[Json]] = [_success(comparison, rows, names.index("success"))]
+    given = comparison.run.settings.loadgen_scenario == "Server"
+    tested = [
+        measure
+        for _, _, _, measure in _COMPARED
+        if measure
+        and not (given and measure in RATES)
+        and comparison.difference(measure).tested
+    ]
     for label, column, unit, measure in _COMPARED:
-        values = [row[names.index(column)] for row in rows]
-        extreme = _extremes(comparison, values)
+        extreme = _extremes(comparison, [row[names.index(column)] for row in rows])
         if extreme is None:
             continue
         spread = spread_pct([extreme.least, extreme.most])
-        difference = comparison.difference(measure) if measure else None
-        beyond = difference is None or difference.spread_beyond_noise_pct >= 1
-        p = (
-            float(np.nanmin(difference.p))
-            if difference is not None and difference.tested
-            else None
-        )
-        severe = beyond and (
-            difference is None or difference.spread_beyond_noise_pct >= _WORDS[1][0]
-        )
+        beyond, p, word = _verdict(comparison, measure, tested, spread)
+        if given and measure in RATES:
+            word = BALANCED
         found.append(
             [
                 label,
@@ -223,26 +243,45 @@ def _summary(comparison: Comparison, rows: list[list[Json]]) -> list[list[Json]]
                 f"{extreme.most:,.5g} ({extreme.most_at})",
                 unit,
                 None if spread is None else round(spread, 1),
-                _verdict(measure, p, beyond),
-                rounded(p, 2),
-                "not comparable" if spread is None else status(spread, severe),
+                beyond,
+                p,
+                word,
             ]
         )
     return found
 
 
-def _verdict(measure: str | None, p: float | None, beyond: bool) -> Json:
-    """Return whether a difference is beyond noise; None for what has no noise."""
+def _verdict(
+    comparison: Comparison,
+    measure: str | None,
+    tested: list[str],
+    spread: float | None,
+) -> tuple[Json, float | None, str]:
+    """Return whether a spread is beyond noise, its p, and its status.
+
+    Args:
+        comparison: of the groups.
+        measure: that is tested; None for what has no noise.
+        tested: all measures that are tested beside each other.
+        spread: in percent; None where it cannot be computed.
+    """
+    words = "not comparable" if spread is None else None
     if measure is None:
-        return None
-    return "not tested" if p is None else beyond
+        return None, None, words or status(spread or 0.0, True)
+    if measure not in tested:
+        return NOT_TESTED, None, words or NOT_TESTED
+    difference = comparison.difference(measure)
+    shown = difference.spread_beyond_noise_pct(len(tested))
+    p = min(1.0, float(np.nanmin(difference.whole_p)) * len(tested))
+    return shown >= 1, rounded(p, 2), words or status(spread or 0.0, shown >= _SEVERE)
 
 
 def _success(comparison: Comparison, rows: list[list[Json]], column: int) -> list[Json]:
     values = [row[column] for row in rows]
     extreme = _extremes(comparison, values) or _Extreme(0.0, "-", 0.0, "-")
     points = extreme.most - extreme.least
-    lost = any(value is not None and value < 100 for value in values)
+    run = comparison.run
+    lost = run.issued > len(run.done) or any((v or 100) < 100 for v in values)
     return [
         "success rate",
         f"{comparison.level}s",

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 from record.json_types import Json
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How cells begin that a spreadsheet computes."""
+
 
 def tables(content: dict[str, Json]) -> Iterator[tuple[str, dict[str, Json]]]:
     """Yield (section.name, table) of every table in report.json."""
@@ -21,10 +24,15 @@ def as_csv(table: dict[str, Json]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
-        f"{c['name']} ({c['unit']})" if c["unit"] else c["name"]
+        _cell(f"{c['name']} ({c['unit']})" if c["unit"] else c["name"])
         for c in table["columns"]
     )
-    writer.writerows(
-        ["" if value is None else value for value in row] for row in table["rows"]
-    )
+    writer.writerows([_cell(value) for value in row] for row in table["rows"])
     return buffer.getvalue()
+
+
+def _cell(value: Json) -> Json:
+    """Return a value as a cell; a spreadsheet must not take text for a formula."""
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return "" if value is None else value

@@ -8,12 +8,17 @@ from record.json_types import Json
 from report.figures import Section, figure, table
 from report.numbers import MS, loadgen_percentile, rounded
 from report.run import Run
+from report.words import cell
 
 _PRINTED = 1e-5
 """LoadGen prints rates with six digits."""
 _DELAY_MS = 10.0
 _DELAY_SHARE = 0.02
 _TPOT_MS = 0.1
+DOUBTFUL = "record disagrees"
+"""State of a run whose record no longer shows what LoadGen logged."""
+_NANOSECONDS = ("ttft_latency", "tpot_latency")
+"""LoadGen's settings in ns whose names do not say so."""
 
 
 def validity(run: Run) -> Section:
@@ -21,16 +26,23 @@ def validity(run: Run) -> Section:
     verdict = run.verdict
     rows = list(agreement(run))
     return {
-        "outcome": figure(verdict.outcome, "", "verdict of the gate"),
+        "state": figure(
+            state(run),
+            "",
+            "the verdict, unless the record disagrees with LoadGen's log",
+        ),
+        "outcome": figure(
+            verdict.outcome, "", "verdict of the gate when the run ended"
+        ),
         "reason": figure(verdict.reason or None, "", "why it did not pass"),
         "submission_candidate": figure(
             verdict.submission_candidate, "", "whether it could be submitted to MLPerf"
         ),
         "is_not": figure(
-            "; ".join(_is_not(run)) or None, "", "what this run must not be taken for"
+            "; ".join(_is_not(run)) or None, "", "why this is not an MLPerf result"
         ),
         "relaxed": figure(
-            "; ".join(verdict.relaxed) or None, "", "settings off MLPerf's rules"
+            relaxed(run) or None, "", "settings that differ from MLPerf's rules"
         ),
         "agrees_with_loadgen": figure(
             all(row[-2] for row in rows) if rows else None,
@@ -48,7 +60,7 @@ def validity(run: Run) -> Section:
                 ("LoadGen's", "", "from its detail log"),
                 ("unit", "", "of both"),
                 ("difference", "", "LoadGen's less ours"),
-                ("tolerance", "", "what may lie between them"),
+                ("tolerance", "", "largest difference that is accepted"),
                 ("agrees", "", "whether it does"),
                 ("how", "", "how ours is computed"),
             ],
@@ -62,28 +74,74 @@ def validity(run: Run) -> Section:
                 ("outcome", "", "passed, failed or skipped"),
                 ("note", "", "where it failed, or why it was skipped"),
             ],
-            [[c.name, c.limit, c.value, c.outcome, c.note] for c in verdict.checks],
+            [
+                [c.name, c.limit, c.value, c.outcome, c.note or None]
+                for c in verdict.checks
+            ],
         ),
-        "notes": figure("; ".join(run.notes) or None, "", "what was not recorded"),
+        "notes": figure(
+            "; ".join([*run.notes, *_switched_off(run)]) or None,
+            "",
+            "what was not recorded",
+        ),
     }
+
+
+def state(run: Run) -> str:
+    """Return the verdict; `DOUBTFUL` where it passed and the record is damaged."""
+    if run.verdict.outcome == "passed" and not all(r[6] for r in agreement(run)):
+        return DOUBTFUL
+    return run.verdict.outcome
+
+
+def relaxed(run: Run) -> str:
+    """Return the settings that differ from the rules, durations in s and ms."""
+    told = [
+        f"{one.setting}: {setting(one.setting, one.value)}"
+        f" (rule: {setting(one.setting, one.rule)})"
+        for one in run.settings.relaxed
+    ]
+    return "; ".join(told or run.verdict.relaxed)
+
+
+def setting(name: str, value: Json) -> str:
+    """Return the value of a LoadGen setting, a duration in s or ms."""
+    nanoseconds = name in _NANOSECONDS or name.endswith("_ns")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return cell(value)
+    if not nanoseconds and not name.endswith("_ms"):
+        return cell(value)
+    milliseconds = value / MS if nanoseconds else float(value)
+    if abs(milliseconds) >= 1000 or not milliseconds:
+        return f"{milliseconds / 1000:,.10g} s"
+    return f"{milliseconds:,.10g} ms"
+
+
+def _switched_off(run: Run) -> Iterator[str]:
+    if run.trace is None:
+        yield (
+            "LoadGen's trace is off (run.trace=true writes it): latencies of nodes and"
+            " replicas begin at the issue, not at the scheduled time, and the issue"
+            " delay is not known"
+        )
 
 
 def _is_not(run: Run) -> Iterator[str]:
     settings, config = run.settings, run.config
     if run.verdict.outcome == "aborted":
-        yield "a finished run: it was aborted"
+        yield "the run was aborted"
+    elif run.verdict.degraded:
+        yield "the run was disturbed: it lost a replica or was paused"
     if settings.kind == "smoke":
-        yield "a full run: run=smoke is shortened and relaxed"
+        yield "run=smoke shortens the run and relaxes its rules"
     if not settings.is_benchmark:
-        yield "the benchmark: model or data are not MLPerf's"
+        yield "the model or the data are not the benchmark's"
     if config.engine.name == "synthetic":
-        yield "a measurement of a device: the engine is synthetic"
+        yield "the engine is synthetic, so no device was measured"
     if config.model.weights == "dummy":
-        yield "a run on real weights: they are random"
+        yield "the weights are random"
     if config.dataset.name in ("sample", "synthetic"):
-        yield f"a run on CNN/DailyMail: the data set is the {config.dataset.name} one"
-    if run.verdict.degraded:
-        yield "undisturbed: it lost a replica, was paused or was aborted"
+        yield f"the data set is {config.dataset.name}, not CNN/DailyMail"
 
 
 def agreement(run: Run) -> Iterator[list[Json]]:

@@ -1,5 +1,7 @@
 """How values, names and headings are written for readers."""
 
+import re
+
 from record.json_types import Json
 
 TITLES = {
@@ -21,13 +23,14 @@ TABLES = {
     "scaling.runs": "Runs",
     "scaling.law": "Universal Scalability Law",
     "scaling.forecast": "Forecast",
-    "symmetry.summary": "How even",
+    "symmetry.summary": "Spread between nodes and between replicas",
     "symmetry.nodes": "Node by node",
     "symmetry.replicas": "Replica by replica",
+    "latency.loadgen": "Latency of the run, by LoadGen",
     "latency.nodes": "Latency of each node",
-    "latency.life": "A sample's life",
-    "latency.limits": "Limits",
-    "latency.outliers": "Outliers",
+    "latency.life": "Where a sample's time goes",
+    "latency.limits": "Latency limits",
+    "latency.outliers": "Slowest samples (outliers)",
     "tokens.replicas": "Tokens of each replica",
     "resources.memory": "Memory",
     "resources.load": "Load, power and clocks",
@@ -37,7 +40,7 @@ TABLES = {
     "cold_start.replicas": "Start of each replica",
     "validity.agreement": "Agreement with LoadGen's own figures",
     "validity.checks": "The gate's checks",
-    "configuration.places": "Places",
+    "configuration.places": "Nodes and replicas",
     "configuration.settings": "LoadGen's settings",
 }
 """Captions of tables by section and name."""
@@ -49,6 +52,99 @@ _NAMES = {
     "qsl": "QSL",
     "kv": "KV",
 }
+
+
+_LABELS = {
+    "sample_weighted_mean": "Mean service latency of all samples",
+    "mean_of_node_means": "Mean of the nodes' mean service latencies",
+    "start_to_ready": "Start until ready",
+    "cost_if_measured": "Start until ready, as a share of the run",
+    "cold_requests_if_measured": "Slow first requests kept out of the run",
+    "sum_of_node_rates": "Sum of the nodes' rates",
+    "over_limit": "Answers over the limit",
+    "ended_by_length": "Answers cut at the limit",
+    "sample_peak": "Fastest sample",
+    "sample_lowest": "Slowest sample",
+    "consistency": "Evenness of the nodes' speeds per sample",
+    "agrees_with_loadgen": "Agrees with LoadGen",
+    "is_not": "Not an MLPerf result",
+    "relaxed": "Relaxed settings",
+    "notes": "Not recorded",
+    "success_status": "Status of the success rate",
+    "method": "How noise is judged",
+}
+"""Labels of figures whose names do not read as words."""
+
+_HEADINGS = {
+    "from": "95% interval from",
+    "to": "95% interval to",
+    "both": "busy x speed",
+    "first sample": "first sample over the fastest",
+    "min at": "shortest: sample",
+    "max at": "longest: sample",
+    "KV used": "KV cache used, mean",
+    "KV used, most": "KV cache used, highest",
+    "running, most": "running, highest",
+    "rest": "activations, graphs, runtime",
+    "of peak": "share of peak",
+    "of bandwidth": "share of bandwidth",
+    "over": "over the limit",
+    "p": "p (chance among equals)",
+    "penalty": "first over warm request",
+}
+"""Headings of columns whose names are short for what they hold."""
+
+_SINGULAR = {
+    "replicas": "replica",
+    "nodes": "node",
+    "samples": "sample",
+    "tokens": "token",
+}
+
+
+def count(number: int, noun: str) -> str:
+    """Return `1 sample`, `2 samples`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def unit_of(figure: dict[str, Json]) -> str:
+    """Return a figure's unit as it stands behind its value."""
+    unit = str(figure["unit"])
+    return _SINGULAR.get(unit, unit) if figure["value"] == 1 else unit
+
+
+def shown(figure: dict[str, Json]) -> str:
+    """Return a figure's value with its unit; one of several parts as a sentence."""
+    value, unit = figure["value"], unit_of(figure)
+    if isinstance(value, dict) and "seq" in value:
+        return (
+            f"{cell(value['value'])} {unit}: sample {cell(value['seq'])}, replica"
+            f" {cell(value['replica'])} on {cell(value['node'])}"
+        )
+    if isinstance(value, dict) and {"min", "mean", "max"} <= set(value):
+        return (
+            f"{cell(value['min'])} to {cell(value['max'])} {unit}: mean"
+            f" {cell(value['mean'])}, median {cell(value['p50'])}, p90"
+            f" {cell(value['p90'])}"
+        )
+    text = cell(value)
+    return f"{text} {unit}" if unit and value is not None else text
+
+
+_MARKDOWN = re.compile(r"[\\`*\[\]|~{}#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+
+
+def markdown(text: str) -> str:
+    """Return foreign text so that Markdown shows it as it is, on one line.
+
+    HTML and Markdown in names of nodes and models, or in causes, must not act.
+    """
+    plain = "".join(
+        char if char.isprintable() else " " if char in "\n\t" else repr(char)[1:-1]
+        for char in text
+    )
+    plain = _MARKDOWN.sub(lambda match: f"\\{match.group()}", plain)
+    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def cell(value: Json) -> str:
@@ -71,6 +167,8 @@ def cell(value: Json) -> str:
 
 def label(name: str) -> str:
     """Return a figure's name as words."""
+    if name in _LABELS:
+        return _LABELS[name]
     words = [_NAMES.get(word, word) for word in name.split("_")]
     text = " ".join(words).replace("tokens per s", "tokens/s")
     text = text.replace("samples per s", "samples/s")
@@ -94,8 +192,9 @@ def filled(table: dict[str, Json]) -> dict[str, Json]:
 def heading(column: dict[str, str]) -> str:
     """Return a column's name with its unit."""
     name, unit = column["name"], column["unit"]
-    shown = unit if unit and unit not in (name, "seq") else ""
-    return f"{name}, {shown}" if shown else name
+    head = _HEADINGS.get(name, name)
+    told = not unit or unit == "seq" or head == unit or head.startswith(f"{unit} ")
+    return head if told else f"{head}, {unit}"
 
 
 def _number(value: float) -> str:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from report.comparison import Comparison
+from report.figures import Table
 from report.findings.collect import collect
 from report.findings.finding import Finding
 from report.run import read_run
+from report.symmetry import symmetry
 from tests.simulated.cluster import Cluster, Fault
 from tests.simulated.run import write_cluster
 
@@ -73,6 +75,26 @@ EVEN = [
     for nodes, per_node in ((2, 1), (4, 2), (8, 8))
     for scenario in ("offline", "server")
 ]
+
+
+EQUAL = [
+    Cluster(nodes=1, per_node=replicas, scenario=scenario, device_spread=0.0)
+    for replicas in (2, 8)
+    for scenario in ("offline", "server")
+]
+"""Clusters of exactly equal devices, with rare long steps."""
+
+
+def called_uneven(cluster: Cluster, seed: int, folder: Path) -> list[str]:
+    """Return the measures that the symmetry table calls beyond noise."""
+    path = write_cluster(folder, replace(cluster, seed=seed)).path
+    run = read_run(path)
+    nodes, replicas = (Comparison(run=run, level=lv) for lv in ("node", "replica"))
+    summary = symmetry(run, nodes, replicas)["summary"]
+    assert isinstance(summary, Table)
+    names = [column.name for column in summary.columns]
+    place = names.index("beyond noise")
+    return [row[0] for row in summary.rows if row[place] is True]
 
 
 def findings_of(cluster: Cluster, seed: int, folder: Path) -> list[Finding]:

@@ -32,10 +32,11 @@ def arrivals(run: Run) -> Iterator[Found]:
 
 def _cause(came: float, scheduled: float) -> str:
     if not scheduled:
-        return "LoadGen does not tell what it scheduled"
+        return "LoadGen did not log the rate that it scheduled"
     if came < scheduled * (1 - _NOTICED):
         return "queries were issued later than scheduled"
     return (
-        "LoadGen draws the gaps from its seed: few of them may be short or long"
-        " together; the same number of queries always brings the same"
+        "LoadGen draws the gaps between queries at random: in a short run their mean"
+        " differs from the one that was set; the same seed and number of queries give"
+        " the same gaps"
     )

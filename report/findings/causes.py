@@ -89,8 +89,9 @@ def _way(view: Scene) -> Cause | None:
         f" (peers {mean_of(rest.way_ns) / 1e6:,.1f} ms), which is"
         f" {min(1.0, on_the_way / excess):.0%} of what they took longer; the replica"
         " itself was not slower"
-        + ("" if known else " (the replica did not tell how long it held them)"),
-        advice="look at the way between coordinator and this place (route, link, load)",
+        + ("" if known else " (how long the replica held them was not recorded)"),
+        advice="look at the network between the coordinator and this place: route,"
+        " link, load",
     )
 
 

@@ -63,6 +63,6 @@ def setup(view: Scene) -> Cause | None:
         return None
     return Cause(
         code="unlike",
-        text=f"it is set up otherwise than its peers: {'; '.join(found)}",
-        advice="set it up as its peers are",
+        text=f"its setup differs from that of all its peers: {'; '.join(found)}",
+        advice="give it the setup of its peers",
     )

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from record.structs import EventKind, EventRecord
-from report.findings.finding import Finding, Found, count, some
+from report.findings.finding import Finding, Found, some
 from report.run import Run
+from report.words import count
 
 
 def clock(run: Run) -> Iterator[Found]:

@@ -13,7 +13,7 @@ from report.findings.flow import flow
 from report.findings.losses import losses
 from report.findings.neighbours import neighbours
 from report.findings.quality import quality
-from report.findings.scene import Scene, compared, scene
+from report.findings.scene import Likeness, Scene, likeness, mean_of, scene
 from report.findings.setups import setups
 from report.findings.slow import WORDS, Slow, find_slow
 from report.run import Run
@@ -32,7 +32,7 @@ def collect(run: Run, replicas: Comparison, nodes: Comparison) -> list[Found]:
         *losses(run),
         *quality(run, nodes),
         *(_slow_place(view, cause) for view, cause in zip(places, why, strict=True)),
-        *flow(run, replicas),
+        *flow(run),
         *arrivals(run),
         *neighbours(run, _told(slow, why, "neighbour")),
         *setups(run, _told(slow, why, "unlike")),
@@ -53,7 +53,7 @@ def _told(slow: list[Slow], why: list[list[Cause]], code: str) -> set[int]:
 def _slow_place(view: Scene, why: list[Cause]) -> Found:
     slow = view.slow
     code = f"slow.{why[0].code if why else 'unknown'}"
-    same, missing = compared(view)
+    same = None if why else likeness(view)
     span = (
         "throughout the run"
         if slow.whole
@@ -74,9 +74,10 @@ def _slow_place(view: Scene, why: list[Cause]) -> Found:
         f" others, {slow.overall:+.1%} over the whole run in time per unit of work;"
         f" p {'< 1e-9' if slow.p < 1e-9 else format(slow.p, '.1g')}"
         + (f"; {others}" if others else ""),
-        cause="; besides, ".join(cause.text for cause in why)
-        or f"not shown by the data: {', '.join(same)} are like those of its peers",
-        measure="" if why else _measure(missing),
+        cause="; also, ".join(cause.text for cause in why)
+        if same is None
+        else _unknown(same),
+        measure="" if same is None else _measure(same.missing),
     )
     return Found(
         finding=finding,
@@ -95,6 +96,21 @@ def _severity(slow: Slow) -> Severity:
     return "warning" if slow.overall >= _WARNING else "note"
 
 
+def _unknown(same: Likeness) -> str:
+    """Return what was compared where no cause was found, medians over the span."""
+    return "; ".join(
+        [
+            "not shown by the data",
+            *([f"like its peers: {', '.join(same.alike)}"] if same.alike else []),
+            *(
+                [f"different from them: {', '.join(same.different)}"]
+                if same.different
+                else []
+            ),
+        ]
+    )
+
+
 def _measure(missing: list[str]) -> str:
     if missing:
         return f"record {', '.join(missing)}: this run did not"
@@ -111,22 +127,28 @@ def _advice(cause: Cause | None, slow: Slow) -> str:
 
 
 def _estimate(view: Scene) -> Figure:
+    """Return what the place would gain, had it kept up with its peers over the run."""
     run, slow = view.run, view.slow
+    own, rest = (
+        run.done.where(np.isin(run.done.replica, who))
+        for who in (slow.replicas, view.peers)
+    )
     if not run.streaming:
-        own = run.done.output_tokens[np.isin(run.done.replica, slow.replicas)].sum()
-        gain = float(own) / run.wall_s * max(0.0, slow.overall)
+        tokens = [
+            float(done.output_tokens.sum()) / max(1, len(who))
+            for done, who in ((own, slow.replicas), (rest, view.peers))
+        ]
+        gain = (tokens[1] - tokens[0]) * len(slow.replicas) / run.wall_s
         return figure(
             round(gain, 2),
             "tokens/s",
-            "its tokens/s x its slowdown over the run: more throughput, had it kept up"
-            " with its peers",
+            "mean tokens/s of a peer less those of its own replicas, over the run:"
+            " more throughput, had it kept up with its peers",
         )
-    own = run.done.where(np.isin(run.done.replica, slow.replicas)).service_ns
-    service = slow.by_measure.get("service", 0.0)
-    saved = float(np.nanmean(own)) * service / (1 + service) / 1e6
+    saved = mean_of(own.service_ns) - mean_of(rest.service_ns)
     return figure(
-        round(saved, 2),
+        round(saved / 1e6, 2) if np.isfinite(saved) else None,
         "ms",
-        "its mean service latency less that of its peers: sooner for each of its"
-        " samples, had it kept up with them",
+        "its mean service latency less that of its peers, over the run: sooner for each"
+        " of its samples, had it kept up with them",
     )

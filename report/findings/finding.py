@@ -58,8 +58,3 @@ def name_replicas(replicas: list[int]) -> str:
     """Return how a sentence calls these replicas."""
     word = "replica" if len(replicas) == 1 else "replicas"
     return f"{word} {some(replicas)}"
-
-
-def count(number: int, noun: str) -> str:
-    """Return `1 sample`, `2 samples`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -5,31 +5,32 @@ from collections.abc import Iterator
 import numpy as np
 
 from report.busy import idle_s
-from report.comparison import Comparison
 from report.figures import figure
 from report.findings.finding import (
     Finding,
     Found,
     Recommendation,
-    count,
     name_replicas,
 )
 from report.run import Run
 from report.scaling.rates import steadiness
 from report.telemetry import COORDINATOR
+from report.words import count
 
 _IDLE = 0.05
 _THIN = 0.8
 _FULL_CACHE = 0.95
 _GROWTH = 2.0
+_OVERLOAD = 0.02
+"""Share of the arrivals that must be left over for a queue to be called growing."""
 _BUSY_COORDINATOR = 90.0
 
 
-def flow(run: Run, replicas: Comparison) -> Iterator[Found]:
+def flow(run: Run) -> Iterator[Found]:
     """Yield what kept replicas from working."""
     yield from _idle_replicas(run)
     if run.offline:
-        yield from _idle_time(run, replicas)
+        yield from _idle_time(run)
         yield from _thin_batches(run)
     if run.settings.loadgen_scenario == "Server":
         yield from _growing_queue(run)
@@ -38,8 +39,11 @@ def flow(run: Run, replicas: Comparison) -> Iterator[Found]:
 
 def _idle_replicas(run: Run) -> Iterator[Found]:
     worked = set(np.unique(run.done.replica).tolist())
-    idle = [r.replica for r in run.replicas if r.replica not in worked]
-    if not idle or not len(run.done):
+    # Why a replica that left did nothing is told where it is told that it left.
+    left = {absence.replica for absence in run.absences}
+    idle = [r.replica for r in run.replicas if r.replica not in worked | left]
+    # Of a damaged record nobody knows whose samples are missing.
+    if not idle or not len(run.done) or len(run.samples) < run.issued:
         return
     single = run.settings.loadgen_scenario == "SingleStream"
     yield Found(
@@ -57,13 +61,14 @@ def _idle_replicas(run: Run) -> Iterator[Found]:
     )
 
 
-def _idle_time(run: Run, replicas: Comparison) -> Iterator[Found]:
-    part = run.by_replica
-    stayed = [r for r, own in part.items() if len(own) and r not in replicas.gone]
+def _idle_time(run: Run) -> Iterator[Found]:
+    # A replica whose samples were lost had no work because of that.
+    lost = {*run.lost.replica.tolist(), *run.gone}
+    stayed = [r for r, own in run.by_replica.items() if len(own) and r not in lost]
     if not stayed or not run.wall_s:
         return
-    idle = np.array([idle_s(run, part[r]) for r in stayed])
-    share = float(idle.sum()) / (len(stayed) * run.wall_s)
+    idle = np.array([idle_s(run, r) for r in stayed])
+    share = float(idle.sum()) / sum(run.present_s(r) for r in stayed)
     if share < _IDLE:
         return
     start, between, end = idle.sum(axis=0)
@@ -94,7 +99,8 @@ def _idle_time(run: Run, replicas: Comparison) -> Iterator[Found]:
             estimate=figure(
                 round(100 * share / (1 - share), 1),
                 "%",
-                "idle time / busy time: more throughput, had no replica been idle",
+                "idle time / busy time: more throughput, had no replica been idle, at"
+                " most",
             ),
         ),
     )
@@ -161,26 +167,25 @@ def _growing_queue(run: Run) -> Iterator[Found]:
     if medians[-1] < _GROWTH * medians[0] or rises < 6:
         yield from _judged_growing(run)
         return
+    came, answered = _rates_after_start(run)
+    # Latencies also grow where replicas slow down, far below what they can do.
+    if answered > (1 - _OVERLOAD) * came:
+        return
     yield Found(
         finding=Finding(
             code="queue",
             severity="warning",
             title="The queue grew: samples arrived faster than they were answered",
-            evidence=f"median TTFT {medians[0]:,.0f} ms in the first eighth of the"
-            f" samples, {medians[-1]:,.0f} ms in the last; it rose in {rises} of 7"
-            " steps",
+            evidence=f"{came:,.4g} samples/s arrived and {answered:,.4g}/s were"
+            " completed while samples arrived, without the first eighth; median TTFT"
+            f" {medians[0]:,.0f} ms in the first eighth of the samples,"
+            f" {medians[-1]:,.0f} ms in the last; it rose in {rises} of 7 steps",
             cause="the arrival rate was above what"
-            f" {count(run.size, 'replica')} can do",
-        ),
-        advice=Recommendation(
-            finding="queue",
-            text="lower scenario.target_qps to what was completed, or add replicas",
-            estimate=figure(
-                round(run.samples_per_s, 3),
-                "samples/s",
-                "completed samples over wall time: the most that this size sustained",
-            ),
-        ),
+            f" {count(run.size, 'replica')} completed",
+            measure="a search for the highest rate that keeps the latency limits: it is"
+            f" below the {answered:,.4g} samples/s that were completed here, which is"
+            " the rate with a full queue",
+        )
     )
 
 
@@ -199,6 +204,22 @@ def _judged_growing(run: Run) -> Iterator[Found]:
             f" {count(run.size, 'replica')} can do: this rate is not sustained",
         )
     )
+
+
+def _rates_after_start(run: Run) -> tuple[float, float]:
+    """Return samples/s that arrived and that were completed while samples arrived.
+
+    Without the first eighth of that time, in which the first samples are in work.
+    """
+    issued, completed = run.samples.issued, run.done.completed
+    last = int(issued.max())
+    begin = run.begin_ns + (last - run.begin_ns) // 8
+    seconds = (last - begin) / 1e9
+    if seconds <= 0:
+        return 0.0, 0.0
+    came = int(((issued > begin) & (issued <= last)).sum())
+    answered = int(((completed > begin) & (completed <= last)).sum())
+    return came / seconds, answered / seconds
 
 
 def _coordinator(run: Run) -> Iterator[Found]:

@@ -5,18 +5,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from record.structs import EventRecord
 from report.figures import figure
 from report.findings.finding import (
     Finding,
     Found,
     Recommendation,
-    count,
     name_replicas,
     some,
 )
-from report.run import Run
+from report.run import Absence, Run
 from report.samples import UNKNOWN
+from report.words import count
 
 _UNTOLD = "not shown by the record"
 
@@ -40,9 +39,9 @@ def _lost(run: Run) -> Iterator[Found]:
     )
     replicas = sorted({int(r) for r in lost.replica if r != UNKNOWN})
     told = [
-        f"replica {event.replica} on {event.node}: {event.cause}"
-        for event in _departures(run)
-        if event.replica in replicas
+        f"replica {one.replica} on {one.node}: {one.cause}"
+        for one in run.absences
+        if one.replica in replicas
     ]
     ended = run.verdict.reason if run.verdict.outcome == "aborted" else ""
     share = len(lost) / total
@@ -65,7 +64,7 @@ def _lost(run: Run) -> Iterator[Found]:
         advice=Recommendation(
             finding="lost",
             where=[*places],
-            text="mend what lost the samples before judging any speed of this run",
+            text="fix what lost the samples before you judge any speed of this run",
             estimate=figure(
                 round(could - run.samples_per_s, 4),
                 "samples/s",
@@ -76,47 +75,58 @@ def _lost(run: Run) -> Iterator[Found]:
     )
 
 
-def _departures(run: Run) -> list[EventRecord]:
-    """Return one event for each replica that left: the fence, else the death."""
-    by_replica: dict[int, EventRecord] = {}
-    for event in run.events:
-        if event.kind in ("fence", "death") and event.replica is not None:
-            known = by_replica.get(event.replica)
-            if known is None or known.kind == "death":
-                by_replica[event.replica] = event
-    return list(by_replica.values())
-
-
 def _fenced(run: Run) -> Iterator[Found]:
-    for event in _departures(run):
-        assert event.replica is not None
-        after_s = (event.t_ns - run.begin_ns) / 1e9
-        gone_s = max(0.0, (run.end_ns - event.t_ns) / 1e9)
-        own = run.done.where(run.done.replica == event.replica)
-        rate = float(own.output_tokens.sum()) / after_s if after_s > 0 else 0.0
-        place = f"replica {event.replica} on {event.node}"
+    for one in run.absences:
+        place = f"replica {one.replica} on {one.node}"
+        own = run.done.where(run.done.replica == one.replica)
+        before = int((own.completed <= one.begin_ns).sum())
+        back = (
+            "it did not come back"
+            if one.end_ns is None
+            else f"it came back {(one.end_ns - one.begin_ns) / 1e9:,.1f} s later"
+        )
         yield Found(
             finding=Finding(
                 code="fenced",
                 severity="critical",
                 title=f"{place[0].upper()}{place[1:]} left the run",
-                where=[event.node or "", f"replica {event.replica}"],
-                evidence=f"{after_s:,.1f} s after the first issue; it had completed"
-                f" {count(len(own), 'sample')}",
-                cause=event.cause or _UNTOLD,
+                where=[one.node or "", f"replica {one.replica}"],
+                evidence=f"{(one.begin_ns - run.begin_ns) / 1e9:,.1f} s after the first"
+                f" issue; it had completed {count(before, 'sample')}; {back}",
+                cause=one.cause or _UNTOLD,
             ),
-            advice=Recommendation(
-                finding="fenced",
-                where=[f"replica {event.replica}"],
-                text=f"find out why {place} left: replicas/replica-{event.replica}.log",
-                estimate=figure(
-                    round(rate * gone_s / run.wall_s, 2) if run.wall_s else 0.0,
-                    "tokens/s",
-                    "its rate until it left x the share of the run without it: the"
-                    " throughput that its absence cost at most",
-                ),
-            ),
+            advice=_keep(run, one, place),
         )
+
+
+def _keep(run: Run, one: Absence, place: str) -> Recommendation | None:
+    """Return what the absence cost, at the rate of the replica or of the others."""
+    end_ns = run.end_ns if one.end_ns is None else one.end_ns
+    away_s = (min(end_ns, run.end_ns) - max(one.begin_ns, run.begin_ns)) / 1e9
+    rate, whose = _rate(run, [one.replica]), "its tokens/s"
+    if not rate:
+        rate = _rate(run, [r.replica for r in run.replicas if r.replica != one.replica])
+        whose = "the other replicas' mean tokens/s"
+    if away_s <= 0 or not rate or not run.wall_s:
+        return None
+    return Recommendation(
+        finding="fenced",
+        where=[f"replica {one.replica}"],
+        text=f"find out why {place} left: replicas/replica-{one.replica}.log",
+        estimate=figure(
+            round(rate * away_s / run.wall_s, 2),
+            "tokens/s",
+            f"{whose} while part of the run x the share of the run without it: the"
+            " capacity that its absence cost",
+        ),
+    )
+
+
+def _rate(run: Run, replicas: list[int]) -> float:
+    """Return output tokens/s of a replica while it was part of the run, mean."""
+    seconds = sum(run.present_s(replica) for replica in replicas)
+    tokens = run.done.output_tokens[np.isin(run.done.replica, replicas)].sum()
+    return float(tokens) / seconds if seconds else 0.0
 
 
 def _changed_answers(run: Run) -> Iterator[Found]:
@@ -142,12 +152,6 @@ def _retried(run: Run) -> Iterator[Found]:
     places = sorted(
         {e.replica for e in run.events if e.kind == "retry" and e.replica is not None}
     )
-    first = run.done.where(run.done.attempt == 1)
-    extra = (
-        float(np.median(again.latency_ns) - np.median(first.latency_ns)) / 1e9
-        if len(first)
-        else 0.0
-    )
     yield Found(
         finding=Finding(
             code="retried",
@@ -155,8 +159,7 @@ def _retried(run: Run) -> Iterator[Found]:
             title=f"{count(len(again), 'sample')} handed out more than once",
             where=[f"replica {r}" for r in places],
             evidence=f"seq {some(sorted(again.seq.tolist()))}"
-            + (f"; from {name_replicas(places)}" if places else "")
-            + f"; median latency {extra:+,.2f} s against the others",
+            + (f"; from {name_replicas(places)}" if places else ""),
             cause="; ".join(f"{cause} ({n:,})" for cause, n in causes.most_common(3))
             or _UNTOLD,
         )

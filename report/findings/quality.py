@@ -1,20 +1,24 @@
 """Answers, limits, devices and settings that a reader must know of."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from report.blocks import overlap
+from report.blocks import ALONE, overlap
 from report.comparison import Comparison
 from report.figures import figure
-from report.findings.finding import Finding, Found, Recommendation, count, some
+from report.findings.finding import Finding, Found, Recommendation, some
 from report.run import Run
 from report.validity import agreement
+from report.words import count
 
 MAX_TOKENS = 128
 """Longest answer that the benchmark allows."""
 _COLD = 0.25
-_ALONE = 1.2
+_FEWEST_LATER = 4
+_AS_SLOW = 0.02
+"""Share of later samples that may be as slow as a first one that was cold."""
 
 
 def quality(run: Run, nodes: Comparison) -> Iterator[Found]:
@@ -25,7 +29,6 @@ def quality(run: Run, nodes: Comparison) -> Iterator[Found]:
     yield from _ecc(run)
     yield from _first_samples(run, nodes)
     yield from _missing(run)
-    yield from _relaxed(run)
 
 
 def _gate(run: Run) -> Iterator[Found]:
@@ -38,7 +41,7 @@ def _gate(run: Run) -> Iterator[Found]:
                 finding=Finding(
                     code=f"gate.{check.name}",
                     severity="critical",
-                    title=f"The gate refuses the run: {check.name}",
+                    title=f"The run is not valid: {check.name.replace('_', ' ')}",
                     evidence=f"value {check.value}, limit {check.limit}",
                     cause=check.note or "not shown by the record",
                 )
@@ -64,12 +67,13 @@ def _disagreement(run: Run) -> Iterator[Found]:
             finding=Finding(
                 code="disagreement",
                 severity="critical",
-                title=f"{count(len(wrong), 'figure')} of ours disagree with LoadGen's",
+                title="The record disagrees with LoadGen in"
+                f" {count(len(wrong), 'figure')}",
                 evidence="; ".join(
                     f"{row[0]}: {row[1]} against {row[2]} {row[3]}" for row in wrong
                 ),
-                cause="record and log tell of different samples or times: trust neither"
-                " before this is understood",
+                cause="the record and LoadGen's log hold different samples or times: do"
+                " not use figures of this run until the difference is explained",
             )
         )
 
@@ -135,46 +139,90 @@ def first_sample_penalty(run: Run, replicas: list[int]) -> float | None:
     return float((first - service.min()) / service.min() * 100)
 
 
-def _first_samples(run: Run, nodes: Comparison) -> Iterator[Found]:
-    """Where samples did not overlap, the first against the fastest tells of warmth."""
-    if not len(run.done) or overlap(run.done, nodes.groups) > _ALONE:
-        return
-    slow = {
-        name: penalty
-        for name, own in zip(nodes.names, nodes.members, strict=True)
-        if (penalty := first_sample_penalty(run, own)) is not None
-        and penalty > 100 * _COLD
-    }
-    if not slow:
-        return
-    done = run.done
-    wasted = sum(
-        float(service[own.dispatched.argmin()] - np.median(service))
-        for members in nodes.members
-        if len(own := done.where(np.isin(done.replica, members)))
-        and len(service := own.service_ns)
+@dataclass(slots=True, kw_only=True)
+class FirstSample:
+    """The first sample of some replicas against their later ones, per output token."""
+
+    excess: float
+    """Its time per output token / the median of the later samples, less 1."""
+    extra_s: float
+    """Its service latency less what the median gives for its tokens."""
+    slower: int
+    """Later samples that took at least as long per token."""
+    later: int
+    fence: float
+    """`excess` from which it lies outside the later ones: 3 interquartile ranges."""
+
+    @property
+    def cold(self) -> bool:
+        """Whether it was slower than the later ones are."""
+        return self.excess > max(_COLD, self.fence) and (
+            self.slower <= _AS_SLOW * self.later
+        )
+
+
+def first_sample(run: Run, replicas: list[int]) -> FirstSample | None:
+    """Return the first sample dispatched to `replicas` against the later ones.
+
+    Per output token, since a short answer is no sign of warmth. None for fewer than
+    four later samples, and where latencies or tokens are not known.
+    """
+    own = run.done.where(np.isin(run.done.replica, replicas))
+    if not len(own) or not (own.output_tokens > 0).all():
+        return None
+    times = own.service_ns / own.output_tokens
+    place = int(own.dispatched.argmin())
+    later = np.delete(times, place)
+    if len(later) < _FEWEST_LATER or np.isnan(times).any() or not later.min() > 0:
+        return None
+    low, middle, high = np.percentile(later, (25, 50, 75))
+    return FirstSample(
+        excess=float(times[place] / middle) - 1,
+        extra_s=float((times[place] - middle) * own.output_tokens[place]) / 1e9,
+        slower=int((later >= times[place]).sum()),
+        later=len(later),
+        fence=float((high + 3 * (high - low)) / middle) - 1,
     )
+
+
+def _first_samples(run: Run, nodes: Comparison) -> Iterator[Found]:
+    """Where samples did not overlap, the first against the later ones shows warmth."""
+    if not len(run.done) or overlap(run.done, nodes.groups) > ALONE:
+        return
+    cold = {
+        name: first
+        for name, own in zip(nodes.names, nodes.members, strict=True)
+        if (first := first_sample(run, own)) is not None and first.cold
+    }
+    if not cold:
+        return
     yield Found(
         finding=Finding(
             code="cold.first",
             severity="warning",
             title="The first sample of "
-            + ("each node" if len(slow) == len(nodes.names) > 1 else some([*slow]))
-            + " was far slower than the fastest",
-            where=[*slow],
-            evidence=", ".join(f"{n}: {p:+.1f}%" for n, p in slow.items()),
+            + ("each node" if len(cold) == len(nodes.names) > 1 else some([*cold]))
+            + " was slower than the later ones",
+            where=[*cold],
+            evidence="time per output token against the median of the later samples: "
+            + ", ".join(
+                f"{name} {one.excess:+.1%} ({one.slower} of {one.later} later ones took"
+                " as long)"
+                for name, one in cold.items()
+            ),
             cause="what a first request pays (compilation, allocation, cold caches)"
             " fell into the measured time",
         ),
         advice=Recommendation(
             finding="cold.first",
-            where=[*slow],
+            where=[*cold],
             text="warm every replica with requests of the run's shapes before the clock"
             " starts",
             estimate=figure(
-                round(wasted / 1e9, 3),
+                round(sum(one.extra_s for one in cold.values()), 3),
                 "s",
-                "first sample's latency less the node's median, summed over nodes",
+                "first sample's latency less the median time per output token x its"
+                " tokens, summed over nodes",
             ),
         ),
     )
@@ -186,21 +234,8 @@ def _missing(run: Run) -> Iterator[Found]:
             finding=Finding(
                 code="data",
                 severity="note",
-                title="Not everything was recorded",
+                title="Parts of the record are missing",
                 evidence="; ".join(run.notes),
-                cause="files that this run did not write, or not to the end",
-            )
-        )
-
-
-def _relaxed(run: Run) -> Iterator[Found]:
-    if run.verdict.relaxed:
-        yield Found(
-            finding=Finding(
-                code="relaxed",
-                severity="note",
-                title="Not an MLPerf result: settings were relaxed",
-                evidence="; ".join(run.verdict.relaxed),
-                cause="run=smoke shortens and relaxes by design",
+                cause="the run did not write these files, or did not finish them",
             )
         )

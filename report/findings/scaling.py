@@ -75,8 +75,9 @@ def _loss(sizes: dict[int, list[Run]], size: int) -> str:
         return "not shown by the record"
     idle, slow = own[0] / base[0], own[1] / base[1]
     text = (
-        f"replicas had work for {idle:.0%} of the time that the single one had, and"
-        f" were {slow:.0%} as fast while working"
+        f"replicas had work for {idle:.1%} of the time that the single one had, and"
+        f" were {slow:.1%} as fast while working: {idle:.1%} x {slow:.1%} ="
+        f" {idle * slow:.1%}"
     )
     cores = [_processor_time(sizes[n]) for n in (size, 1)]
     if slow < idle and cores[0] is not None and cores[1] is not None:
@@ -119,13 +120,15 @@ def _poor(row: Scaled, sizes: dict[int, list[Run]]) -> Iterator[Found]:
                 cause="see the outcome of each run in the table of runs",
             )
         )
-    elif share is not None and row.size > 1 and share.high < _LEAST:
+    elif share is not None and row.size > 1 and share.high < 1:
         assert row.theoretical is not None
+        poor = share.high < _LEAST
+        code = "scaling.poor" if poor else "scaling.sublinear"
         yield Found(
             finding=Finding(
-                code="scaling.poor",
-                severity="warning",
-                title=f"{row.size} replicas reach {share.value:.0%} of"
+                code=code,
+                severity="warning" if poor else "note",
+                title=f"{row.size} replicas reach {share.value:.1%} of"
                 f" {row.size} times one",
                 where=[f"size {row.size}"],
                 evidence=f"{row.own.value:,.4g} of {row.theoretical:,.4g}"
@@ -134,9 +137,9 @@ def _poor(row: Scaled, sizes: dict[int, list[Run]]) -> Iterator[Found]:
                 cause=_loss(sizes, row.size),
             ),
             advice=Recommendation(
-                finding="scaling.poor",
+                finding=code,
                 where=[f"size {row.size}"],
-                text="begin with the larger of the two losses",
+                text="look first at the larger of the two losses",
                 estimate=figure(
                     round(row.theoretical - row.own.value, 4),
                     row.metric.unit,

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from report.findings.slow import Slow
-from report.numbers import bits
+from report.numbers import bits, known
 from report.run import Run
 from report.samples import FloatArray, Samples
-from report.telemetry import HARMFUL, Series, Telemetry
+from report.telemetry import Series, Telemetry
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,23 +77,82 @@ def scene(run: Run, slow: Slow, all_slow: list[Slow]) -> Scene:
     )
 
 
-def compared(view: Scene) -> tuple[list[str], list[str]]:
-    """Return what was compared with the peers, and what was not recorded."""
-    known = {
-        "clocks": view.devices("sm_clock_mhz"),
-        "throttle reasons": view.throttled(HARMFUL),
-        "power": view.devices("power_w"),
-        "temperature": view.devices("temperature_c"),
-        "context switches": view.switch_rates(),
-        "batch size": view.engines("running"),
-        "time in the replica": None
-        if np.isnan(view.own_samples.held).all()
-        else (0.0, 0.0),
-    }
-    return (
-        ["prompt lengths", *(name for name, pair in known.items() if pair)],
-        [name for name, pair in known.items() if not pair],
+@dataclass(slots=True, kw_only=True)
+class Likeness:
+    """What a slow place has in common with its peers, over the span."""
+
+    alike: list[str]
+    """Measures that differ by no more than `_ALIKE`, with both medians."""
+    different: list[str]
+    """Measures that differ by more, and by more than their noise."""
+    missing: list[str]
+    """Measures that were not recorded."""
+
+
+_ALIKE = 0.03
+"""Relative difference of medians up to which a measure is called alike."""
+_ERRORS = 3.0
+"""Standard errors of the difference that a larger one must exceed."""
+_MEMORY = 10.0
+"""Readings in a row that count as one: a second is like the one before it."""
+
+
+def likeness(view: Scene) -> Likeness:
+    """Return which measures of a slow place are like those of its peers.
+
+    A measure stands in neither list where its noise does not let the two be told
+    apart by `_ALIKE`.
+    """
+    found = Likeness(alike=[], different=[], missing=[])
+    devices, engines = view.telemetry.devices, view.telemetry.engines
+    hosts = view.telemetry.hosts
+    for name, unit, series, measure in (
+        ("SM clock", "MHz", devices, "sm_clock_mhz"),
+        ("power", "W", devices, "power_w"),
+        ("temperature", "C", devices, "temperature_c"),
+        ("utilization", "%", devices, "utilization_pct"),
+        ("batch size", "samples", engines, "running"),
+        ("processor use", "% of a core", hosts, "process_cpu_pct"),
+    ):
+        own, rest = (
+            known(series.values[measure][np.isin(series.replica, who)])
+            for who in (view.slow.replicas, view.peers)
+        )
+        judge(found, name, unit, own, rest, _MEMORY)
+    own_prompts, peer_prompts = (
+        samples.prompt_tokens.astype(float)
+        for samples in (view.own_samples, view.peer_samples)
     )
+    judge(found, "prompt length", "tokens", own_prompts, peer_prompts, 1.0)
+    return found
+
+
+def judge(
+    found: Likeness,
+    name: str,
+    unit: str,
+    own: FloatArray,
+    rest: FloatArray,
+    memory: float,
+) -> None:
+    """Add a measure to the list that it belongs to, if any."""
+    if not len(own) or not len(rest):
+        found.missing.append(name)
+        return
+    here, there = float(np.median(own)), float(np.median(rest))
+    error = float(np.hypot(_error(own, memory), _error(rest, memory)))
+    text = f"{name} {here:,.4g} against {there:,.4g} {unit}"
+    room = _ALIKE * abs(there)
+    if abs(here - there) > max(room, _ERRORS * error):
+        found.different.append(text)
+    elif abs(here - there) <= room and error <= room:
+        found.alike.append(text)
+
+
+def _error(values: FloatArray, memory: float) -> float:
+    """Return the standard error of a median of values of which `memory` are alike."""
+    deviation = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    return float(1.2533 * deviation / max(1.0, len(values) / memory) ** 0.5)
 
 
 def _pair(
@@ -109,14 +168,14 @@ def _pair(
 def _rate(hosts: Series, replica: int) -> float | None:
     mine = hosts.replica == replica
     counts, times = hosts.values["involuntary_switches"][mine], hosts.t_ns[mine]
-    known = ~np.isnan(counts)
-    if known.sum() < 2:
+    told = ~np.isnan(counts)
+    if told.sum() < 2:
         return None
-    counts, times = counts[known], times[known]
+    counts, times = counts[told], times[told]
     return float((counts[-1] - counts[0]) / max(1e-9, (times[-1] - times[0]) / 1e9))
 
 
 def mean_of(values: FloatArray) -> float:
     """Return the mean of the known values; NaN where there is none."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    told = known(values)
+    return float(told.mean()) if len(told) else float("nan")

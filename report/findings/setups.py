@@ -21,11 +21,11 @@ def setups(run: Run, told: set[int]) -> Iterator[Found]:
         finding=Finding(
             code="unlike",
             severity="warning",
-            title="Replicas are not set up alike",
+            title="Replicas have different setups",
             where=[f"replica {replica}" for replica in rare],
             evidence="; ".join(describe(trait) for trait in traits),
-            cause="their hosts differ in hardware, its limits or what is installed:"
-            " part of any difference between them may come from that",
+            cause="their hosts differ in hardware, its limits or installed software;"
+            " this may explain part of a difference in speed",
             measure="the same run with equal setups",
         )
     )

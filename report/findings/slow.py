@@ -7,6 +7,7 @@ import numpy as np
 from report.comparison import Comparison
 from report.noise import Difference
 from report.run import Run
+from report.samples import FloatArray
 
 LEAST = 0.05
 """Smallest slowdown that is a finding."""
@@ -24,6 +25,11 @@ _OFFLINE = ("tokens_per_s",)
 _STREAMING = ("service", "ttft", "tpot")
 _MOST = 0.75
 """Share of a node's replicas that must be slow for the node to be called slow."""
+
+_DISTURBED = 1.5
+"""Times its own usual value from which a replica was slow in itself in a span."""
+_USUAL = 0.25
+"""Quantile over blocks of what is usual for a replica, the best being 0."""
 
 WORDS = {
     "tokens_per_s": "output tokens/s",
@@ -87,6 +93,10 @@ def _slow(comparison: Comparison, measures: tuple[str, ...]) -> dict[int, Slow]:
             slow = _describe(comparison, measure, difference, int(group))
             if slow.overall < _LEAST_OVERALL or not _lasts(difference, measure, group):
                 continue
+            if not slow.whole and all_were_slow(
+                comparison.cells(measure), difference, measure, group
+            ):
+                continue
             # The share of the run that it cost decides which measure tells of it.
             known = found.get(int(group))
             if known is None or _weight(slow) > _weight(known):
@@ -106,6 +116,30 @@ def _lasts(difference: Difference, measure: str, group: int) -> bool:
     if first == 0 and int((slower >= _COLD).sum()) >= _FEWEST_BLOCKS - 1:
         return True
     return not after or int((slower >= LEAST).sum()) >= _FEWEST_BLOCKS
+
+
+def all_were_slow(
+    cells: FloatArray, difference: Difference, measure: str, group: int
+) -> bool:
+    """Whether most of the others were slow then too, against their own other times.
+
+    After something that slowed all, queues drain at different times: who is last is
+    chance.
+    """
+    first, after = difference.spans[group].tolist()
+    if not after:
+        return False
+    times = np.delete(cells, group, axis=0)
+    if measure == "tokens_per_s":
+        with np.errstate(divide="ignore"):
+            times = 1 / times
+    times[~np.isfinite(times)] = np.nan
+    known = times[~np.isnan(times).all(axis=1)]
+    if not len(known):
+        return False
+    usual = np.nanquantile(known, _USUAL, axis=1)
+    then = np.nan_to_num(known[:, first:after]).mean(axis=1)
+    return float((then > _DISTURBED * usual).mean()) > 0.5
 
 
 def _weight(slow: Slow) -> tuple[bool, float]:

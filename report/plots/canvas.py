@@ -21,6 +21,8 @@ DRAWN = 3000
 _DPI = 150
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    # Names of nodes and models are text, also where they hold a "$".
+    "text.parse_math": False,
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.edgecolor": INK,
@@ -111,7 +113,15 @@ def panels(
     with mpl.rc_context(_STYLE):
         canvas = Canvas(figsize=(8.4, height), layout="constrained")
         axes = canvas.subplots(1, count, squeeze=False, width_ratios=widths)
+        for panel in axes[0]:
+            panel.xaxis.set_major_formatter(_tick)
+            panel.yaxis.set_major_formatter(_tick)
         yield canvas, list(axes[0])
+
+
+def _tick(value: float, _place: int | None) -> str:
+    """Return a number at an axis as tables write it."""
+    return f"{value:,.10g}"
 
 
 @dataclass(slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from report.latency import parts_of_life
+from report.latency import PARTS, parts_of_life
 from report.numbers import MS, known
 from report.plots.canvas import COLOURS, INK, Plot, ecdf, legend, lines, panels, thinned
 from report.run import Run
@@ -52,7 +52,7 @@ def distribution_plot(run: Run, marked: list[str]) -> Plot | None:
             name="distribution",
             section="latency",
             title="Distribution of latency per node",
-            caption="Share of samples that took at most so long"
+            caption="For each latency, the share of samples that took no longer"
             + ("; dashed: the limit, where it is near." if run.streaming else "."),
             canvas=canvas,
         )
@@ -93,7 +93,7 @@ def scatter_plot(run: Run, marked: list[str]) -> Plot | None:
             name="scatter",
             section="latency",
             title="Service latency against time and prompt length",
-            caption=f"One dot a sample{_of(len(shown.seq), len(done))}.",
+            caption=f"Each dot is one sample{_of(len(shown.seq), len(done))}.",
             canvas=canvas,
         )
 
@@ -112,9 +112,9 @@ def life_plot(run: Run) -> Plot | None:
         return None
     with panels(height=1.3 + 0.32 * len(nodes)) as (canvas, (axes,)):
         left = np.zeros(len(nodes))
-        for place, part in enumerate(parts):
+        for part in parts:
             widths = np.array([bars[node].get(part, 0.0) for node in nodes])
-            colour = COLOURS[place % len(COLOURS)]
+            colour = COLOURS[PARTS.index(part) % len(COLOURS)]
             axes.barh(
                 range(len(nodes)),
                 widths,
@@ -132,7 +132,7 @@ def life_plot(run: Run) -> Plot | None:
         return Plot(
             name="life",
             section="latency",
-            title="A sample's life, part by part",
+            title="Where a sample's time goes",
             caption="Mean of each part, in order"
             + (
                 "; the wait for dispatch is left out, as Offline issues all at once."

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from record.structs import (
@@ -10,6 +11,9 @@ from record.structs import (
     HostLine,
     TelemetryLine,
 )
+from report.findings.scene import Likeness, judge
+from report.findings.slow import all_were_slow
+from report.noise import compare
 from tests.planted_causes import CASES, EVEN, Case, findings_of, hit, strays
 from tests.report.reading import Plain, codes, report_of
 from tests.run_folder import (
@@ -59,11 +63,12 @@ def test_a_fenced_replica_and_its_retries(tmp_path: Path) -> None:
     spec = good_spec()
     spec.samples[5].attempt = 2
     one: Plain = {"t_ns": START_NS + SECOND, "node": "n1", "replica": 1}
+    back = one | {"t_ns": START_NS + 2 * SECOND}
     spec.events = [
         EventRecord(kind="death", cause="a", **one),
         EventRecord(kind="fence", cause="b", **one),
         EventRecord(kind="retry", cause="c", seq=5, **one),
-        EventRecord(kind="rejoin", cause="d", **one),
+        EventRecord(kind="rejoin", cause="d", **back),
     ]
     report = report_of(write_folder(tmp_path / "run", spec))
     assert codes(report)[:2] == ["fenced", "retried"]
@@ -183,6 +188,7 @@ def test_answers_of_wrong_length(tmp_path: Path) -> None:
     assert report["tokens"]["over_limit"]["value"] == 1
 
 
+@pytest.mark.integration
 def test_every_recommendation_has_a_finding_and_an_estimate(tmp_path: Path) -> None:
     for case in [c for c in CASES if c.name in ("throttling device, server",)]:
         found = findings_of(case.make(), 3, tmp_path / "run")
@@ -204,6 +210,7 @@ def test_neighbours_are_told_where_no_replica_is_slow(tmp_path: Path) -> None:
     assert "replica 1: gpu1 1.0 GiB and 31% busy" in found["evidence"]
 
 
+@pytest.mark.integration
 def test_neighbours_of_all_replicas_are_no_cause_of_one(tmp_path: Path) -> None:
     fault = {5: Fault(slowdown=1.11, neighbour=True)}
     beside = {n: Fault(neighbour=True) for n in (0, 1, 2, 3, 4, 6, 7)}
@@ -220,6 +227,7 @@ def test_unlike_setups_are_told_where_no_replica_is_slow(tmp_path: Path) -> None
     assert found["evidence"] == "python: 3.11 on replica 0, 3.12 on replica 1"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
@@ -233,12 +241,208 @@ def test_what_was_measured_says_more_than_what_stood_before(
     cluster = Cluster(faults={2: Fault(**fault), 3: Fault(**fault)})
     found = findings_of(cluster, 3, tmp_path / "run")
     assert [f.code for f in found] == [code] * len(found)
-    assert any(word in found[0].cause for word in ("besides",))
+    assert "; also, " in found[0].cause
 
 
+@pytest.mark.integration
 def test_of_two_setups_the_slow_one_is_told_once(tmp_path: Path) -> None:
     for slow in (0, 1):
         fault = {slow: Fault(slowdown=1.11, power_w=300.0)}
         cluster = Cluster(nodes=2, per_node=1, faults=fault)
         found = findings_of(cluster, 3, tmp_path / f"run{slow}")
         assert [f.code for f in found] == ["slow.unlike"]
+
+
+def _absent(spec: FolderSpec, *spans: tuple[int, int | None]) -> None:
+    """Let replica 1 be away for these spans, in seconds since the first issue."""
+    one: Plain = {"node": "n1", "replica": 1}
+    for begin, end in spans:
+        at = START_NS + begin * SECOND
+        spec.events.append(EventRecord(kind="fence", cause="a", t_ns=at, **one))
+        if end is not None:
+            at = START_NS + end * SECOND
+            spec.events.append(EventRecord(kind="rejoin", cause="b", t_ns=at, **one))
+
+
+def test_an_absence_costs_what_the_replica_does_while_there(tmp_path: Path) -> None:
+    spec = good_spec(1920)
+    for record in spec.samples:
+        begin = START_NS + (record.seq // 2) * SECOND // 10
+        record.dispatched_ns, record.completed_ns = begin, begin + SECOND // 10
+    _absent(spec, (1, 5))
+    report = report_of(write_folder(tmp_path / "run", spec))
+    found = _finding(report, "fenced")
+    assert "it had completed 10 samples; it came back 4.0 s later" in found["evidence"]
+    (advice,) = [r for r in report["recommendations"] if r["finding"] == "fenced"]
+    # 960 answers of 128 tokens in the 92 of 96 s in which it was there.
+    expected = 960 * 128 / 92 * 4 / 96
+    assert advice["estimate"]["value"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_each_loss_of_a_replica_is_an_event_of_its_own(tmp_path: Path) -> None:
+    spec = good_spec(400)
+    _absent(spec, (2, 4), (8, None))
+    report = report_of(write_folder(tmp_path / "run", spec))
+    found = [f["evidence"] for f in report["findings"] if f["code"] == "fenced"]
+    assert len(found) == 2
+    assert found[0].startswith("2.0 s")
+    assert found[1].endswith("it did not come back")
+
+
+def test_a_replica_that_left_before_it_completed_anything(tmp_path: Path) -> None:
+    spec = good_spec(400)
+    for record in spec.samples:
+        record.replica = 0
+    _absent(spec, (0, None))
+    report = report_of(write_folder(tmp_path / "run", spec))
+    assert "idle.replica" not in codes(report)
+    (advice,) = report["recommendations"]
+    assert advice["estimate"]["value"] > 0
+    assert "the other replicas" in advice["estimate"]["definition"]
+
+
+def test_idle_time_after_a_loss_is_no_drain(tmp_path: Path) -> None:
+    spec = good_spec(400)
+    for record in spec.samples:
+        if record.replica == 1 and record.seq > 200:
+            record.status, record.completed_ns, record.output_tokens = "lost", None, 0
+    report = report_of(write_folder(tmp_path / "run", spec))
+    assert "lost" in codes(report)
+    assert "idle.time" not in codes(report)
+
+
+def _one_by_one(tokens: list[int], per_token_ms: list[float]) -> FolderSpec:
+    """Return a SingleStream run: samples of one replica that follow each other."""
+    spec = FolderSpec(scenario="singlestream", streaming=True, replicas=1)
+    begin = START_NS
+    for seq, (count, step) in enumerate(zip(tokens, per_token_ms, strict=True)):
+        end = begin + int(count * step * 1e6)
+        spec.samples.append(
+            sample(
+                seq,
+                issued_ns=begin,
+                dispatched_ns=begin,
+                first_token_ns=begin + 10**6,
+                completed_ns=end,
+                output_tokens=count,
+            )
+        )
+        begin = end
+    return spec
+
+
+def test_a_first_sample_is_compared_per_token(tmp_path: Path) -> None:
+    # A short later answer is far faster, and says nothing of warmth.
+    spec = _one_by_one([128, 128, 12, 128, 128, 128], [16.6, 14.5, 24, 14.9, 14.6, 15])
+    report = report_of(write_folder(tmp_path / "warm", spec))
+    assert "cold.first" not in codes(report)
+    assert report["recommendations"] == []
+    spec = _one_by_one([128] * 8, [30, 14.5, 14.7, 14.9, 14.6, 15, 14.8, 14.4])
+    report = report_of(write_folder(tmp_path / "cold", spec))
+    assert "+104.1%" in _finding(report, "cold.first")["evidence"]
+    (advice,) = report["recommendations"]
+    assert advice["estimate"]["value"] == pytest.approx((30 - 14.7) * 0.128, abs=0.01)
+    spec = _one_by_one([128] * 8, [30, 14.5, 14.7, 31, 14.6, 15, 14.8, 14.4])
+    assert "cold.first" not in codes(report_of(write_folder(tmp_path / "odd", spec)))
+
+
+def test_slower_answers_are_no_overload(tmp_path: Path) -> None:
+    spec = FolderSpec(scenario="server", streaming=True)
+    for seq in range(4000):
+        issued = START_NS + seq * 10_000_000
+        first = issued + 40_000_000 + seq * 20_000
+        spec.samples.append(
+            sample(
+                seq,
+                seq % 2,
+                issued_ns=issued,
+                dispatched_ns=issued,
+                first_token_ns=first,
+                completed_ns=first + SECOND,
+            )
+        )
+    report = report_of(write_folder(tmp_path / "run", spec))
+    assert "queue" not in codes(report)
+
+
+def test_overload_is_told_with_both_rates_and_no_gain(tmp_path: Path) -> None:
+    spec = FolderSpec(scenario="server", streaming=True)
+    for seq in range(400):
+        issued = START_NS + seq * 10_000_000
+        first = issued + 50_000_000 + seq * 2_000_000
+        spec.samples.append(
+            sample(
+                seq,
+                seq % 2,
+                issued_ns=issued,
+                dispatched_ns=issued,
+                first_token_ns=first,
+                completed_ns=first + SECOND,
+            )
+        )
+    report = report_of(write_folder(tmp_path / "run", spec))
+    assert (
+        "100.3 samples/s arrived and 70.46/s" in _finding(report, "queue")["evidence"]
+    )
+    assert report["recommendations"] == []
+
+
+@pytest.mark.integration
+def test_an_unknown_cause_names_only_what_was_compared(tmp_path: Path) -> None:
+    fault = {2: Fault(slowdown=1.11), 3: Fault(slowdown=1.11)}
+    cluster = Cluster(scenario="server", faults=fault, minutes=5)
+    (found,) = findings_of(cluster, 3, tmp_path / "run")
+    assert found.code == "slow.unknown"
+    assert found.cause.startswith("not shown by the data; like its peers: ")
+    assert "SM clock 1,980 against 1,979 MHz" in found.cause
+    assert "are like" not in found.cause
+
+
+def _values(middle: float, count: int, spread: float) -> np.ndarray:
+    return middle * (
+        1 + spread * np.random.default_rng(0).permutation(np.linspace(-1, 1, count))
+    )
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "lists"),
+    [
+        (_values(1734, 100, 0.005), _values(1740, 700, 0.005), "alike"),
+        (_values(595, 100, 0.02), _values(680, 700, 0.02), "different"),
+        # Too noisy for either word.
+        (_values(20, 10, 1.0), _values(29, 70, 1.0), ""),
+        (np.array([]), _values(1, 9, 0), "missing"),
+    ],
+)
+def test_what_is_alike_and_what_is_not(
+    here: np.ndarray, there: np.ndarray, lists: str
+) -> None:
+    found = Likeness(alike=[], different=[], missing=[])
+    judge(found, "power", "W", here, there, 10.0)
+    filled = [
+        name for name in ("alike", "different", "missing") if getattr(found, name)
+    ]
+    assert filled == ([lists] if lists else [])
+
+
+def test_nobody_is_blamed_for_what_slowed_all() -> None:
+    rng = np.random.default_rng(0)
+    cells = np.exp(rng.normal(3, 0.02, (8, 20)))
+    cells[:, 5:10] *= 2.5
+    cells[6, 6:10] *= 1.5
+    difference = compare(cells)
+    assert difference.beyond_noise[6]
+    assert all_were_slow(cells, difference, "ttft", 6)
+    assert all_were_slow(1 / cells, difference, "tokens_per_s", 6)
+    calm = cells.copy()
+    calm[:, 5:10] /= 2.5
+    assert not all_were_slow(calm, difference, "ttft", 6)
+
+
+@pytest.mark.integration
+def test_no_alarm_after_an_episode_of_all_replicas(tmp_path: Path) -> None:
+    episode = {number: Fault(cold_s=45, cold_factor=2.5) for number in range(8)}
+    cluster = Cluster(scenario="server", minutes=5, load=0.8, faults=episode)
+    for seed in (1, 8):
+        found = findings_of(cluster, seed, tmp_path / f"run{seed}")
+        assert [f for f in found if f.code.startswith("slow")] == []

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from report.noise import compare, compare_alone, error_of_mean, holm, mean_interval
+from report.noise import (
+    SINGLE,
+    compare,
+    compare_alone,
+    error_of_mean,
+    holm,
+    mean_interval,
+)
 
 
 def _cells(rng: np.random.Generator, groups: int, blocks: int = 20) -> np.ndarray:
@@ -16,7 +23,7 @@ def test_equal_groups_differ_by_noise_alone() -> None:
             difference = compare(_cells(rng, groups))
             assert difference.tested
             assert not difference.beyond_noise.any()
-            assert difference.spread_beyond_noise_pct == 0
+            assert difference.spread_beyond_noise_pct() == 0
 
 
 @pytest.mark.parametrize("groups", [2, 4, 16, 80])
@@ -74,3 +81,26 @@ def test_interval_of_independent_values_is_students() -> None:
     assert error >= values.std(ddof=1) / 30**0.5 * 0.999
     waves = np.repeat([1.0, 2.0], 15)
     assert error_of_mean(waves)[0] > 2 * error
+
+
+def test_a_single_long_step_is_noise_over_the_run() -> None:
+    cells = _cells(np.random.default_rng(6), 2, 24)
+    cells[1, 7:9] /= 1.6
+    difference = compare(cells)
+    # The scan sees the two blocks; over the run they say nothing of the replica.
+    assert difference.beyond_noise.any()
+    assert (difference.whole_p > 0.1).all()
+    assert difference.spread_beyond_noise_pct() == 0
+    cells = _cells(np.random.default_rng(6), 2, 24)
+    cells[1] /= 1.1
+    assert compare(cells).spread_beyond_noise_pct(4) > 7.5
+
+
+def test_waves_shared_by_neighbouring_blocks_are_noise() -> None:
+    wave = np.cumsum(np.random.default_rng(8).normal(0, 0.02, 24))
+    even, uneven = np.ones(24), np.exp(wave)
+    assert (compare(np.array([even, uneven])).whole_p > 0.01).all()
+
+
+def test_a_single_group_has_no_peer() -> None:
+    assert compare(np.ones((1, 30))).method == SINGLE

@@ -81,3 +81,34 @@ def test_how_far_from_the_limit(tmp_path: Path) -> None:
     assert report["resources"]["tokens_per_joule"]["value"] == pytest.approx(
         tokens / power, rel=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("device", "rated"),
+    [
+        ("NVIDIA L40 #0", None),
+        ("NVIDIA L40S #0", "L40S"),
+        ("NVIDIA L4 #1", "L4"),
+        ("NVIDIA A100 80GB PCIe #0", "A100 80GB PCIe"),
+        ("NVIDIA A100-SXM4-40GB #0", "A100-SXM4-40GB"),
+        ("NVIDIA A100-SXM4-80GB #0", "A100-SXM4-80GB"),
+        ("NVIDIA A100-SXM-64GB #0", None),
+        ("NVIDIA H100 80GB HBM3 #0", "H100 80GB HBM3"),
+        ("NVIDIA H100 PCIe #0", "H100 PCIe"),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb #0", None),
+        ("NVIDIA GB200 #0", None),
+    ],
+)
+def test_a_card_is_rated_as_itself_or_not_at_all(
+    device: str, rated: str | None
+) -> None:
+    found = rating_of(device, RATINGS)
+    assert (found[0] if found else None) == rated
+
+
+def test_an_own_rating_goes_before_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({"H100": {"flops": {"16": 1e12}, "bytes_per_s": 1e11}}))
+    found = rating_of("NVIDIA H100 80GB HBM3 #0", read_ratings(path))
+    assert found is not None
+    assert found[0] == "H100"

@@ -201,7 +201,7 @@ def test_servers_efficiency_is_that_of_the_rates_that_came(tmp_path: Path) -> No
     [
         (1.04, 10.4, "4.0% faster", "LoadGen draws"),
         (0.9, 9.9, "10.0% slower", "later than scheduled"),
-        (0.9, None, "10.0% slower", "does not tell"),
+        (0.9, None, "10.0% slower", "did not log"),
     ],
 )
 def test_arrivals_are_held_against_what_was_asked_for(

@@ -79,9 +79,9 @@ def test_the_parts_of_a_life_add_up(tmp_path: Path) -> None:
         "prefill": 10,
         "decode": 70,
         "rest in the replica": 7,
-        "way and return": 8,
+        "outside the replica": 8,
     }
-    whole = row(report["latency"]["nodes"], kind="latency")["mean"]
+    whole = row(report["latency"]["nodes"], kind="latency from issue")["mean"]
     assert sum(life.values()) == whole
 
 

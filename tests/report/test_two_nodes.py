@@ -9,7 +9,7 @@ from report.build import render
 from report.content import make_report
 from report.run import read_run
 from report.symmetry import status
-from tests.report.reading import Plain, report_of, row
+from tests.report.reading import Plain, codes, report_of, row
 from tests.shared_data import shared_data
 from tests.two_node_case import LATENCIES_MS, write_baseline, write_two_nodes
 
@@ -135,6 +135,11 @@ def test_lost_samples_come_before_any_speed(
         assert "5 of 20" in page
         speeds = [page.index(word) for word in ("samples/s", "tokens/s")]
         assert page.index("5 of 20") < min(speeds)
+
+
+def test_idle_time_of_a_node_that_lost_its_samples_is_no_drain(report: Plain) -> None:
+    assert "idle.time" not in codes(report)
+    assert all(r["estimate"]["value"] > 0 for r in report["recommendations"])
 
 
 def test_no_statement_of_the_hand_written_report_is_repeated(

@@ -2,8 +2,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from record.trace import read_trace
+from report.content import make_report
+from report.headline import headline
+from report.run import read_run
+from report.validity import setting
 from tests.report.reading import report_of, row, rows
 from tests.run_folder import START_NS, FolderSpec, good_spec, sample, write_folder
 
@@ -130,3 +135,40 @@ def test_an_empty_trace_is_none(tmp_path: Path) -> None:
     assert read_trace(tmp_path / "none") is None
     (tmp_path / "empty").write_text("")
     assert read_trace(tmp_path / "empty") is None
+
+
+def test_percentiles_and_rates_are_loadgens(tmp_path: Path) -> None:
+    spec = _server(200)
+    _add_trace(spec, tmp_path / "trace", 7_000_000)
+    spec.log |= {
+        "result_query_count": 200,
+        "result_completed_samples_per_sec": 47.5,
+        "result_completed_tokens_per_second": 6080.0,
+    }
+    folder = write_folder(tmp_path / "run", spec)
+    report = report_of(folder)
+    p99 = spec.log["result_first_token_99.00_percentile_latency_ns"]
+    assert isinstance(p99, int)
+    expected = pytest.approx(p99 / 1e6, rel=1e-4)
+    latency = report["latency"]
+    assert row(latency["limits"], limit="TTFT")["value"] == expected
+    assert row(latency["loadgen"], kind="TTFT")["p99"] == expected
+    # Without the trace a node's clock starts at the issue, under another name.
+    assert "TTFT" not in [r["kind"] for r in rows(latency["nodes"])]
+    (tmp_path / "trace").rename(folder / "mlperf_log_trace.json")
+    nodes = report_of(folder)["latency"]["nodes"]
+    assert row(nodes, kind="TTFT")["p99"] == expected
+    tpot = spec.log["result_time_per_output_token_99.00_percentile_ns"]
+    assert isinstance(tpot, int)
+    assert row(nodes, kind="TPOT")["p99"] == pytest.approx(tpot / 1e6, rel=1e-4)
+    cards = headline(make_report([read_run(folder.path)]))
+    told = {card.label: card.value for card in cards}
+    assert told["Completed samples/s"] == "47.5"
+
+
+def test_durations_of_settings_are_in_seconds() -> None:
+    assert setting("ttft_latency", 60_000_000_000) == "60 s"
+    assert setting("tpot_latency", 40_000_000) == "40 ms"
+    assert setting("min_duration_ms", 600_000) == "600 s"
+    assert setting("min_query_count", 13368) == "13,368"
+    assert setting("sample_concatenate_permutation", True) == "yes"

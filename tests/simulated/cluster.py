@@ -50,6 +50,8 @@ class Cluster:
     decode_s: float = 3.0e-4
     max_seqs: int = 48
     budget: int = 2048
+    device_spread: float = 0.01
+    """Standard deviation of the devices' speeds."""
     load: float = 0.75
     """Server: share of the cluster's capacity that arrives."""
 

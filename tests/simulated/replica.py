@@ -27,7 +27,7 @@ class Replica:
     def __init__(self, number: int, cluster: Cluster, rng: np.random.Generator) -> None:
         self.number, self.cluster, self.rng = number, cluster, rng
         self.fault = cluster.faults.get(number, Fault())
-        self.speed = self.fault.slowdown * float(rng.normal(1, 0.01))
+        self.speed = self.fault.slowdown * float(rng.normal(1, cluster.device_spread))
         self.waiting: deque[Item] = deque()
         self.ending: dict[int, list[Item]] = defaultdict(list)
         self.step = self.running = self.tokens = 0
