@@ -105,8 +105,6 @@ def choices(group: str) -> list[str]:
 
 def _split(text: str) -> tuple[str, str]:
     """Return the key and the value of an option on the command line."""
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise UserError(f"{text!a}: holds bytes that are no UTF-8")
     key, separator, value = text.lstrip("+").partition("=")
     if not separator or not re.fullmatch(r"[A-Za-z][\w.\-]*", key):
         plain = text.lstrip("-")
