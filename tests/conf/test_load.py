@@ -202,7 +202,7 @@ def test_the_last_of_two_equal_options_counts() -> None:
 
 
 def test_options_of_an_experiment_can_be_changed_one_by_one() -> None:
-    options = ["experiment=h200_offline", "engine.options.attention_config.backend=X"]
+    options = ["experiment=hopper_offline", "engine.options.attention_config.backend=X"]
     engine = load_config(options).engine
     assert isinstance(engine, VllmConfig)
     assert engine.options["attention_config"] == {"backend": "X"}
@@ -261,7 +261,7 @@ def test_options_without_effect_are_refused(overrides: list[str], told: str) -> 
         ["scenario.target_qps=5", "run.min_duration_s=2"],
         ["scenario.target_qps=5", "run=full"],
         ["scenario=server", "run.ttft_ms=5", "run.tpot_ms=5"],
-        ["experiment=h200_server", "scenario=offline"],
+        ["experiment=hopper_server", "scenario=offline"],
         ["engine=synthetic", "cluster.replicas=2", "engine.slowdown.1=2"],
         ["run.audit_conf=x", "mode=compliance"],
         ["run=full", "scenario=server", "cluster.longest_first=true"],

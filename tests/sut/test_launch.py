@@ -67,7 +67,7 @@ def test_a_model_without_a_name_is_judged_by_its_tokenizer(tmp_path: Path) -> No
     ("options", "quantization", "told"),
     [
         (["engine=vllm_hopper"], "", "needs a Hopper GPU"),
-        (["experiment=h200_offline"], "", "needs a Hopper GPU"),
+        (["experiment=hopper_offline"], "", "needs a Hopper GPU"),
         ([], "compressed-tensors fp8", "its weights are fp8, which needs a GPU"),
         (["engine.options.quantization=fp8"], "", "quantization=fp8 needs a GPU"),
     ],
