@@ -15,11 +15,6 @@ from conf.schema import (
     SyntheticConfig,
 )
 
-_STREAMED = (
-    ScenarioName.server,
-    ScenarioName.interactive,
-    ScenarioName.singlestream,
-)
 _OF_MODEL = ("path", "weights", "vocabulary", "dtype")
 
 
@@ -82,8 +77,6 @@ def _of_smoke(config: Config) -> dict[str, str]:
             "in Offline it sizes a run that has a shortest duration (run=full, or"
             " run.min_duration_s), and this one has none"
         )
-    if scenario in _STREAMED:
-        reasons["cluster.longest_first"] = f"scenario={scenario.value} keeps the order"
     if config.mode is not Mode.compliance:
         reasons["run.audit_conf"] = "only mode=compliance reads an audit file"
     return reasons

@@ -180,6 +180,12 @@ def plan_scenario(config: Config, num_samples: int) -> ScenarioPlan:
     else:
         plan.relaxations = _relaxations(config, plan, num_samples)
         plan.notes += _unused_sizes(plan)
+    if config.cluster.longest_first and plan.streaming:
+        # No error: the runs of a submission share their options.
+        plan.notes.append(
+            "note: cluster.longest_first has no effect in this run:"
+            f" scenario={scenario.value} keeps the order of arrival"
+        )
     _refuse_too_many(plan, num_samples)
     return plan
 

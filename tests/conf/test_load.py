@@ -237,7 +237,6 @@ def test_every_number_has_an_upper_bound() -> None:
         (["scenario.target_qps=5"], "sizes a run that has a shortest duration"),
         (["scenario.target_qps=5", "scenario=singlestream"], "one query after"),
         (["scenario.expected_latency_ms=5"], "is not sized by it"),
-        (["cluster.longest_first=true", "scenario=server"], "keeps the order"),
         (["run.min_queries=5", "mode=accuracy"], "a number of samples of its own"),
         (["run.audit_conf=x"], "only mode=compliance"),
         (["engine=synthetic", "model.path=x"], "loads no model"),
@@ -264,7 +263,7 @@ def test_options_without_effect_are_refused(overrides: list[str], told: str) -> 
         ["experiment=hopper_server", "scenario=offline"],
         ["engine=synthetic", "cluster.replicas=2", "engine.slowdown.1=2"],
         ["run.audit_conf=x", "mode=compliance"],
-        ["run=full", "scenario=server", "cluster.longest_first=true"],
+        ["scenario=server", "cluster.longest_first=true"],
     ],
 )
 def test_options_with_an_effect_are_taken(overrides: list[str]) -> None:

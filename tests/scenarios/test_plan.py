@@ -126,6 +126,13 @@ def test_singlestream_is_measured_unless_told() -> None:
     assert not _plan("scenario=offline").needs_latency
 
 
+def test_an_order_without_effect_is_noted() -> None:
+    longest = "cluster.longest_first=true"
+    assert _plan(longest).notes == []
+    [note] = _plan(longest, "scenario=server").notes
+    assert "scenario=server keeps the order of arrival" in note
+
+
 def test_full_relaxes_nothing() -> None:
     plan = _plan("run=full", "scenario.target_qps=20", samples=13_368)
     assert plan.relaxations == {}
