@@ -328,6 +328,8 @@ class Coordinator:
         cause = f"no progress for {idle_s:.1f} s"
         if not self.dispatcher.open_samples:
             cause = f"LoadGen has issued nothing for {idle_s:.1f} s and has not ended"
+            if step_s := round(self.clock.record().largest_drift_ns / 1e9, 3):
+                cause += f"; the host's clock, by which it waits, was set by {step_s} s"
         self._ledger.event("stall", cause)
         self._fail(cause)
 

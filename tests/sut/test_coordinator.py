@@ -576,6 +576,17 @@ def test_a_loadgen_that_issues_nothing_ends_the_run(tmp_path: Path) -> None:
     assert {s.status for s in run.samples()} == {"completed"}
 
 
+def test_a_clock_set_back_is_named_where_it_stalls_loadgen(tmp_path: Path) -> None:
+    wall = Wall()
+    with running(tmp_path, good, stall_s=0.3, wall=wall) as run:
+        run.issue(10)
+        run.wait(10)
+        wall.set_by_s = -3600
+        reason = run.wait_failure()
+    assert "LoadGen has issued nothing for" in reason
+    assert "the host's clock, by which it waits, was set by -3600.0 s" in reason
+
+
 def test_a_loadgen_that_never_begins_ends_the_run(tmp_path: Path) -> None:
     with running(tmp_path, good, stall_s=0.5) as run:
         run.connect()
