@@ -57,7 +57,9 @@ def test_exit_2_and_one_line(tmp_path: Path, overrides: list[str], told: str) ->
     assert lines[0].startswith("error: ")
     assert told in lines[0]
     assert done.out == ""
-    assert list(tmp_path.iterdir()) == [], "nothing was begun"
+    # What only a replica can find leaves a folder that says so.
+    found = list(tmp_path.iterdir())
+    assert not found or done.verdict.reason in lines[0]
 
 
 def test_own_data_are_reported_as_what_they_are(tmp_path: Path) -> None:
