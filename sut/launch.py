@@ -192,7 +192,7 @@ def _refuse_gpu_only(options: dict[str, Json], model: Model) -> None:
             f"model.path={model.path}: its weights are fp8, which needs a GPU; on a CPU"
             " give the checkpoint before its quantization"
         )
-    if "fp8" in str(options.get("quantization", "")):
+    if options.get("quantization") == "fp8":
         raise UserError(
             f"engine.options.quantization={options['quantization']} needs a GPU, and"
             " replicas run on the CPU; leave it out"
