@@ -12,6 +12,7 @@ import yaml
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from base.decode import DecodeError, plain_yaml
 from base.errors import UserError
 from conf.schema import Benchmark, ScenarioName
 
@@ -138,14 +139,12 @@ def _read_yaml(path: Path) -> DictConfig | ListConfig:
     """Return the file as OmegaConf reads it.
 
     Raises:
-        UserError: it is missing or no YAML, or has aliases: a few lines of them can
-            stand for more than fits into memory.
+        UserError: it is missing or no plain YAML.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise UserError(f"{path}: YAML aliases (*NAME) are not read; write it out")
-        return OmegaConf.create(text)
+        return OmegaConf.create(plain_yaml(path.read_bytes()))
+    except DecodeError as error:
+        raise UserError(f"{path}: {error}") from error
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -28,7 +28,7 @@ from tests.external_nodes import Nodes
 from tests.sut.clusters.contract import ClusterContract, running, wait_for
 
 pytestmark = pytest.mark.integration
-SILENCE_S = 3.0
+SILENCE_S = 8.0
 
 
 @pytest.fixture
