@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from conf.schema import Benchmark, Mode
 from record.folder import RunFolder
 from record.source import source_digests
@@ -116,6 +118,14 @@ def log_error(path: Path, message: str) -> None:
     path.write_text("\n".join([*lines, f":::MLLOG {json.dumps(entry)}"]) + "\n")
 
 
+def _name_as_now(config: Path) -> None:
+    """Name model and data as the fixture's options name them now."""
+    tree = yaml.safe_load(config.read_text())
+    tree["model"] |= {"name": "synthetic", "vocabulary": None, "weights": "none"}
+    tree["dataset"] |= {"name": "repeated_13368", "vocabulary": None}
+    config.write_text(yaml.safe_dump(tree))
+
+
 def as_runs(tree: Tree, runs: Path) -> None:
     """Lay out the fixture's runs as `python -m submission run` leaves them.
 
@@ -124,7 +134,9 @@ def as_runs(tree: Tree, runs: Path) -> None:
     for result in tree.home.results():
         name = f"20260101T000000Z-{result.scenario.lower()}"
         for mode in Mode:
-            shutil.copytree(result.run(mode).path, runs / f"{name}-{mode.value}")
+            run = runs / f"{name}-{mode.value}"
+            shutil.copytree(result.run(mode).path, run)
+            _name_as_now(run / "config.yaml")
         compliance = RunFolder(runs / f"{name}-compliance")
         shutil.copy(result.compliance_answers, compliance.accuracy_log)
         accuracy = RunFolder(runs / f"{name}-accuracy")
