@@ -25,7 +25,9 @@ check: .dev
 	$(VENV)/lint-imports
 
 unit: .dev
-	$(VENV)/pytest -m "not integration and not gpu" --durations=5
+	$(VENV)/pytest -m "not integration and not gpu" --durations=5 \
+	  $(addprefix -p no:,anyio hydra_pytest hypothesispytest) \
+	  $(addprefix --ignore=tests/,benchmarks fuzz integration sut/engines/hopper)
 
 integration: .dev
 	$(VENV)/pytest -m "integration and not gpu" --durations=10

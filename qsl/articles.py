@@ -1,11 +1,13 @@
-"""Articles with their reference summaries, from where `qsl.prepare` is told."""
+"""Articles with their reference summaries, from where `qsl.prepare` is told.
+
+`datasets` takes a second to import, so only the functions that use it do.
+"""
 
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import datasets
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet
@@ -108,6 +110,8 @@ def draw_edge(articles: list[Article]) -> list[Article]:
         raise UserError(
             f"--edge draws {EDGE_ROWS} articles, but the source has {len(articles)}"
         )
+    import datasets
+
     rows = datasets.Dataset.from_dict({"row": list(range(len(articles)))})
     drawn = rows.shuffle(seed=_EDGE_SEED)[:EDGE_ROWS]["row"]
     return [articles[row] for row in drawn]
@@ -146,6 +150,8 @@ def pick_calibration(articles: list[Article], listing: Path) -> list[Article]:
 
 
 def _from_hub(split: str) -> list[Article]:
+    import datasets
+
     try:
         rows = datasets.load_dataset(HUB, _VERSION, split=split)
         articles = list(_from_table(HUB, rows.data.table))

@@ -41,6 +41,7 @@ def _container(manifest: Any) -> Any:
     return container
 
 
+@pytest.mark.integration
 def test_kubernetes_job_and_nodes_fit_each_other(
     manifests: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

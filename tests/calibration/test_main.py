@@ -55,6 +55,7 @@ def test_a_checkpoint_without_a_tokenizer_is_refused(
     assert "no tokenizer.json" in capsys.readouterr().err
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(
     importlib.util.find_spec("llmcompressor") is not None,
     reason="llm-compressor is installed here",

@@ -2,11 +2,14 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
 from qsl.articles import Article, draw_edge
 
 EXPECTED = Path(__file__).parents[1] / "expected" / "edge_draw.json"
 
 
+@pytest.mark.integration
 def test_the_edge_set_is_drawn_as_the_benchmarks_script_draws_it() -> None:
     articles = [Article(article=str(i), summary="") for i in range(13_368)]
     drawn = [int(item.article) for item in draw_edge(articles)]

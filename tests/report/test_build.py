@@ -63,6 +63,7 @@ def test_every_figure_has_value_unit_and_definition(tmp_path: Path) -> None:
                 assert item["definition"], name
 
 
+@pytest.mark.integration
 def test_the_schema_refuses_what_is_not_a_report(tmp_path: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     good = report_of(write_folder(tmp_path / "run", good_spec()))
@@ -464,6 +465,7 @@ def test_dollar_signs_in_names_are_no_mathematics(tmp_path: Path) -> None:
     assert "a$x^{$b" in plot.svg()
 
 
+@pytest.mark.integration
 def test_axes_write_numbers_as_tables_do(tmp_path: Path) -> None:
     spec = good_spec()
     for record in spec.samples:

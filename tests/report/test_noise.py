@@ -16,6 +16,7 @@ def _cells(rng: np.random.Generator, groups: int, blocks: int = 20) -> np.ndarra
     return np.exp(rng.normal(3, 0.03, (groups, blocks)))
 
 
+@pytest.mark.integration
 def test_equal_groups_differ_by_noise_alone() -> None:
     rng = np.random.default_rng(0)
     for groups in (2, 4, 16, 80):

@@ -180,6 +180,7 @@ def test_servers_interval_holds_what_the_search_left_open(tmp_path: Path) -> Non
     assert latency["from"] == latency["to"] == pytest.approx(100, rel=1e-3)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("failed", [{}, {1: 10.5}, {2: 21.0}, {1: 9.9, 2: 21.0}])
 def test_a_search_without_an_end_tells_no_interval(
     tmp_path: Path, failed: dict[int, float]
@@ -189,6 +190,7 @@ def test_a_search_without_an_end_tells_no_interval(
     assert found["verdict"] == "interval not known"
 
 
+@pytest.mark.integration
 def test_servers_efficiency_is_that_of_the_rates_that_came(tmp_path: Path) -> None:
     report = report_of(*_searched(tmp_path, {1: 10.5, 2: 21.0}, denser=1.04))
     assert report["scaling"]["efficiency"]["value"] == pytest.approx(101.4, rel=1e-3)
@@ -222,6 +224,7 @@ def test_arrivals_near_what_was_asked_for_are_no_finding(tmp_path: Path) -> None
     assert "arrivals" not in codes(report_of(run))
 
 
+@pytest.mark.integration
 def test_only_a_missed_limit_ends_a_search(tmp_path: Path) -> None:
     kept = _searched(tmp_path, {1: 10.5})
     lost = _server(tmp_path / "lost", 2, 19.7, False, check="samples_lost")
@@ -238,6 +241,7 @@ def test_only_a_missed_limit_ends_a_search(tmp_path: Path) -> None:
     assert found["to"] == pytest.approx(found["efficiency"] * 21 / 19.5, rel=1e-3)
 
 
+@pytest.mark.integration
 def test_one_known_end_may_be_enough(tmp_path: Path) -> None:
     low = [_server(tmp_path / f"low{i}", 2, 14.0, True) for i in range(3)]
     one = [_server(tmp_path / f"one{i}", 1, 10.0, True) for i in range(3)]
@@ -250,6 +254,7 @@ def test_one_known_end_may_be_enough(tmp_path: Path) -> None:
     assert "an unknown end to 73.5%" in poor["evidence"]
 
 
+@pytest.mark.integration  # a bootstrap takes seconds
 def test_a_law_takes_both_ends_of_what_a_search_left_open(tmp_path: Path) -> None:
     runs = [
         _server(tmp_path / f"{n}-{i}", n, 10.0 * n, True)
@@ -262,6 +267,7 @@ def test_a_law_takes_both_ends_of_what_a_search_left_open(tmp_path: Path) -> Non
     assert law["to"] - law["from"] > 0.1
 
 
+@pytest.mark.integration
 def test_a_run_that_died_before_its_settings_leaves_the_scenario_known(
     tmp_path: Path,
 ) -> None:
@@ -294,6 +300,7 @@ def test_unlike_replicas_are_told(tmp_path: Path) -> None:
     assert "scaling.unlike" in codes(report)
 
 
+@pytest.mark.integration  # a bootstrap takes seconds
 def test_four_sizes_give_a_law_and_a_forecast(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     runs = [

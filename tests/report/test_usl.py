@@ -3,6 +3,8 @@ import pytest
 
 from report.scaling.usl import fit, law
 
+pytestmark = pytest.mark.integration  # a bootstrap takes seconds
+
 
 def test_known_parameters_are_found_again() -> None:
     rng = np.random.default_rng(0)

@@ -26,6 +26,7 @@ def test_mistakes_are_one_line_and_exit_2(
     assert "no tree" in capsys.readouterr().err
 
 
+@pytest.mark.integration
 def test_dry_run_lists_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_request(tmp_path, scenarios=["offline"], scenario_options={})
     assert main(["run", "--dry-run", str(path)]) == 2

@@ -421,6 +421,7 @@ def test_a_sample_that_always_fails_ends_the_run(tmp_path: Path) -> None:
     assert [s.status for s in run.samples()] == ["lost"]
 
 
+@pytest.mark.integration
 def test_a_run_without_progress_ends(tmp_path: Path) -> None:
     with running(tmp_path, lambda _replica, _requests: None, stall_s=0.5) as run:
         run.issue(3)
@@ -451,6 +452,7 @@ def test_a_lost_replica_may_return(tmp_path: Path) -> None:
     assert kinds == ["death", "fence", "rejoin"]
 
 
+@pytest.mark.integration
 def test_a_replica_returns_only_once_its_old_process_is_gone(tmp_path: Path) -> None:
     with running(tmp_path, [leaves, good], good, restarts=1) as run:
         cluster = run.cluster
@@ -473,6 +475,7 @@ def test_a_process_that_never_goes_keeps_no_run_from_ending(tmp_path: Path) -> N
     assert {s.status for s in run.samples()} == {"completed"}
 
 
+@pytest.mark.integration
 def test_a_replica_returns_only_so_often(tmp_path: Path) -> None:
     with running(tmp_path, [leaves, leaves, leaves], restarts=2) as run:
         run.issue(6)
@@ -481,6 +484,7 @@ def test_a_replica_returns_only_so_often(tmp_path: Path) -> None:
     assert [e.kind for e in run.events()].count("fence") == 3
 
 
+@pytest.mark.integration
 def test_a_replica_that_is_lost_while_it_returns_costs_nothing(tmp_path: Path) -> None:
     class NeverReady(FakeReplica):
         def run(self) -> None:
@@ -566,6 +570,7 @@ def test_a_step_just_before_the_end_is_recorded(tmp_path: Path) -> None:
     assert [e.kind for e in run.events()] == ["clock"]
 
 
+@pytest.mark.integration
 def test_a_loadgen_that_issues_nothing_ends_the_run(tmp_path: Path) -> None:
     with running(tmp_path, good, stall_s=0.5) as run:
         run.issue(10)
@@ -576,6 +581,7 @@ def test_a_loadgen_that_issues_nothing_ends_the_run(tmp_path: Path) -> None:
     assert {s.status for s in run.samples()} == {"completed"}
 
 
+@pytest.mark.integration
 def test_a_clock_set_back_is_named_where_it_stalls_loadgen(tmp_path: Path) -> None:
     wall = Wall()
     with running(tmp_path, good, stall_s=0.3, wall=wall) as run:
@@ -587,6 +593,7 @@ def test_a_clock_set_back_is_named_where_it_stalls_loadgen(tmp_path: Path) -> No
     assert "the host's clock, by which it waits, was set by -3600.0 s" in reason
 
 
+@pytest.mark.integration
 def test_a_loadgen_that_never_begins_ends_the_run(tmp_path: Path) -> None:
     with running(tmp_path, good, stall_s=0.5) as run:
         run.connect()

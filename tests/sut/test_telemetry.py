@@ -12,6 +12,7 @@ from sut.messages import DeviceReading, HostReading
 from sut.telemetry import DeviceMonitor, HostMonitor
 
 
+@pytest.mark.integration
 def test_host_readings() -> None:
     monitor = HostMonitor()
     until = time.monotonic() + 0.3

@@ -142,6 +142,7 @@ def test_holders_of_the_key_are_let_in(
     replica.close()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("wrong", ["client", "server", "none"])
 def test_others_are_kept_out(
     guarded: tuple[CoordinatorSocket, ClusterKey], wrong: str, tmp_path: Path
@@ -240,6 +241,7 @@ def test_a_client_that_proves_nothing_is_cut_off(
             pass
 
 
+@pytest.mark.integration
 def test_sending_to_an_end_that_refuses_does_not_wait(tmp_path: Path) -> None:
     """Another ZeroMQ service: libzmq gives the connection up and would wait."""
     make_key(tmp_path / "key")
