@@ -1,8 +1,9 @@
 """Composes the command line into a typed `Config`; every mistake is a `UserError`.
 
 Hydra composes the groups (`engine=synthetic experiment=harness`), whose files are our
-own. Single values are read by `conf.values`, so that no message of Hydra's is ever
-about what the user wrote.
+own. Types, defaults and unknown options are checked here, against `conf.schema`, and
+single values are read by `conf.values`: no message of Hydra's is ever about what the
+user wrote.
 """
 
 import copy
@@ -17,7 +18,6 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 from hydra import compose, initialize_config_module
-from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
@@ -36,12 +36,6 @@ _VARIANTS: dict[str, dict[str, type]] = {
     "cluster": {"local": schema.ClusterConfig, "external": schema.ExternalConfig},
 }
 """Groups whose choices have options of their own, by the name of the choice."""
-_SCHEMAS: dict[str, type] = {
-    "scenario": schema.ScenarioConfig,
-    "model": schema.ModelConfig,
-    "dataset": schema.DatasetConfig,
-    "run": schema.RunConfig,
-}
 _LARGEST_FILE = 1 << 20
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Tree = dict[str, Any]
@@ -137,27 +131,12 @@ def _check_choice(group: str, name: str) -> None:
 @cache
 def _compose(groups: tuple[tuple[str, str], ...]) -> Tree:
     """Return the presets of `groups`; what they leave open is not in it."""
-    store = ConfigStore.instance()
-    store.store(name="schema", node=schema.Config)
-    for group, node in _SCHEMAS.items():
-        store.store(group=group, name="schema", node=node)
-    for group, variants in _VARIANTS.items():
-        for name, node in variants.items():
-            store.store(group=group, name=f"schema_{name}", node=node)
     GlobalHydra.instance().clear()
     with initialize_config_module("conf", version_base="1.3"):
         composed = compose("config", overrides=[f"{k}={v}" for k, v in groups])
-    tree = OmegaConf.to_container(composed, resolve=False, enum_to_str=True)
+    tree = OmegaConf.to_container(composed, resolve=False)
     assert isinstance(tree, dict)
-    return _without_missing({str(key): value for key, value in tree.items()})
-
-
-def _without_missing(tree: Tree) -> Tree:
-    return {
-        key: _without_missing(value) if isinstance(value, dict) else value
-        for key, value in tree.items()
-        if value != "???"
-    }
+    return {str(key): value for key, value in tree.items()}
 
 
 class _Dumper(yaml.SafeDumper):
