@@ -25,17 +25,18 @@ check: .dev
 	$(VENV)/lint-imports
 
 unit: .dev
-	$(VENV)/pytest -m "not integration and not gpu" --durations=5 \
+	$(VENV)/pytest -m "not integration and not gpu and not acceptance" --durations=5 \
 	  $(addprefix -p no:,anyio hydra_pytest hypothesispytest) \
 	  $(addprefix --ignore=tests/,benchmarks fuzz integration sut/engines/hopper)
 
 integration: .dev
-	$(VENV)/pytest -m "integration and not gpu" --durations=10
+	$(VENV)/pytest -m "integration and not gpu and not acceptance" --durations=10
 
 soak: .dev
 	@$(VENV)/python -m tests.soak $(ARGS)
 
 acceptance: .dev
+	$(VENV)/pytest -m acceptance
 	$(VENV)/python -m benchmarks.rate_search --real 3
 	$(VENV)/python -m benchmarks.scaling_coverage
 
