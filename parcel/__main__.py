@@ -96,8 +96,8 @@ def _run(options: argparse.Namespace) -> int:
     out: Path = options.out
     if not re.fullmatch(r"3\.[0-9]+", options.python):
         raise UserError(f"--python {options.python} is no version such as 3.12")
-    if out.exists():
-        raise UserError(f"{out} exists already: give a folder that does not")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(f"{out} exists already: give a new or an empty folder")
     _check_files(options.files)
     host = read_packages(options.host_has) if options.host_has else {}
     leave_out = read_leave_out(options.leave_out)
@@ -129,7 +129,7 @@ def _run(options: argparse.Namespace) -> int:
         )
         sizes = [path.stat().st_size for path in made]
         # Not a rename: it would keep the temporary folder's mode.
-        out.mkdir()
+        out.mkdir(exist_ok=True)
         for path in made:
             shutil.move(path, out / path.name)
     print(f"{out}: {len(made) - 1} parts, {sum(sizes) / 1e6:.1f} MB, and {SCRIPT}")

@@ -22,7 +22,13 @@ from conf.secrets import is_secret
 from record.folder import RunFolder, read_json, write_json, write_text
 from record.json_types import Json
 from record.lines import read_lines
-from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
+from record.structs import (
+    ClockRecord,
+    EventRecord,
+    ReplicaRecord,
+    SettingsRecord,
+    Verdict,
+)
 from submission.layout import LOADGEN_LOGS
 
 WITHHELD = "not published"
@@ -73,6 +79,8 @@ def publish(run: RunFolder, target: RunFolder) -> None:
         check.note = WITHHELD if check.note else ""
         check.limit, check.value = _plain(check.limit), _plain(check.value)
     write_json(target.verdict, verdict)
+    if run.clock.exists():
+        write_json(target.clock, read_json(run.clock, ClockRecord))
     events: list[EventRecord] = list(read_lines(run.events, EventRecord))
     for event in events:
         event.node = None if event.node is None else node(event.node)

@@ -48,5 +48,6 @@ def test_bad_input_is_one_line(
 def test_nothing_is_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "file").touch()
     assert main([str(tmp_path)]) == 2
     assert "exists already" in capsys.readouterr().err
