@@ -28,13 +28,13 @@ def config_problem(error: Exception, options: Mapping[str, Any]) -> str:
         options: vLLM arguments that the user gave.
     """
     if not isinstance(error, pydantic.ValidationError):
-        return first_line(error)
+        return _with_option(first_line(error), str(error), options)
     problems = error.errors(include_url=False)
     # Of a union's members the one that lists its values says most.
     first = next((p for p in problems if p["type"] == "literal_error"), problems[0])
     reason = " ".join(first["msg"].removeprefix("Value error, ").split())
     if not first["loc"]:
-        return reason[:_LONGEST_REASON]
+        return _with_option(reason[:_LONGEST_REASON], reason, options)
     name, value = str(first["loc"][0]), str(first["input"])[:_LONGEST_VALUE]
     option = OWN_OPTIONS.get(name) or (
         f"engine.options.{name}" if name in options else name
@@ -42,6 +42,18 @@ def config_problem(error: Exception, options: Mapping[str, Any]) -> str:
     if first["type"] == "literal_error":
         reason = _choices(value, str(first.get("ctx", {}).get("expected")))
     return f"{option}={value}: {reason[:_LONGEST_REASON]}"
+
+
+def _with_option(shown: str, whole: str, options: Mapping[str, Any]) -> str:
+    """Return a reason that names no option, with the option whose value it quotes."""
+    for name, value in options.items():
+        if not isinstance(value, str) or value not in re.findall(r"[\w.-]+\w", whole):
+            continue
+        _, listed, choices = whole.partition(" one of ")
+        text = value[:_LONGEST_VALUE]
+        reason = _choices(text, choices) if listed else shown
+        return f"engine.options.{name}={text}: {reason}"
+    return shown
 
 
 def first_line(error: Exception) -> str:

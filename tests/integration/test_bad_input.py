@@ -51,7 +51,7 @@ EXTERNAL = ["cluster=external", "cluster.nodes=1"]
 def test_exit_2_and_one_line(tmp_path: Path, overrides: list[str], told: str) -> None:
     done = run(tmp_path, *overrides)
     assert done.code == 2
-    progress = ("run folder: ", "writing SmolLM2's weights")
+    progress = ("run folder: ", "writing SmolLM2's weights", "[")
     lines = [x for x in done.err.splitlines() if not x.startswith(progress)]
     assert len(lines) == 1, done.err
     assert lines[0].startswith("error: ")

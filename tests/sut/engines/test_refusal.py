@@ -48,3 +48,12 @@ def test_what_vllm_refuses_is_told_by_the_options_name(
 def test_other_errors_of_vllm_are_told_by_their_first_line() -> None:
     assert config_problem(ValueError("\n one \ntwo"), {}) == "one"
     assert config_problem(MemoryError(), {}) == "MemoryError"
+
+
+def test_a_refused_value_is_told_with_its_option() -> None:
+    known = "'awq', 'fp8', " + ", ".join(f"'m{number}'" for number in range(12))
+    error = ValueError(f"Unknown method: fp8x. Must be one of [{known}].")
+    assert config_problem(error, {"max_num_seqs": 5, "quantization": "fp8x"}) == (
+        "engine.options.quantization=fp8x: vLLM has no such value; did you mean fp8?"
+    )
+    assert config_problem(ValueError("no"), {"a": "fp8x"}) == "no"
