@@ -83,10 +83,15 @@ def _flushed(body: Callable[[], int]) -> int:
     try:
         code = body()
     except SystemExit:  # --help
-        sys.stdout.flush()
+        _flush()
         raise
-    sys.stdout.flush()
+    _flush()
     return code
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # it is None where the caller has closed it
+        sys.stdout.flush()
 
 
 def _reason(error: OSError) -> str:
@@ -97,7 +102,7 @@ def _reason(error: OSError) -> str:
 def _drop_output() -> None:
     """Give up what stdout still holds: Python would try to write it at exit."""
     try:
-        sys.stdout.flush()
+        _flush()
     except (OSError, ValueError):
         with contextlib.suppress(OSError, ValueError):
             null = os.open(os.devnull, os.O_WRONLY)
@@ -108,6 +113,7 @@ def _drop_output() -> None:
 def _end(code: ExitCode, message: str) -> ExitCode:
     _drop_output()
     line = " ".join(message.split("\n"))
-    with contextlib.suppress(OSError):
-        print(f"{_PREFIX[code]}: {line}", file=sys.stderr, flush=True)
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(f"{_PREFIX[code]}: {line}", file=sys.stderr, flush=True)
     return code

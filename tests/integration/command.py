@@ -43,6 +43,12 @@ class Finished:
         return self.code == 0 and self.verdict.outcome == "passed"
 
     @property
+    def lost_nothing(self) -> bool:
+        """Whether only the pace failed: with a replica less a queue may grow."""
+        failed = {check.name for check in self.verdict.failures}
+        return self.code in (0, 1) and failed <= {"steady_state"}
+
+    @property
     def samples(self) -> list[SampleRecord]:
         return list(read_lines(self.folder.samples, SampleRecord))
 

@@ -227,7 +227,7 @@ def replica_trial(
     if trial.lost:
         trial.problems.append(f"{trial.lost} samples lost")
     verdict = read_json(done.folder.verdict, Verdict)
-    fenced = any(e.kind == "fence" for e in _events(done.folder))
+    fenced = any(e.kind in ("fence", "pause") for e in _events(done.folder))
     if verdict.degraded != fenced:
         trial.problems.append(f"degraded is {verdict.degraded}, fenced {fenced}")
     if mode == "accuracy" and engine is SYNTHETIC:
