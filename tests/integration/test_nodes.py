@@ -143,7 +143,7 @@ def test_another_key_is_told_at_the_node(tmp_path: Path) -> None:
         assert done.code == 2
         assert "0 of 1 nodes have joined (a client with another key was" in done.err
         assert "has another key and was turned away: copy" in done.err
-        assert node.wait() == 3
+        assert node.wait(60) == 3
         assert "something hangs up: another key?" in node.said
 
 

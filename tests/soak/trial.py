@@ -207,7 +207,7 @@ def replica_trial(
                 injected.append((fault, number, at_ns))
     done = stage.command.finish(_END_S)
     trial.seconds = time.monotonic() - stage.began
-    if not done.is_good:
+    if not (done.is_good or done.lost_nothing):
         trial.problems.append(f"exit code {done.code}: {done.err[-500:]}")
     trial.problems += _readable(done.folder, complete=True)
     damaged = bool(trial.problems)
