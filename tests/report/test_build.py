@@ -259,11 +259,11 @@ def test_bad_input_gives_exit_2_and_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_a_folder_that_cannot_be_written_gives_exit_3(tmp_path: Path) -> None:
+def test_a_folder_below_a_file_is_bad_input(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "run", good_spec()).path
     (tmp_path / "file").write_text("")
     finished = run_report(folder, "--out", tmp_path / "file" / "x")
-    assert finished.returncode == 3
+    assert finished.returncode == 2
     assert len(finished.stderr.splitlines()) == 1
 
 
@@ -276,30 +276,33 @@ def test_twenty_thousand_samples_take_seconds(tmp_path: Path) -> None:
     assert time.process_time() - begin < 5
 
 
+SYNTHETIC = ["engine=synthetic", "engine.step_s=0.001"]
+SERVER = ["scenario=server"]
+
+
 def _configured(path: Path, *changes: str) -> Path:
     folder = write_folder(path, good_spec())
-    overrides = ["engine=synthetic", "engine.step_s=0.001", *changes]
-    folder.config.write_text(to_yaml(load_config(overrides)))
+    folder.config.write_text(to_yaml(load_config([*SYNTHETIC, *changes])))
     return path
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("shared", "change", "named"),
     [
-        ("engine.step_s=0.02", "engine.step_s: 0.001, 0.02"),
-        ("model.path=other", "model.path: "),
-        ("dataset.prompt_tokens=200", "dataset.prompt_tokens: None, 200"),
-        ("mode=accuracy", "mode: performance, accuracy"),
-        ("run.ttft_ms=7", "run.ttft_ms: None, 7"),
-        ("cluster.balancer=round_robin", "cluster.balancer: None, round_robin"),
+        ([], "engine.step_s=0.02", "engine.step_s: 0.001, 0.02"),
+        ([], "dataset.path=other.json", "dataset.path: "),
+        ([], "dataset.prompt_tokens=200", "dataset.prompt_tokens: None, 200"),
+        ([], "mode=accuracy", "mode: performance, accuracy"),
+        (SERVER, "run.ttft_ms=7", "run.ttft_ms: 60000.0, 7"),
+        ([], "cluster.balancer=round_robin", "cluster.balancer: None, round_robin"),
     ],
 )
 def test_runs_of_different_experiments_are_not_averaged(
-    tmp_path: Path, change: str, named: str
+    tmp_path: Path, shared: list[str], change: str, named: str
 ) -> None:
-    one = _configured(tmp_path / "one")
-    other = _configured(tmp_path / "other", change)
+    one = _configured(tmp_path / "one", *shared)
+    other = _configured(tmp_path / "other", *shared, change)
     finished = run_report(one, other)
     assert finished.returncode == 2
     assert named in finished.stderr
