@@ -115,7 +115,10 @@ class ModelConfig:
         "whether MLPerf's accuracy targets apply to this model", False
     )
     dtype: str = option(
-        "computation type, as vLLM names it", "bfloat16", one_of=_DTYPES
+        "computation type, as vLLM names it; auto: bfloat16, but float32 on a CPU"
+        " without AVX-512, where bfloat16 is several times slower",
+        "auto",
+        one_of=_DTYPES,
     )
     max_model_len: int = option(
         "longest prompt plus answer in tokens", 2668, at_least=256, at_most=10_000_000

@@ -23,7 +23,8 @@ def measurements(config: Config, weights: WeightFacts) -> dict[str, Json]:
         "starting_weights_filename": weights.starting_weights_filename,
         "weight_data_types": weights.weight_data_types
         or known_weight_type(config)
-        or config.model.dtype,
+        # Checkpoints of the benchmark hold bfloat16, whatever a CPU computes in.
+        or (config.model.dtype if config.model.dtype != "auto" else "bfloat16"),
         "weight_transformations": weights.weight_transformations,
     }
 

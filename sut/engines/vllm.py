@@ -67,7 +67,7 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
             )
     arguments: dict[str, Any] = {
         "model": spec.model_path,
-        "dtype": spec.dtype,
+        "dtype": _dtype(spec),
         "max_model_len": spec.max_model_len,
         "skip_tokenizer_init": True,
         "stream_interval": _NEVER,
@@ -253,6 +253,18 @@ class VllmEngine:
     def close(self) -> None:
         """Shut the engine core down."""
         self._engine.engine_core.shutdown()
+
+
+def _dtype(spec: EngineSpec) -> str:
+    """Return the computation type, with `auto` resolved for this host.
+
+    Without AVX-512 vLLM's CPU build falls back to torch's bfloat16 products, which are
+    so slow that one step with prompts takes a minute.
+    """
+    if spec.dtype != "auto":
+        return spec.dtype
+    slow = not spec.gpus and torch.backends.cpu.get_cpu_capability() == "AVX2"
+    return "float32" if slow else "bfloat16"
 
 
 def _done(seq: int, attempt: int, tokens: list[int], output: Any) -> Done:
