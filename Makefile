@@ -26,8 +26,7 @@ check: .dev
 
 unit: .dev
 	$(VENV)/pytest -m "not integration and not gpu and not acceptance" --durations=5 \
-	  $(addprefix -p no:,anyio hydra_pytest hypothesispytest) \
-	  $(addprefix --ignore=tests/,benchmarks fuzz integration sut/engines/hopper)
+	  $(addprefix -p no:,anyio hydra_pytest hypothesispytest)
 
 integration: .dev
 	$(VENV)/pytest -m "integration and not gpu and not acceptance" --durations=10

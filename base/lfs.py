@@ -16,5 +16,5 @@ def refuse_lfs_pointer(path: Path, data: bytes) -> None:
     if data.startswith(_POINTER):
         raise UserError(
             f"{path}: a Git LFS pointer, not the file itself; run `git lfs pull` in"
-            " its repository, or download the file anew"
+            " its repository, or download the file again"
         )

@@ -227,23 +227,28 @@ def run_campaign(options: Options, config: Config, series: Series) -> int:
         raise
     without = [size for size in campaign.sizes if size.reason]
     campaign.status = "not good" if without else "good"
-    _conclude(series)
+    complete = _conclude(series)
     for size in without:
         print(f"{size.replicas} replica(s): {size.reason}", file=sys.stderr)
-    return ExitCode.NOT_GOOD if without else ExitCode.GOOD
+    return ExitCode.GOOD if complete and not without else ExitCode.NOT_GOOD
 
 
-def _conclude(series: Series) -> None:
-    """Write the record and the report, and print what was found."""
+def _conclude(series: Series) -> bool:
+    """Write the record and the report, and print what was found.
+
+    Returns:
+        Whether the report covers every run that was made.
+    """
     series.save()
     runs = series.readable()
     if not runs:
-        return
+        return False
     report = make_report(runs, campaign=series.campaign)
     page = write_files(report, series.root)
     for line in _summary(series.campaign, report):
         print(line)
     print(f"report: {page}")
+    return len(runs) == len(series.made)
 
 
 def _summary(campaign: Campaign, report: Report) -> list[str]:

@@ -1,4 +1,4 @@
-"""Articles with their reference summaries, from where `qsl.prepare` is told.
+"""Articles with their reference summaries, from the source that `qsl.prepare` is given.
 
 `datasets` takes a second to import, so only the functions that use it do.
 """

@@ -5,15 +5,22 @@ from pathlib import Path
 import pytest
 
 _TESTS = Path(__file__).parent
-NOT_UNIT = ("benchmarks", "fuzz", "integration", "sut/engines/hopper")
-"""Folders whose tests import torch or start processes: none of them is a unit test.
+_NOT_UNIT = ("benchmarks", "fuzz", "integration", "sut/engines/hopper")
+"""Folders whose tests import torch or start processes: no test there is a unit test."""
 
-`make unit` does not even import them.
-"""
+
+def _is_unit(path: Path) -> bool:
+    return not any(path.is_relative_to(_TESTS / folder) for folder in _NOT_UNIT)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import those folders where only unit tests are asked for."""
+    only_unit = "not integration" in config.getoption("markexpr")
+    return True if only_unit and not _is_unit(collection_path) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies in those folders, so that no test belongs to neither part."""
+    """Mark what lies in those folders, so that each test runs in one of the parts."""
     for item in items:
-        if any(item.path.is_relative_to(_TESTS / folder) for folder in NOT_UNIT):
+        if not _is_unit(item.path):
             item.add_marker(pytest.mark.integration)

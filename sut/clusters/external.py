@@ -199,14 +199,14 @@ class ExternalCluster:
         return place is not None and place.node == node.host.name
 
     def _take_join(self, identity: str, node: Node) -> None:
-        """Note that a node has begun anew, or refuse a second one of its name.
+        """Note that a node has started again, or refuse a second one of its name.
 
         A node that has not read its welcome yet joins again as the same.
         """
         if identity == node.identity:
             node.heard = self._clock()
         elif node.lost is None and self._clock() - node.heard > GONE_S:
-            self._lose(node, "has begun anew")
+            self._lose(node, "has started again")
         elif node.lost is None:
             first = self._namesakes.setdefault(identity, self._clock())
             if self._clock() - first > PATIENCE_S:

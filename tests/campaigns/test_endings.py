@@ -104,6 +104,24 @@ def test_good(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+def test_a_report_without_all_runs_is_not_good(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def damaged(folder: Path, options: dict[str, str]) -> Ended:
+        ended = _offline(folder, options)
+        if folder.name == "run-1":
+            RunFolder(folder).replicas.write_text("[")
+        return ended
+
+    _stub(monkeypatch, damaged)
+    assert main([*OFFLINE, f"run.dir={tmp_path}"]) == ExitCode.NOT_GOOD
+    assert "left out of the report" in capsys.readouterr().err
+    assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.integration
 def test_good_server(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,

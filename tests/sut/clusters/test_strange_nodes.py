@@ -155,7 +155,7 @@ def test_a_node_that_begins_again_is_lost_at_once_when_it_was_mute(
 ) -> None:
     assert _tick(cluster, clock, 6.0) == {}
     socket.inbox.append(("n0-b", JOIN))
-    assert cluster.exited() == {0: "was on node n0, which has begun anew"}
+    assert cluster.exited() == {0: "was on node n0, which has started again"}
     assert not socket.refusals()
 
 

@@ -62,3 +62,24 @@ def test_options_go_through_by_name(vllm_spec: EngineSpec) -> None:
     assert arguments["quantization"] == "fp8"
     assert arguments["enable_prefix_caching"] is True
     assert engine_arguments(spec(model_path="m"))["enable_prefix_caching"] is False
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus", "cpu", "used"),
+    [
+        ("auto", 0, "AVX2", "float32"),
+        ("auto", 0, "AVX512", "bfloat16"),
+        ("auto", 1, "AVX2", "bfloat16"),
+        ("bfloat16", 0, "AVX2", "bfloat16"),
+    ],
+)
+def test_the_default_type_is_one_that_the_host_computes_fast(
+    monkeypatch: pytest.MonkeyPatch, asked: str, gpus: int, cpu: str, used: str
+) -> None:
+    import torch
+
+    from sut.engines.vllm import engine_arguments
+
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: cpu)
+    chosen = engine_arguments(spec(engine="vllm", dtype=asked, gpus=gpus))
+    assert chosen["dtype"] == used
