@@ -46,8 +46,13 @@ def _assert_good(done: Finished, replicas: int) -> None:
         assert record.memory_bytes
 
 
-def test_the_embedded_default(tmp_path: Path) -> None:
-    done = run(tmp_path, timeout_s=400)
+@pytest.fixture(scope="module")
+def embedded_default(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return run(tmp_path_factory.mktemp("default"), timeout_s=600)
+
+
+def test_the_embedded_default(embedded_default: Finished) -> None:
+    done = embedded_default
     _assert_good(done, replicas=1)
     values = read_detail(done.folder.detail_log).values
     assert values["result_validity"] == "VALID"
@@ -61,8 +66,18 @@ def test_the_embedded_default(tmp_path: Path) -> None:
     assert "open next" in done.out
 
 
-def test_server_streams_two_messages_a_sample(tmp_path: Path) -> None:
-    done = run(tmp_path, "scenario=server", "scenario.target_qps=1.3", timeout_s=400)
+def test_server_streams_two_messages_a_sample(
+    tmp_path: Path, embedded_default: Finished
+) -> None:
+    offline = read_detail(embedded_default.folder.detail_log).values
+    qps = 0.4 * offline["result_samples_per_second"]
+    done = run(
+        tmp_path,
+        "scenario=server",
+        f"scenario.target_qps={qps:.3f}",
+        "dataset.count=48",
+        timeout_s=600,
+    )
     _assert_good(done, replicas=1)
     for sample in done.samples:
         assert sample.first_token_ns is not None

@@ -119,9 +119,10 @@ def log_error(path: Path, message: str) -> None:
 
 
 def _name_as_now(config: Path) -> None:
-    """Name model and data as the fixture's options name them now."""
+    """Name model, type and data as the fixture's options name them now."""
     tree = yaml.safe_load(config.read_text())
     tree["model"] |= {"name": "synthetic", "vocabulary": None, "weights": "none"}
+    tree["model"]["dtype"] = "auto"
     tree["dataset"] |= {"name": "repeated_13368", "vocabulary": None}
     config.write_text(yaml.safe_dump(tree))
 
