@@ -21,7 +21,7 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from base.decode import DecodeError, plain_yaml
+from base.decode import YAML_LOADER, DecodeError, plain_yaml
 from base.errors import UserError
 from conf import schema
 from conf.effect import check_effects
@@ -37,7 +37,6 @@ _VARIANTS: dict[str, dict[str, type]] = {
 }
 """Groups whose choices have options of their own, by the name of the choice."""
 _LARGEST_FILE = 1 << 20
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Tree = dict[str, Any]
 
 
@@ -157,7 +156,7 @@ def _from_file(path: Path) -> Tree:
     if len(data) > _LARGEST_FILE:
         raise UserError(f"{path}: not the config.yaml of a run (over 1 MiB)")
     try:
-        tree = yaml.load(plain_yaml(data), Loader=_LOADER)  # noqa: S506  (a SafeLoader)
+        tree = yaml.load(plain_yaml(data), Loader=YAML_LOADER)  # noqa: S506  (a SafeLoader)
     except DecodeError as error:
         raise UserError(f"{path}: {error}") from error
     except (yaml.YAMLError, ValueError) as error:

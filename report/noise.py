@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
+from scipy.stats import mannwhitneyu
 
 from report.blocks import FEWEST_BLOCKS
 from report.samples import BoolArray, FloatArray, IntArray
@@ -103,7 +104,7 @@ def compare(cells: FloatArray) -> Difference:
     score, spans = _clearest_spans(ratios, sigma)
     freedom = min(_MOST_FREEDOM, blocks - 2)
     tries = int(np.isfinite(score).sum()) * blocks * (blocks + 1) / 2
-    p = np.minimum(1, 2 * stats.t.sf(score, freedom) * tries)
+    p = np.minimum(1, 2 * stdtr(freedom, -score) * tries)
     return Difference(
         effects=np.exp(_means(ratios)) - 1,
         p=p,
@@ -131,7 +132,7 @@ def compare_alone(values: Sequence[FloatArray]) -> Difference:
         if min(len(own), len(others)) < _FEWEST_ALONE:
             continue
         difference.effects[group] = float(np.mean(own) / np.mean(others)) - 1
-        p[group] = float(stats.mannwhitneyu(own, others).pvalue)
+        p[group] = float(mannwhitneyu(own, others).pvalue)
     difference.p = difference.whole_p = holm(p)
     difference.span_effects = difference.effects
     return difference
@@ -164,7 +165,7 @@ def _whole_p(ratios: FloatArray) -> FloatArray:
         error = max(error, _LEAST_DEVIATION / len(own) ** 0.5)
         scores[group] = abs(own.mean()) / error
         freedoms[group] = min(_MOST_FREEDOM, freedom)
-    p = 2 * stats.t.sf(scores, freedoms)
+    p = 2 * stdtr(freedoms, -scores)
     # Of two groups each is the other's mirror image: that is one test.
     tests = int(np.isfinite(p).sum()) if len(ratios) > 2 else 1
     corrected: FloatArray = np.minimum(1, p * tests)
@@ -219,7 +220,7 @@ def holm(p: FloatArray) -> FloatArray:
 def mean_interval(values: FloatArray, confidence: float = 0.95) -> tuple[float, float]:
     """Return the interval of the mean of correlated values (t distribution)."""
     error, freedom = error_of_mean(values)
-    half = float(stats.t.ppf(0.5 + confidence / 2, freedom)) * error
+    half = float(stdtrit(freedom, 0.5 + confidence / 2)) * error
     return float(values.mean()) - half, float(values.mean()) + half
 
 

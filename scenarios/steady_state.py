@@ -27,7 +27,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtr
 
 from record.structs import SampleRecord
 
@@ -157,7 +157,7 @@ def _trend(
     r = min(max(float(rest[1:] @ rest[:-1]) / variance, 0.0), 0.9)
     independent = max(4.0, _BLOCKS * (1 - r) / (1 + r))
     error = (variance / (independent - 2) / float(centred @ centred)) ** 0.5
-    return slope, float(stats.t.sf(slope / error, independent - 2))
+    return slope, float(stdtr(independent - 2, -slope / error))
 
 
 def _held_s(times: FloatArray, edges: FloatArray) -> FloatArray:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from report.busy import busy_s
 from report.numbers import known
@@ -240,7 +240,7 @@ def against(own: Reached, base: Reached, expected: float) -> Ratio:
         return Ratio(value=float(np.exp(difference)), low=np.nan, high=np.nan)
     parts = own.error**4 / own.freedom + base.error**4 / base.freedom
     freedom = variance**2 / parts if parts else own.freedom + base.freedom
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * variance**0.5
+    half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * variance**0.5
     low, value, high = np.exp([difference - half, difference, difference + half])
     return Ratio(value=float(value), low=float(low), high=float(high))
 
