@@ -27,7 +27,7 @@ from record.folder import RunFolder
 from record.lines import read_lines
 from record.structs import SampleRecord
 from sut.balancers import make_balancer
-from sut.messages import EngineSpec
+from sut.wire.messages import EngineSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 SLOW = 1.3

@@ -28,7 +28,7 @@ from record.folder import RunFolder
 from record.lines import read_lines
 from record.structs import SampleRecord
 from sut.launch import engine_spec, model_for
-from sut.messages import EngineSpec
+from sut.wire.messages import EngineSpec
 
 KINDS = {  # the first pattern that a kernel's name matches
     "KV cache write": r"reshape_and_cache|kv_cache|^_cache_kernel",

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sut.balancers import Balancer
-from sut.dispatcher import Dispatcher, queue_target
+from sut.coordinator.dispatcher import Dispatcher, queue_target
 from sut.engines.synthetic import SyntheticEngine
-from sut.messages import Done, EngineSpec, First, Request
+from sut.wire.messages import Done, EngineSpec, First, Request
 
 
 @dataclass(slots=True, kw_only=True)

@@ -17,13 +17,13 @@ from record.json_types import Json
 from record.writer import RecordWriter
 from scenarios.rules import MAX_TOKENS
 from sut.balancers import make_balancer
-from sut.clock import RunClock
 from sut.clusters.factory import Site, make_site
-from sut.coordinator import Coordinator, CoordinatorParts
-from sut.dispatcher import Dispatcher
-from sut.ledger import Ledger
-from sut.messages import EngineSpec, Setup, WarmupSpec
+from sut.coordinator.clock import RunClock
+from sut.coordinator.coordinator import Coordinator, CoordinatorParts
+from sut.coordinator.dispatcher import Dispatcher
+from sut.coordinator.recorder import Ledger
 from sut.model import Model, find_model
+from sut.wire.messages import EngineSpec, Setup, WarmupSpec
 
 _ANY_ID = 2**31 - 1
 

@@ -21,6 +21,7 @@ import mlperf_loadgen as lg
 
 from base.child import announce_folder
 from base.errors import Aborted, ExitCode, UserError
+from base.garbage import spare_garbage_collector
 from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
 from conf.schema import Config
@@ -34,16 +35,15 @@ from scenarios import gate
 from scenarios.plan import ScenarioPlan, plan_scenario
 from scenarios.rules import MAX_TOKENS
 from scenarios.settings import build_settings, record_settings, set_expected_latency
-from sut.aftermath import conclude
-from sut.answers import Sinks
 from sut.console import say, warn_of_neighbours
-from sut.coordinator import Coordinator
-from sut.garbage import spare_garbage_collector
+from sut.coordinator.coordinator import Coordinator
+from sut.coordinator.live import RunView
+from sut.coordinator.loadgen import LoadGenRun
+from sut.coordinator.responses import Sinks
 from sut.launch import build_coordinator, check_fits, model_for
-from sut.live import RunView
 from sut.model import Model
+from sut.postprocess import conclude
 from sut.scratch import Scratch
-from sut.system import LoadGenRun
 
 _UPDATE_S = 0.25
 _SWITCH_INTERVAL_S = 0.0005

@@ -12,7 +12,7 @@ import psutil
 import pynvml
 
 from record.structs import DeviceLimits, DeviceUse
-from sut.messages import DeviceReading, HostReading
+from sut.wire.messages import DeviceReading, HostReading
 
 _NOT_AVAILABLE = (2**32 - 1, 2**64 - 1)
 """What NVML returns for a number that the device does not have."""

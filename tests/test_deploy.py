@@ -13,7 +13,7 @@ from conf.load import load_config
 from conf.schema import ExternalConfig
 from record.folder import RunFolder, read_json
 from record.structs import ReplicaRecord
-from sut import node
+from sut.node import joining as node
 from tests.external_nodes import free_port
 from tests.integration.command import FAST
 

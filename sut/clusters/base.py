@@ -1,19 +1,8 @@
 """The seam between the coordinator and what starts its replicas."""
 
-from dataclasses import dataclass, field
 from typing import Protocol
 
-
-@dataclass(slots=True, kw_only=True)
-class Placement:
-    """Where one replica runs and what it may use."""
-
-    replica: int
-    node: str
-    gpus: list[str] = field(default_factory=list)
-    """Indices or UUIDs of its GPUs; empty: it runs on the CPU."""
-    cpus: list[int] = field(default_factory=list)
-    """Cores it is pinned to; empty: any."""
+from sut.wire.node_messages import Placement
 
 
 class Cluster(Protocol):

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 
 from base.decode import printable
 from record.folder import RunFolder
-from sut.clusters.base import Placement
-from sut.clusters.gathering import GONE_S, PATIENCE_S, namesake
-from sut.clusters.node_messages import (
+from sut.clusters.nodes import Node, NodesSocket, OwnPause
+from sut.clusters.registration import GONE_S, PATIENCE_S, namesake
+from sut.wire.node_messages import (
     Close,
     Join,
     Kill,
     Left,
     Ping,
+    Placement,
     Refused,
     Report,
     Settled,
@@ -22,8 +23,7 @@ from sut.clusters.node_messages import (
     ToNode,
     Welcome,
 )
-from sut.clusters.nodes import Node, NodesSocket, OwnPause
-from sut.transport import ProtocolError
+from sut.wire.sockets import ProtocolError
 
 _PING_S = 1.0
 _POLL_S = 0.02

@@ -12,13 +12,13 @@ from record.folder import RunFolder
 from record.source import source_digest
 from sut.clusters.base import Cluster
 from sut.clusters.external import ExternalCluster
-from sut.clusters.gathering import Gathering
 from sut.clusters.host import this_host
 from sut.clusters.local import LocalCluster
 from sut.clusters.nodes import NodesSocket
 from sut.clusters.placement import place
+from sut.clusters.registration import Gathering
 from sut.keys import read_key
-from sut.transport import CoordinatorSocket, Endpoint
+from sut.wire.sockets import CoordinatorSocket, Endpoint
 
 _LAST_PORT = 65535
 

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from sut.clusters.leftovers import kill_group, members, remove_unused
+from sut.clusters.cleanup import kill_group, members, remove_unused
 
 WAIT_S = 10.0
 """Longest that it waits for what it killed to be gone."""

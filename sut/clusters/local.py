@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from record.folder import RunFolder
-from sut.clusters.base import Placement
+from sut.clusters.cleanup import held_memory, kill_group, members, remove_unused
 from sut.clusters.guard import WAIT_S
-from sut.clusters.leftovers import held_memory, kill_group, members, remove_unused
+from sut.wire.node_messages import Placement
 
 _KILL_WAIT_S = 5.0
 _GUARD_WAIT_S = 5.0

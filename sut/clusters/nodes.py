@@ -8,8 +8,8 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from sut.clusters.host import Host
-from sut.clusters.node_messages import LARGEST_TO_CLUSTER, ToCluster
-from sut.transport import Endpoint, ListeningSocket
+from sut.wire.node_messages import LARGEST_TO_CLUSTER, ToCluster
+from sut.wire.sockets import Endpoint, ListeningSocket
 
 _LOOK_S = 1.0
 """Longest time between two looks of a process that runs as it should."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from base.errors import UserError
 from conf.schema import ClusterConfig
-from sut.clusters.base import Placement
 from sut.clusters.host import Host
+from sut.wire.node_messages import Placement
 
 
 def place(

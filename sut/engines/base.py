@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from record.json_types import Json
-from sut.messages import Done, First, Request
+from sut.wire.messages import Done, First, Request
 
 
 class RequestError(Exception):

@@ -4,7 +4,7 @@ import importlib.util
 import os
 
 from sut.engines.base import Engine
-from sut.messages import EngineSpec
+from sut.wire.messages import EngineSpec
 
 
 def make_engine(spec: EngineSpec, replica: int) -> Engine:

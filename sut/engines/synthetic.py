@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sut.engines.base import EngineInfo, EngineStats, RequestError
-from sut.messages import Done, EngineSpec, First, Request
+from sut.wire.messages import Done, EngineSpec, First, Request
 
 _VOCABULARY = 32_000
 _FIRST_ID = 3

@@ -22,7 +22,7 @@ from record.json_types import Json
 from sut.engines.base import EngineConfigError, EngineInfo, EngineStats, RequestError
 from sut.engines.quantization import told_by_checkpoint
 from sut.engines.refusal import OWN_OPTIONS, config_problem, first_line
-from sut.messages import Done, EngineSpec, First, Request
+from sut.wire.messages import Done, EngineSpec, First, Request
 
 _NEVER = 1_000_000
 """stream_interval that no answer reaches: one message at the first token, one last."""

@@ -11,7 +11,7 @@ from benchmarks.rate_search import (
     simulate,
 )
 from sut.engines.synthetic import SyntheticEngine
-from sut.messages import EngineSpec, Request
+from sut.wire.messages import EngineSpec, Request
 
 pytestmark = pytest.mark.integration
 

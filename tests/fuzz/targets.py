@@ -47,30 +47,14 @@ from submission.machine import Machine
 from submission.request import read_request
 from submission.truncation import hash_in
 from submission.verification import verification_text
-from sut import node as node_command
-from sut.clusters.base import Placement
 from sut.clusters.external import ExternalCluster
-from sut.clusters.gathering import Gathering
 from sut.clusters.host import Host
-from sut.clusters.node_messages import (
-    NODE_PROTOCOL,
-    Close,
-    Join,
-    Kill,
-    Left,
-    Ping,
-    Refused,
-    Report,
-    Settled,
-    Start,
-    ToCluster,
-    ToNode,
-    Welcome,
-    join_problem,
-)
 from sut.clusters.nodes import Node, NodesSocket
+from sut.clusters.registration import Gathering
 from sut.keys import make_key, read_key
-from sut.messages import (
+from sut.model import find_model
+from sut.node import joining as node_command
+from sut.wire.messages import (
     DeviceReading,
     Done,
     Failed,
@@ -90,8 +74,24 @@ from sut.messages import (
     ToReplica,
     WarmupSpec,
 )
-from sut.model import find_model
-from sut.transport import ProtocolError
+from sut.wire.node_messages import (
+    NODE_PROTOCOL,
+    Close,
+    Join,
+    Kill,
+    Left,
+    Ping,
+    Placement,
+    Refused,
+    Report,
+    Settled,
+    Start,
+    ToCluster,
+    ToNode,
+    Welcome,
+    join_problem,
+)
+from sut.wire.sockets import ProtocolError
 from tests.fuzz.damage import damaged_bytes, damaged_message, damaged_text
 from tests.fuzz.target import Target
 from tests.run_folder import good_spec, replica_record, write_folder
@@ -265,7 +265,7 @@ def _gathering(data: bytes) -> None:
         source="source",
         notify=said.append,
     )
-    with mock.patch("sut.clusters.gathering._FLUSH_S", 0):
+    with mock.patch("sut.clusters.registration._FLUSH_S", 0):
         gathering._take_in()
     assert all(line.isprintable() for line in said), said
 

@@ -5,9 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sut.balancers.least_outstanding_tokens import LeastOutstandingTokens
-from sut.balancers.round_robin import RoundRobin
-from sut.dispatcher import Dispatcher, Sample
+from sut.balancers import LeastOutstandingTokens, RoundRobin
+from sut.coordinator.dispatcher import Dispatcher, Sample
 
 pytestmark = pytest.mark.integration
 

@@ -117,7 +117,9 @@ def _swap_scenarios(tree: Tree) -> None:
 
 def _other_code(tree: Tree) -> None:
     path = tree.result("Server").accuracy / "source.json"
-    edit_json(path, lambda files: files.update({"sut/dispatcher.py": "0" * 64}))
+    edit_json(
+        path, lambda files: files.update({"sut/coordinator/dispatcher.py": "0" * 64})
+    )
 
 
 def _other_package(tree: Tree) -> None:

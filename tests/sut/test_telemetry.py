@@ -8,8 +8,8 @@ import pytest
 
 from record.structs import DeviceUse
 from sut import telemetry
-from sut.messages import DeviceReading, HostReading
 from sut.telemetry import DeviceMonitor, HostMonitor
+from sut.wire.messages import DeviceReading, HostReading
 
 
 @pytest.mark.integration

@@ -81,8 +81,8 @@ def sabotage(replica: str, folder: Path) -> None:
     saboteur = Saboteur(folder, replica)
     import sut.engines.factory as factory
     import sut.telemetry as telemetry
-    import sut.transport as transport
-    from sut.messages import Done, Outputs
+    import sut.wire.sockets as transport
+    from sut.wire.messages import Done, Outputs
 
     make_engine = factory.make_engine
 

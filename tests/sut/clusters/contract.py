@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from sut.clusters.base import Cluster
-from sut.messages import Hello
-from sut.transport import CoordinatorSocket, Endpoint
+from sut.wire.messages import Hello
+from sut.wire.sockets import CoordinatorSocket, Endpoint
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:

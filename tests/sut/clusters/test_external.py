@@ -12,18 +12,18 @@ from record.folder import RunFolder
 from record.source import source_digest
 from sut.clusters.base import Cluster
 from sut.clusters.external import ExternalCluster
-from sut.clusters.gathering import Gathering
-from sut.clusters.node_messages import (
+from sut.clusters.nodes import Node, NodesSocket
+from sut.clusters.placement import place
+from sut.clusters.registration import Gathering
+from sut.keys import ClusterKey, read_key
+from sut.node.agent import NodeSocket
+from sut.wire.node_messages import (
     NODE_PROTOCOL,
     Join,
     Refused,
     ToNode,
 )
-from sut.clusters.nodes import Node, NodesSocket
-from sut.clusters.placement import place
-from sut.clusters.session import NodeSocket
-from sut.keys import ClusterKey, read_key
-from sut.transport import CoordinatorSocket, Endpoint
+from sut.wire.sockets import CoordinatorSocket, Endpoint
 from tests.external_nodes import Nodes
 from tests.sut.clusters.contract import ClusterContract, running, wait_for
 

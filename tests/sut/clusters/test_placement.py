@@ -2,9 +2,9 @@ import pytest
 
 from base.errors import UserError
 from conf.schema import ClusterConfig
-from sut.clusters.base import Placement
 from sut.clusters.host import Host
 from sut.clusters.placement import place
+from sut.wire.node_messages import Placement
 
 
 def _config(replicas: int | None = None, gpus: int | None = None) -> ClusterConfig:

@@ -10,16 +10,18 @@ import pytest
 
 from conf.schema import ExternalConfig
 from record.folder import RunFolder
-from sut.clusters.base import Placement
 from sut.clusters.external import ExternalCluster
-from sut.clusters.gathering import Gathering
 from sut.clusters.host import Host
 from sut.clusters.local import LocalCluster
-from sut.clusters.node_messages import (
+from sut.clusters.nodes import Node, NodesSocket, OwnPause
+from sut.clusters.registration import Gathering
+from sut.node.agent import NodeSocket, Session
+from sut.wire.node_messages import (
     NODE_PROTOCOL,
     Join,
     Left,
     Ping,
+    Placement,
     Refused,
     Report,
     Start,
@@ -28,9 +30,7 @@ from sut.clusters.node_messages import (
     Welcome,
     join_problem,
 )
-from sut.clusters.nodes import Node, NodesSocket, OwnPause
-from sut.clusters.session import NodeSocket, Session
-from sut.transport import ProtocolError
+from sut.wire.sockets import ProtocolError
 
 SILENCE_S = 10.0
 JOIN = Join(NODE_PROTOCOL, "n0", [], [0], "source")

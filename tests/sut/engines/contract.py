@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sut.engines.base import Engine, RequestError
-from sut.messages import Done, EngineSpec, First, Request
+from sut.wire.messages import Done, EngineSpec, First, Request
 
 MAX_TOKENS = 12
 VOCABULARY = 32_000

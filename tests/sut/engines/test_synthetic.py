@@ -4,7 +4,7 @@ import pytest
 from sut.engines import synthetic
 from sut.engines.base import Engine, RequestError
 from sut.engines.synthetic import SyntheticEngine, synthetic_answer
-from sut.messages import Request
+from sut.wire.messages import Request
 from tests.sut.engines.contract import MAX_TOKENS, EngineContract, request, run, spec
 
 OPTIONS = {

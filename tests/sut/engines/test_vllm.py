@@ -7,9 +7,9 @@ import pytest
 
 from conf.load import load_config
 from sut.engines.base import Engine, EngineConfigError
-from sut.messages import EngineSpec
 from sut.model import find_model
 from sut.telemetry import gpu_count
+from sut.wire.messages import EngineSpec
 from tests.sut.engines.contract import EngineContract, spec
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]

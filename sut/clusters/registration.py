@@ -1,0 +1,158 @@
+"""Waits until the nodes of a run have joined."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from base.decode import printable
+from base.errors import UserError
+from conf.schema import ExternalConfig
+from sut.clusters.host import Host
+from sut.clusters.nodes import Node, NodesSocket, OwnPause
+from sut.wire.node_messages import NODE_PROTOCOL, Join, Refused, join_problem
+from sut.wire.sockets import ProtocolError
+
+_POLL_S = 0.5
+_FLUSH_S = 0.3
+_TELL_S = 10.0
+"""Between two lines about nodes that are still missing."""
+GONE_S = 5.0
+"""Silence after which a node counts as gone: it reports each second."""
+PATIENCE_S = 8.0
+"""Seconds that a namesake is left waiting: the first may have been killed just now."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Gathering:
+    """The nodes that have joined so far."""
+
+    socket: NodesSocket
+    config: ExternalConfig
+    source: str
+    """Digest of the code that nodes must run."""
+    notify: Callable[[str], None]
+    """Takes a line for the user."""
+    _nodes: dict[str, Node] = field(default_factory=dict, init=False)
+    """By name."""
+    _namesakes: dict[str, float] = field(default_factory=dict, init=False)
+    """When others first offered themselves under a name that is taken."""
+    _full_since: float | None = field(default=None, init=False)
+    _strange: set[str] = field(default_factory=set, init=False)
+    """Those whose messages make no sense, and were told of."""
+    _wrong_key: bool = field(default=False, init=False)
+    """Whether a client with another key has tried."""
+    _pause: OwnPause = field(default_factory=OwnPause, init=False)
+
+    def wait(self) -> list[Node]:
+        """Return as many nodes as asked for, by name, once they have joined.
+
+        Raises:
+            UserError: not all came, or one cannot take part.
+        """
+        try:
+            return self._wait()
+        finally:
+            self.socket.stop_watching()
+
+    def _wait(self) -> list[Node]:
+        config, began = self.config, time.monotonic()
+        told = began
+        self.notify(f"waiting for {config.nodes} node(s) at {config.listen}")
+        while not self._complete():
+            now = time.monotonic()
+            missing = f"{len(self._nodes)} of {config.nodes} nodes have joined"
+            if self._wrong_key:
+                missing += " (a client with another key was turned away)"
+            if now - began > config.join_timeout_s:
+                raise UserError(
+                    f"{missing} within cluster.join_timeout_s"
+                    f"={config.join_timeout_s:g}: run python -m sut.node --connect"
+                    f" THIS_HOST:{config.listen.rpartition(':')[2]} --key {config.key}"
+                    " on each"
+                )
+            if now - told > _TELL_S:
+                self.notify(f"[{now - began:5.0f} s] {missing}")
+                told = now
+            self.socket.poll(_POLL_S)
+            self._watch_keys()
+            self._take_in()
+            self._forget_silent()
+        return sorted(self._nodes.values(), key=lambda node: node.host.name)
+
+    def _complete(self) -> bool:
+        """Return whether all are here, and have said so since the last one came."""
+        if len(self._nodes) < self.config.nodes:
+            self._full_since = None
+            return False
+        if self._full_since is None:
+            self._full_since = time.monotonic()
+        return all(node.heard > self._full_since for node in self._nodes.values())
+
+    def _watch_keys(self) -> None:
+        if self.socket.wrong_key() and not self._wrong_key:
+            self._wrong_key = True
+            self.notify(
+                f"a client at {self.config.listen} has another key and was turned away:"
+                f" copy {self.config.key} to every node"
+            )
+
+    def _take_in(self) -> None:
+        while (received := self.socket.receive()) is not None:
+            identity, message = received
+            if isinstance(message, Join):
+                self._join(identity, message)
+            elif isinstance(message, ProtocolError) and identity not in self._strange:
+                self._strange.add(identity)
+                self.notify(
+                    f"{printable(identity)} sent what is no message of this release:"
+                    f" {message}"
+                )
+
+    def _join(self, identity: str, join: Join) -> None:
+        if (problem := join_problem(join)) is not None:
+            self.socket.send(identity, Refused(problem))
+            if identity not in self._strange:
+                self._strange.add(identity)
+                self.notify(f"refused: {problem}")
+            return
+        if join.protocol != NODE_PROTOCOL or join.source != self.source:
+            self._refuse(
+                identity,
+                f"node {join.name} runs other code of this package than the"
+                " coordinator: install the same on both",
+            )
+        known = self._nodes.get(join.name)
+        if known is None and len(self._nodes) == self.config.nodes:
+            return
+        if known is None:
+            host = Host(name=join.name, gpus=join.gpus, cpus=join.cpus)
+            node = Node(identity=identity, host=host, heard=time.monotonic())
+            self._nodes[join.name] = node
+            self.notify(
+                f"{host.name} joined: {len(host.gpus)} GPUs, {len(host.cpus)} cores"
+            )
+        elif known.identity == identity:
+            known.heard = time.monotonic()
+        else:
+            first = self._namesakes.setdefault(identity, time.monotonic())
+            if time.monotonic() - first > PATIENCE_S:
+                self._refuse(identity, namesake(join.name))
+
+    def _refuse(self, identity: str, reason: str) -> None:
+        self.socket.send(identity, Refused(reason))
+        # What raises closes the socket, and what has not left by then is dropped.
+        time.sleep(_FLUSH_S)
+        raise UserError(reason)
+
+    def _forget_silent(self) -> None:
+        paused_s = self._pause.since_last_look()
+        for name, node in list(self._nodes.items()):
+            node.heard += paused_s
+            if time.monotonic() - node.heard > GONE_S:
+                del self._nodes[name]
+                self.notify(f"{name} has gone again")
+
+
+def namesake(name: str) -> str:
+    """Return what the second node of one name is refused with."""
+    return f"two nodes call themselves {name}: give one another --name"

@@ -1,0 +1,1 @@
+"""The process beside LoadGen: samples go out to replicas, answers come back."""

@@ -1,0 +1,358 @@
+"""The thread that moves samples between LoadGen and the replicas.
+
+It alone touches the socket, the dispatcher and the cluster once it has started; other
+threads hand work in through `issue` and read plain attributes.
+"""
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from conf.schema import ClusterConfig
+from sut.clusters.base import Cluster
+from sut.coordinator.clock import RunClock
+from sut.coordinator.dispatcher import Dispatcher, Query, UnexpectedAnswer
+from sut.coordinator.peers import Peer
+from sut.coordinator.recorder import Ledger
+from sut.coordinator.replicas import Members
+from sut.coordinator.responses import Answers, RefusedTooOften, Sinks
+from sut.wire.messages import (
+    PROTOCOL,
+    Fatal,
+    Generate,
+    Heartbeat,
+    Hello,
+    Outputs,
+    Phase,
+    Ready,
+    Request,
+    Setup,
+    Stop,
+    ToCoordinator,
+)
+from sut.wire.sockets import CoordinatorSocket, ProtocolError
+
+_TICK_S = 0.2
+_MESSAGES_A_TURN = 64
+"""Messages taken in before new samples are handed out."""
+_MANY = 8
+"""Samples issued or completed in one turn, above which turns are spaced out."""
+_TURN_S = 0.001
+"""Shortest turn then. At 10,000 samples/s and more, waking threads up, here and in
+replicas, costs more than the samples do: they had better come in batches."""
+_LEAVE_S = 10.0
+"""Seconds that replicas have to leave by themselves after a good run."""
+_PAUSE_S = 1.5
+"""Seconds without running, beyond which the thread counts as paused. A shorter absence
+fences no replica: `heartbeat_timeout_s` is at least 3, and heartbeats come each second.
+"""
+_GAPS = 40
+"""Mean gaps between queries that LoadGen may issue nothing. Its gaps are exponential:
+one of 40 times the mean comes once in 10^17."""
+_SUM_UP_S = 600.0
+"""Seconds that LoadGen may take for its logs once everything is issued and answered."""
+
+
+@dataclass(slots=True, kw_only=True)
+class CoordinatorParts:
+    """What a coordinator works with."""
+
+    config: ClusterConfig
+    cluster: Cluster
+    dispatcher: Dispatcher
+    ledger: Ledger
+    clock: RunClock
+    setup: Setup
+    """What each replica is told to build."""
+    prompts: Sequence[bytes]
+    """Token ids (int32 bytes) by index of the data set."""
+    socket: CoordinatorSocket
+    """Where replicas connect; closed with the coordinator."""
+    stall_timeout_s: float
+
+
+class Coordinator:
+    """Runs a cluster of replicas until it is closed."""
+
+    def __init__(self, parts: CoordinatorParts) -> None:
+        """Prepare; `start` starts the replicas."""
+        self.dispatcher = parts.dispatcher
+        self.answers = Answers(
+            parts.dispatcher,
+            parts.ledger,
+            parts.clock,
+            parts.setup.spec.streaming,
+            parts.config.max_attempts,
+        )
+        self.failure: str | None = None
+        """Why the run cannot go on; None while it can."""
+        self.ready = threading.Event()
+        """Set when every replica is ready, or when the run has failed."""
+        self.clock = parts.clock
+        self._parts = parts
+        self._ledger = parts.ledger
+        self._issued: deque[Query] = deque()
+        self._socket = parts.socket
+        self.members = Members(
+            config=parts.config,
+            cluster=parts.cluster,
+            dispatcher=parts.dispatcher,
+            ledger=parts.ledger,
+            setup=parts.setup,
+            address=self._socket.address,
+            fail=self._fail,
+        )
+        self._stop = threading.Event()
+        self._progress = self._looked = time.monotonic()
+        self._worked_s = 0.0
+        """Processor time of the thread at the last look."""
+        self._drained = False
+        """Whether the last look for messages took the last one."""
+        self._flushed = False
+        self._mean_gap_s = 0.0
+        self._close_error: Exception | None = None
+        self._thread = threading.Thread(
+            target=self._run, name="coordinator", daemon=True
+        )
+
+    def start(self) -> None:
+        """Start every replica, and the thread that listens to them.
+
+        Raises:
+            OSError: a process cannot be started.
+        """
+        self.members.start()
+        self._thread.start()
+
+    def connect(self, sinks: Sinks, mean_gap_s: float = 0.0) -> None:
+        """Begin LoadGen's test; call it before LoadGen starts.
+
+        Args:
+            sinks: where answers go.
+            mean_gap_s: mean seconds between queries, where LoadGen's clock paces them.
+        """
+        self.answers.sinks = sinks
+        self._mean_gap_s = mean_gap_s
+        self._progress = time.monotonic()
+        self.clock.watch()
+
+    def issue(self, ids: Sequence[int], indices: Sequence[int]) -> None:
+        """Take in samples, by LoadGen's id and index; any thread may call this."""
+        self._issued.append((self.clock.now_ns(), ids, indices))
+        if not self._stop.is_set():
+            self._socket.wakeup.set()
+
+    def flush(self) -> None:
+        """Note that LoadGen has issued its last query."""
+        self._flushed = True
+
+    def close(self) -> None:
+        """Stop the replicas and the thread; what is still open is written as lost."""
+        self._stop.set()
+        if self._thread.ident is None:
+            self._close_cluster()
+        elif self._thread.is_alive():
+            self._socket.wakeup.set()
+            self._thread.join()
+        self._socket.close()
+        if self._close_error is not None:
+            raise self._close_error
+
+    def abort(self, reason: str) -> None:
+        """Give the run up and close."""
+        self._fail(reason)
+        self.close()
+
+    # From here on everything runs in the coordinator's own thread.
+
+    def _run(self) -> None:
+        self._looked = time.monotonic()
+        try:
+            while not self._stop.is_set():
+                self._socket.poll(_TICK_S)
+                began, moved = time.monotonic(), self._moved
+                self._take_in_issued()
+                self._take_in_messages(_MESSAGES_A_TURN)
+                self._check_health()
+                self._hand_out()
+                if self._moved - moved > _MANY:
+                    # What comes in meanwhile costs less than if it came one by one.
+                    time.sleep(max(0.0, began + _TURN_S - time.monotonic()))
+        except Exception as error:  # noqa: BLE001  (the run must end, not hang)
+            self._fail(f"coordinator: {type(error).__name__}: {error}")
+        try:
+            self._wind_up()
+        except Exception as error:  # noqa: BLE001  (`close` raises it)
+            self._close_error = error
+
+    def _wind_up(self) -> None:
+        self._watch_clock()
+        for peer in self.members.peers.values():
+            self._socket.send(peer.identity, Stop())
+        self._take_in_issued()
+        for sample in self.dispatcher.unfinished():
+            holder = self.members.peers.get(
+                -1 if sample.replica is None else sample.replica
+            )
+            self._ledger.lost(sample, holder.node if holder else None)
+        # Here, since the kernel kills a replica when the thread that started it ends,
+        # and this thread has started those that came back.
+        self._close_cluster()
+
+    def _close_cluster(self) -> None:
+        self._parts.cluster.close(0.0 if self.failure else _LEAVE_S)
+
+    @property
+    def _moved(self) -> int:
+        return self.dispatcher.issued + self.dispatcher.completed
+
+    def _take_in_issued(self) -> None:
+        count = len(self._issued)
+        if count:
+            if not self.dispatcher.open_samples:
+                self._progress = time.monotonic()
+            self.dispatcher.issue(self._issued.popleft() for _ in range(count))
+
+    def _hand_out(self) -> None:
+        prompts = self._parts.prompts
+        for replica, samples in self.dispatcher.assign(self.clock.now_ns()).items():
+            peer = self.members.peers[replica]
+            requests = [
+                Request(s.seq, s.attempt, prompts[s.qsl_index]) for s in samples
+            ]
+            if not self._socket.send(peer.identity, Generate(requests)):
+                # The next look at its health may tell why.
+                peer.unreachable = True
+
+    def _take_in_messages(self, most: int) -> None:
+        self._drained = False
+        for _ in range(most):
+            received = self._socket.receive()
+            if received is None:
+                self._drained = True
+                return
+            identity, message = received
+            peer = self.members.known_as(identity)
+            if peer is None:
+                continue
+            peer.heard = time.monotonic()
+            if isinstance(message, ProtocolError):
+                self.members.fence(peer, f"malformed message: {message}")
+            else:
+                self._handle(peer, message)
+
+    def _handle(self, peer: Peer, message: ToCoordinator) -> None:
+        match message:
+            case Outputs():
+                self._take_outputs(peer, message)
+            case Heartbeat():
+                peer.stuck_s = message.stuck_s
+                peer.running = message.running
+                self._ledger.heartbeat(peer, message)
+            case Hello():
+                if message.protocol == PROTOCOL:
+                    self._socket.send(peer.identity, self._parts.setup)
+                else:
+                    cause = f"speaks protocol {message.protocol}, not {PROTOCOL}"
+                    self.members.fence(peer, cause)
+            case Phase():
+                peer.phase = message.name
+            case Ready():
+                self.members.admit(peer, message)
+                if self.members.all_ready:
+                    self.ready.set()
+            case Fatal():
+                peer.fatal = message
+                self.members.fence(peer, message.cause)
+            case _:
+                assert_never(message)
+
+    def _take_outputs(self, peer: Peer, outputs: Outputs) -> None:
+        if peer.record is None:
+            self.members.fence(peer, "sent answers before it was ready")
+            return
+        self._progress = time.monotonic()
+        try:
+            self.answers.take(peer, outputs)
+        except UnexpectedAnswer as error:
+            self.members.fence(peer, f"answered out of turn: {error}")
+        except RefusedTooOften as error:
+            self._fail(str(error))
+
+    def _check_health(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < _TICK_S:
+            return
+        self._excuse_pause(now)
+        self._watch_clock()
+        if not self._drained:
+            # What is still in the queue may be the sign of life that is missed. The
+            # socket takes turns among replicas, so this looks at each one's messages.
+            self._take_in_messages(_MESSAGES_A_TURN + len(self.members.peers))
+        self.members.check(now)
+        self._check_progress(now)
+        if self._ledger.failure:
+            self._fail(f"the run folder cannot be written: {self._ledger.failure}")
+
+    def _excuse_pause(self, now: float) -> None:
+        """Do not blame others for time in which this thread did not run.
+
+        A stopped process, a paused virtual machine or swapping stops this thread, but
+        not the clock by which silence is judged. After it the messages of the meantime
+        still have to come in.
+        """
+        worked_s = time.thread_time()
+        absent_s = now - self._looked - (worked_s - self._worked_s)
+        self._looked, self._worked_s = now, worked_s
+        if absent_s <= _PAUSE_S:
+            return
+        self.members.excuse(absent_s, now)
+        self._progress = min(now, self._progress + absent_s)
+        if self.clock.watching:
+            cause = f"the coordinator did not run for {absent_s:.1f} s"
+            self._ledger.event("pause", cause)
+
+    def _watch_clock(self) -> None:
+        if step_ns := self.clock.look():
+            cause = f"the host's clock was set by {step_ns / 1e9:+.3f} s"
+            self._ledger.event("clock", cause)
+
+    def _check_progress(self, now: float) -> None:
+        idle_s = now - self._progress
+        if idle_s <= self.patience_s:
+            return
+        cause = f"no progress for {idle_s:.1f} s"
+        if not self.dispatcher.open_samples:
+            cause = f"LoadGen has issued nothing for {idle_s:.1f} s and has not ended"
+            if step_s := round(self.clock.record().largest_drift_ns / 1e9, 3):
+                cause += f"; the host's clock, by which it waits, was set by {step_s} s"
+        self._ledger.event("stall", cause)
+        self._fail(cause)
+
+    @property
+    def patience_s(self) -> float:
+        """Longest time without progress.
+
+        With samples open it is the configured limit. With none open LoadGen may have
+        been waiting for its next query, which can take `_GAPS` mean gaps, or it may sum
+        up after its last one.
+        """
+        limit = self._parts.stall_timeout_s
+        if self.dispatcher.open_samples:
+            return limit
+        if not self.clock.watching:
+            return math.inf
+        if self._flushed:
+            return max(limit, _SUM_UP_S)
+        return max(limit, _GAPS * self._mean_gap_s)
+
+    def _fail(self, reason: str) -> None:
+        if self.failure is None:
+            self.failure = reason
+            self._ledger.event("abort", reason)
+        self._stop.set()
+        self.ready.set()

@@ -1,0 +1,131 @@
+"""LoadGen's System Under Test: hands queries on, and answers back to LoadGen."""
+
+import array
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import mlperf_loadgen as lg
+
+from qsl.dataset import Dataset
+from qsl.library import query_sample_library
+from record.folder import RunFolder
+from sut.coordinator.responses import Batch
+
+_TOKEN_BYTES = 4
+
+
+class LoadGenRun:
+    """One LoadGen test in a thread of its own, since it cannot be interrupted."""
+
+    def __init__(
+        self,
+        settings: lg.TestSettings,
+        dataset: Dataset,
+        folder: RunFolder,
+        issue: Callable[[Sequence[int], Sequence[int]], None],
+        flush: Callable[[], None],
+        trace: bool,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            settings: LoadGen's settings.
+            dataset: samples of the QSL.
+            folder: where LoadGen's logs go.
+            issue: takes LoadGen's ids and the indices, in the order of issue.
+            flush: called when LoadGen has issued its last query.
+            trace: whether LoadGen writes its trace.
+        """
+        self.error: BaseException | None = None
+        """What came out of StartTest; LoadGen is unusable then."""
+        self._settings = settings
+        self._dataset = dataset
+        self._folder = folder
+        self._issue = issue
+        self._flush = flush
+        self._trace = trace
+        self._firsts: list[lg.QuerySampleResponse] = []
+        """Responses for first tokens, used again and again."""
+        self._thread = threading.Thread(target=self._run, name="loadgen", daemon=True)
+
+    @property
+    def mean_gap_s(self) -> float:
+        """Mean seconds between queries that arrive by LoadGen's clock; 0: none do."""
+        rate = float(self._settings.server_target_qps)
+        paced = self._settings.scenario == lg.TestScenario.Server and rate > 0
+        return 1 / rate if paced else 0.0
+
+    def start(self) -> None:
+        """Start the test."""
+        self._thread.start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether the test has ended, after `timeout_s` at most."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def first_tokens(self, batch: Batch) -> None:
+        """Tell LoadGen that answers have begun, each by its first token of 4 bytes."""
+        buffer, address = _join(batch)
+        firsts = self._firsts
+        while len(firsts) < len(batch):
+            firsts.append(lg.QuerySampleResponse(0, 0, _TOKEN_BYTES))
+        # Changing these takes half as long as making them, for every sample.
+        for (query_id, _), response in zip(batch, firsts, strict=False):
+            response.id = query_id
+            response.data = address
+            address += _TOKEN_BYTES
+        lg.FirstTokenComplete(firsts[: len(batch)])
+        del buffer  # LoadGen reads from it until here
+
+    @staticmethod
+    def complete(batch: Batch) -> None:
+        """Tell LoadGen answers; it copies the tokens before this returns."""
+        buffer, address = _join(batch)
+        responses = []
+        for query_id, tokens in batch:
+            size = len(tokens)
+            responses.append(
+                lg.QuerySampleResponse(query_id, address, size, size // _TOKEN_BYTES)
+            )
+            address += size
+        lg.QuerySamplesComplete(responses)
+        del buffer  # LoadGen reads from it until here
+
+    def _run(self) -> None:
+        try:
+            self._start_test()
+        except BaseException as error:  # noqa: BLE001  (handed to the main thread)
+            self.error = error
+
+    def _start_test(self) -> None:
+        output = lg.LogOutputSettings()
+        output.outdir = str(self._folder.path)
+        output.copy_summary_to_stdout = False
+        log = lg.LogSettings()
+        log.log_output = output
+        log.enable_trace = self._trace
+        count = self._settings.performance_sample_count_override
+        with query_sample_library(self._dataset, count) as library:
+            # The "fast" form hands over plain ids and indices, no object per sample.
+            system = lg.ConstructFastSUT(self._issue, self._flush)
+            try:
+                lg.StartTestWithLogSettings(
+                    system, library, self._settings, log, str(self._audit_file())
+                )
+            finally:
+                lg.DestroySUT(system)
+
+    def _audit_file(self) -> Path:
+        """Return the audit file; one that does not exist outside compliance mode.
+
+        Left to itself LoadGen takes a stray audit.config of the working directory.
+        """
+        return self._folder.audit_conf
+
+
+def _join(batch: Batch) -> tuple["array.array[int]", int]:
+    """Return all tokens end to end, and the address where they begin."""
+    buffer = array.array("i", b"".join([tokens for _, tokens in batch]))
+    return buffer, buffer.buffer_info()[0]

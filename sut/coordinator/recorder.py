@@ -1,0 +1,158 @@
+"""Turns what happens in a run into records of its folder."""
+
+import platform
+
+from record.structs import (
+    DeviceLine,
+    EngineLine,
+    EventKind,
+    EventRecord,
+    HostLine,
+    SampleRecord,
+)
+from record.writer import RecordWriter
+from sut.console import say
+from sut.coordinator.clock import RunClock
+from sut.coordinator.dispatcher import Sample
+from sut.coordinator.peers import Peer
+from sut.telemetry import HostMonitor
+from sut.wire.messages import Done, Heartbeat, HostReading
+
+_OWN_HOST_NS = 1_000_000_000
+_LONGEST_REASON = 160
+
+
+class Ledger:
+    """Writes samples, events and telemetry behind the run's back."""
+
+    def __init__(self, writer: RecordWriter, clock: RunClock) -> None:
+        """Write to `writer`, with the time of `clock`."""
+        self._writer = writer
+        self._clock = clock
+        self._own_host: HostMonitor | None = None
+        self._host_unreadable = False
+        """Whether reading the host failed once, and the user knows."""
+        self._looked_ns = 0
+
+    @property
+    def failure(self) -> Exception | None:
+        """What stopped the writing, if anything."""
+        return self._writer.failure
+
+    def completed(
+        self, sample: Sample, peer: Peer, done: Done, completed_ns: int
+    ) -> None:
+        """Record an answer."""
+        # By position: names would take four times as long, for every sample.
+        self._writer.sample(
+            SampleRecord(
+                sample.seq,
+                sample.qsl_index,
+                peer.node,
+                peer.replica,
+                sample.attempt,
+                sample.issued_ns,
+                sample.dispatched_ns,
+                sample.first_token_ns,
+                completed_ns,
+                done.queue_ns,
+                done.prefill_ns,
+                done.decode_ns,
+                sample.prompt_tokens,
+                len(done.tokens) // 4,
+                done.finish_reason,
+                "completed",
+                done.held_ns,
+                done.cached_tokens,
+            )
+        )
+
+    def lost(self, sample: Sample, node: str | None) -> None:
+        """Record a sample that was still open when the run ended."""
+        self._writer.sample(
+            SampleRecord(
+                seq=sample.seq,
+                qsl_index=sample.qsl_index,
+                node=node,
+                replica=sample.replica,
+                attempt=max(1, sample.attempt),
+                issued_ns=sample.issued_ns,
+                dispatched_ns=sample.dispatched_ns,
+                first_token_ns=sample.first_token_ns,
+                completed_ns=None,
+                queue_ns=None,
+                prefill_ns=None,
+                decode_ns=None,
+                prompt_tokens=sample.prompt_tokens,
+                output_tokens=0,
+                finish_reason=None,
+                status="lost",
+            )
+        )
+
+    def event(
+        self,
+        kind: EventKind,
+        cause: str,
+        peer: Peer | None = None,
+        seq: int | None = None,
+    ) -> None:
+        """Record something out of the ordinary."""
+        self._writer.event(
+            EventRecord(
+                t_ns=self._clock.now_ns(),
+                kind=kind,
+                node=peer.node if peer else None,
+                replica=peer.replica if peer else None,
+                seq=seq,
+                cause=cause,
+            )
+        )
+
+    def heartbeat(self, peer: Peer, beat: Heartbeat) -> None:
+        """Record the state of a replica's engine and devices."""
+        now_ns = self._clock.now_ns()
+        self._writer.telemetry(
+            EngineLine(
+                t_ns=now_ns,
+                node=peer.node,
+                replica=peer.replica,
+                running=beat.running,
+                waiting=beat.waiting,
+                kv_used=beat.kv_used,
+            )
+        )
+        self._host(now_ns, peer.node, peer.replica, beat.host)
+        if now_ns - self._looked_ns > _OWN_HOST_NS:
+            self._looked_ns = now_ns
+            self._host(now_ns, platform.node(), None, self._read_own_host())
+        for reading in beat.devices:
+            values = {
+                name: getattr(reading, name) for name in reading.__struct_fields__
+            }
+            self._writer.telemetry(
+                DeviceLine(t_ns=now_ns, node=peer.node, replica=peer.replica, **values)
+            )
+
+    def _read_own_host(self) -> HostReading | None:
+        """Return a reading; None where there is none, which must not end a run."""
+        try:
+            if self._own_host is None:
+                self._own_host = HostMonitor()
+            return self._own_host.read()
+        except Exception as error:  # noqa: BLE001  (kernels and their views differ)
+            if not self._host_unreadable:
+                self._host_unreadable = True
+                reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
+                say(f"warning: no telemetry of the coordinator's host: {reason}")
+            return None
+
+    def _host(
+        self, t_ns: int, node: str, replica: int | None, host: HostReading | None
+    ) -> None:
+        if host is None:
+            return
+        values = {name: getattr(host, name) for name in host.__struct_fields__}
+        self._writer.telemetry(
+            HostLine(t_ns=t_ns, node=node, replica=replica, **values)
+        )

@@ -1,0 +1,1 @@
+"""The process that starts replicas on a host: `python -m sut.node`."""

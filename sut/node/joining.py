@@ -1,0 +1,183 @@
+"""`python -m sut.node --connect HOST:PORT --key FILE`: has this host join runs.
+
+Started on every host of `cluster=external`, also on the coordinator's own if replicas
+shall run there. It waits for a coordinator (`python -m sut.main`), starts replicas at
+its word, kills them when the run ends or the coordinator is gone, and waits for the
+next one. CUDA_VISIBLE_DEVICES and the cores it may use limit what it offers.
+"""
+
+import argparse
+import re
+import socket as sockets
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq
+
+from base.decode import printable
+from base.errors import Aborted, UserError
+from conf.cache import cache_folder
+from record.source import source_digest
+from sut.clusters.host import this_host
+from sut.console import say
+from sut.interrupts import abort_on_interrupt, ignore_interrupts
+from sut.keys import ClusterKey, read_key
+from sut.node.agent import NodeSocket, Session
+from sut.scratch import Scratch
+from sut.wire.node_messages import (
+    NODE_PROTOCOL,
+    Join,
+    Refused,
+    Welcome,
+    join_problem,
+)
+from sut.wire.sockets import ProtocolError
+
+GOOD, BAD_INPUT, ABORTED = 0, 2, 3
+_JOIN_S = 1.0
+_TELL_S = 30.0
+_LAST_PORT = 65535
+
+
+@dataclass(slots=True, kw_only=True)
+class Options:
+    """What the command line asks for."""
+
+    connect: str
+    """HOST:PORT of the coordinator."""
+    key: Path
+    name: str | None
+    once: bool
+    wait_s: float
+
+
+def main() -> int:
+    """Take part in runs; return the exit code."""
+    abort_on_interrupt()
+    try:
+        options = _parse()
+        _check_resolves(options.connect)
+        key = read_key(options.key)
+        host = this_host(options.name)
+        # Once: files that change later are not the code that runs here.
+        join = Join(NODE_PROTOCOL, host.name, host.gpus, host.cpus, source_digest())
+        if (problem := join_problem(join)) is not None:
+            raise UserError(f"{problem}; --name gives another name")
+        say(f"node {host.name}: {len(host.gpus)} GPUs, {len(host.cpus)} cores")
+        while True:
+            wrong = _take_part(options, key, join)
+            say(f"run given up, nothing runs here: {wrong}" if wrong else "run over")
+            if options.once:
+                return ABORTED if wrong else GOOD
+    except UserError as error:
+        say(f"error: {error}")
+        return BAD_INPUT
+    except (Aborted, OSError) as error:
+        say(f"aborted: {error}")
+        return ABORTED
+
+
+def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
+    """Take part in one run; return what went wrong with it, or None.
+
+    Raises:
+        UserError: the coordinator does not want this node.
+        Aborted: there is no coordinator, or this process was told to end.
+    """
+    # A name of its own in each run: what belongs to an earlier one must not count.
+    identity = f"{join.name}-{uuid.uuid4().hex[:8]}"
+    try:
+        socket = NodeSocket(f"tcp://{options.connect}", identity, key)
+    except zmq.ZMQError as error:
+        raise UserError(f"--connect {options.connect}: {error}") from error
+    try:
+        welcome = _join(socket, options, join)
+        say(f"run joined: {len(welcome.placements)} replica(s) here")
+        with Scratch() as scratch:
+            return Session(
+                socket=socket,
+                welcome=welcome,
+                coordinator=options.connect.rpartition(":")[0],
+                key=options.key.absolute(),
+                scratch=scratch.path,
+                cache=cache_folder() / "compile",
+            ).run()
+    except Aborted:
+        ignore_interrupts()
+        raise
+    finally:
+        socket.close()
+
+
+def _join(socket: NodeSocket, options: Options, join: Join) -> Welcome:
+    """Offer this host until a coordinator takes it.
+
+    Raises:
+        UserError: the coordinator does not want this node.
+        Aborted: none came.
+    """
+    began = time.monotonic()
+    told = began - _TELL_S
+    while (now := time.monotonic()) - began < options.wait_s:
+        if now - told >= _TELL_S:
+            say(f"{_absence(options, socket)} yet: waiting")
+            told = now
+        socket.lost = False
+        if not socket.send(join):
+            socket.connect_again()
+        socket.poll(_JOIN_S)
+        try:
+            while (message := socket.receive()) is not None:
+                if isinstance(message, Refused):
+                    raise UserError(printable(message.reason))
+                if isinstance(message, Welcome):
+                    return message
+        except ProtocolError as error:
+            raise UserError(f"{options.connect}: no coordinator: {error}") from error
+    raise Aborted(f"{_absence(options, socket)} for {options.wait_s:g} s")
+
+
+def _absence(options: Options, socket: NodeSocket) -> str:
+    hint = " (something hangs up: another key?)" if socket.refused else ""
+    return f"no coordinator at {options.connect}{hint}"
+
+
+def _parse() -> Options:
+    parser = argparse.ArgumentParser(
+        prog="python -m sut.node",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--connect", required=True, metavar="HOST:PORT", help="the coordinator's")
+    add("--key", required=True, type=Path, help="file that python -m sut.keys made")
+    add("--name", help="this node's name in reports (default: the host's)")
+    add("--once", action="store_true", help="leave after one run")
+    add("--wait-s", type=float, default=600.0, help="leave if none comes (default 600)")
+    options = Options(**vars(parser.parse_args()))
+    host, _, port = options.connect.rpartition(":")
+    told = re.fullmatch(r"[\w.\-]+|\[[\da-fA-F:.%\w]+\]", host)
+    digits = re.fullmatch(r"\d{1,5}", port, re.ASCII)
+    if not told or not digits or not 0 < int(port) < _LAST_PORT:
+        raise UserError(f"--connect {options.connect}: write HOST:PORT, e.g. head:5555")
+    if not 0 < options.wait_s < float("inf"):
+        raise UserError(f"--wait-s {options.wait_s:g}: write seconds, e.g. 600")
+    return options
+
+
+def _check_resolves(connect: str) -> None:
+    """Look the coordinator's name up: ZeroMQ would look for it for ever.
+
+    Raises:
+        UserError: nobody knows it.
+    """
+    host, _, port = connect.rpartition(":")
+    try:
+        sockets.getaddrinfo(host.strip("[]"), int(port))
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"--connect {connect}: the name {host} does not resolve ({reason})"
+        ) from error

@@ -1,0 +1,1 @@
+"""The process beside an engine: `python -m sut.replica`."""

@@ -1,0 +1,206 @@
+"""`python -m sut.replica`: one engine in a process of its own.
+
+Started by a cluster, never by hand. It connects, is told what to build, builds and
+warms it, and then answers samples until it is told to stop or its parent dies.
+"""
+
+import argparse
+import ctypes
+import os
+import queue
+import signal
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from base.garbage import spare_garbage_collector
+from record.structs import ReplicaRecord
+from sut.engines.base import Engine, EngineConfigError, RequestError
+from sut.engines.factory import make_engine
+from sut.keys import read_key
+from sut.replica.link import ReplicaLink
+from sut.replica.warmup import warm_up
+from sut.telemetry import DeviceMonitor
+from sut.wire.messages import (
+    PROTOCOL,
+    Failed,
+    Fatal,
+    Generate,
+    Hello,
+    Outputs,
+    Phase,
+    Ready,
+    Setup,
+    Stop,
+)
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class _Arguments:
+    connect: str
+    identity: str
+    replica: int
+    node: str
+    gpus: list[str]
+    parent: int
+    key: Path | None
+
+
+def main() -> int:
+    """Serve one engine; return the exit code."""
+    arguments = _parse()
+    _die_with(arguments.parent)
+    key = None if arguments.key is None else read_key(arguments.key)
+    link = ReplicaLink(arguments.connect, arguments.identity, key)
+    link.send(Hello(PROTOCOL, os.getpid()))
+    try:
+        link.monitor = monitor = DeviceMonitor(arguments.gpus)
+        setup = link.receive_setup()
+        if setup is not None:
+            engine = _start(setup, arguments, link, monitor)
+            _serve(engine, link, asks=not setup.spec.streaming)
+            link.engine = None
+            engine.close()
+    except EngineConfigError as error:
+        link.send(Fatal("config", str(error)))
+        return 2
+    except Exception as error:  # noqa: BLE001  (whatever it was, the coordinator must hear)
+        traceback.print_exc()
+        link.send(Fatal("crash", f"{type(error).__name__}: {error}".splitlines()[0]))
+        return 3
+    finally:
+        link.close()
+    return 0
+
+
+def _start(
+    setup: Setup, arguments: _Arguments, link: ReplicaLink, monitor: DeviceMonitor
+) -> Engine:
+    started = time.perf_counter()
+    before = monitor.use()
+    link.send(Phase("loading"))
+    engine = make_engine(setup.spec, arguments.replica)
+    load_s = time.perf_counter() - started
+    link.send(Phase("warming up"))
+    link.engine = engine
+    warm = warm_up(engine, setup.warmup, lambda: link.stepped(engine.busy))
+    info = engine.info
+    record = ReplicaRecord(
+        replica=arguments.replica,
+        node=arguments.node,
+        pid=os.getpid(),
+        devices=monitor.names(),
+        cpus=sorted(os.sched_getaffinity(0)),
+        versions={
+            "python": sys.version.split()[0],
+            **info.versions,
+            **monitor.driver(),
+        },
+        model=info.model,
+        engine=info.settings,
+        limits=monitor.limits(),
+        before=before,
+        memory_bytes=sum(r.memory_used_bytes or 0 for r in monitor.read()) or None,
+        load_s=load_s,
+        compile_s=info.compile_s,
+        warmup_s=warm.total_s,
+        first_request_s=warm.first_request_s,
+        last_request_s=warm.last_request_s,
+    )
+    spare_garbage_collector()
+    link.send(Ready(record, info.max_num_batched_tokens))
+    return engine
+
+
+def _serve(engine: Engine, link: ReplicaLink, asks: bool) -> None:
+    """Answer samples until told to stop.
+
+    Args:
+        engine: warm and idle.
+        link: brings samples and takes answers.
+        asks: whether the coordinator hands samples out by the state of the queue.
+    """
+    received, waiting = 0, 0
+    arrived: dict[tuple[int, int], int] = {}
+    while True:
+        failed: list[Failed] = []
+        taken = _take_in(engine, link, failed, arrived)
+        if taken is None:
+            return
+        received += taken
+        first, done = engine.step() if engine.busy else ((), ())
+        link.stepped(engine.busy)
+        for answer in done:
+            since = arrived.pop((answer.seq, answer.attempt), None)
+            if since is not None:
+                answer.held_ns = time.monotonic_ns() - since
+        before, waiting = waiting, engine.stats().waiting
+        if first or done or failed or (asks and (taken or waiting != before)):
+            link.send(Outputs(list(first), list(done), failed, waiting, received))
+
+
+def _take_in(
+    engine: Engine,
+    link: ReplicaLink,
+    failed: list[Failed],
+    arrived: dict[tuple[int, int], int],
+) -> int | None:
+    """Hand waiting requests to the engine; return how many, or None for Stop.
+
+    Blocks only while the engine has no work.
+    """
+    taken = 0
+    while True:
+        try:
+            message = link.inbox.get(block=not engine.busy and not failed)
+        except queue.Empty:
+            return taken
+        if isinstance(message, Stop):
+            return None
+        assert isinstance(message, Generate)
+        link.stepped(busy=True)
+        taken += len(message.requests)
+        for request in message.requests:
+            try:
+                engine.add(request)
+                arrived[request.seq, request.attempt] = message.arrived_ns
+            except RequestError as error:
+                failed.append(Failed(request.seq, request.attempt, str(error)))
+
+
+def _parse() -> _Arguments:
+    parser = argparse.ArgumentParser(prog="python -m sut.replica", description=__doc__)
+    parser.add_argument("--connect", required=True)
+    parser.add_argument("--identity", required=True)
+    parser.add_argument("--replica", required=True, type=int)
+    parser.add_argument("--node", required=True)
+    parser.add_argument("--gpu", action="append", default=[])
+    parser.add_argument("--parent", required=True, type=int)
+    parser.add_argument("--key", type=Path)
+    options = parser.parse_args()
+    return _Arguments(
+        connect=options.connect,
+        identity=options.identity,
+        replica=options.replica,
+        node=options.node,
+        gpus=options.gpu,
+        parent=options.parent,
+        key=options.key,
+    )
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies."""
+    # The terminal's Ctrl-C is for the coordinator, which then stops its replicas.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

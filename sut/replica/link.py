@@ -1,0 +1,149 @@
+"""A replica's thread for messages: requests in, answers and heartbeats out."""
+
+import contextlib
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+from sut.engines.base import Engine
+from sut.keys import ClusterKey
+from sut.telemetry import DeviceMonitor, HostMonitor
+from sut.wire.messages import (
+    Fatal,
+    Generate,
+    Heartbeat,
+    HostReading,
+    Setup,
+    Stop,
+    ToCoordinator,
+    ToReplica,
+)
+from sut.wire.sockets import ProtocolError, ReplicaSocket
+
+_HEARTBEAT_S = 1.0
+_PAUSE_S = 1.0
+"""Seconds beyond the wait for a message after which the process is taken to have been
+paused."""
+_Reading = TypeVar("_Reading")
+
+
+class ReplicaLink:
+    """Talks to the coordinator while the main thread is busy with its engine."""
+
+    def __init__(self, address: str, identity: str, key: ClusterKey | None) -> None:
+        """Connect and start the thread."""
+        self.inbox: queue.SimpleQueue[ToReplica] = queue.SimpleQueue()
+        """Setup, Generate and Stop messages, for the main thread."""
+        self.engine: Engine | None = None
+        self.monitor: DeviceMonitor | None = None
+        self._host: HostMonitor | None = None
+        self._busy_since: float | None = None
+        self._resumed = 0.0
+        """When the process last ran again after a pause, which is not the engine's."""
+        self._blind = False
+        """Whether telemetry has failed once, and that was said."""
+        self._outbox: deque[ToCoordinator] = deque()
+        self._socket = ReplicaSocket(address, identity, key)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+        self._thread.start()
+
+    def send(self, message: ToCoordinator) -> None:
+        """Queue a message; any thread may call this."""
+        self._outbox.append(message)
+        self._socket.wakeup.set()
+
+    def receive_setup(self) -> Setup | None:
+        """Wait for the Setup message; None where the coordinator says Stop instead."""
+        message = self.inbox.get()
+        return message if isinstance(message, Setup) else None
+
+    def stepped(self, busy: bool) -> None:
+        """Note that the engine finished a step, or got its first work."""
+        self._busy_since = time.monotonic() if busy else None
+
+    def close(self) -> None:
+        """Send what is queued, then disconnect."""
+        self._stop.set()
+        self._socket.wakeup.set()
+        self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        try:
+            self._exchange()
+        except BaseException:  # noqa: BLE001  (mute, the process would seem alive)
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
+                sys.stderr.flush()
+            os._exit(3)
+
+    def _exchange(self) -> None:
+        next_beat = time.monotonic()
+        while not (self._stop.is_set() and not self._outbox):
+            asked = time.monotonic()
+            self._socket.poll(max(0.0, next_beat - asked))
+            if (now := time.monotonic()) - asked > _HEARTBEAT_S + _PAUSE_S:
+                self._resumed = now
+            if self._socket.lost:
+                # Messages may be lost with it, which only a replica's end makes known.
+                raise ConnectionResetError("the connection to the coordinator is lost")
+            try:
+                while (message := self._socket.receive()) is not None:
+                    if isinstance(message, Generate):
+                        message.arrived_ns = time.monotonic_ns()
+                    self.inbox.put(message)
+            except ProtocolError:
+                # Nothing sensible can follow; the coordinator sees the process leave.
+                self.inbox.put(Stop())
+            while self._outbox:
+                self._socket.send(self._outbox.popleft())
+            if time.monotonic() >= next_beat:
+                self._leave_if_crippled()
+                self._socket.send(self._heartbeat())
+                next_beat = time.monotonic() + _HEARTBEAT_S
+
+    def _leave_if_crippled(self) -> None:
+        # The main thread may wait for ever for an answer of the process that is lost.
+        if self.engine and not self._stop.is_set():
+            lost = self.engine.lost_process()
+            if lost is not None:
+                self._socket.send(Fatal("crash", f"its process {lost} ended"))
+                self._socket.close()
+                os._exit(3)
+
+    def _heartbeat(self) -> Heartbeat:
+        since, resumed = self._busy_since, self._resumed
+        stats = self.engine.stats() if self.engine else None
+        return Heartbeat(
+            stuck_s=0.0 if since is None else time.monotonic() - max(since, resumed),
+            running=stats.running if stats else 0,
+            waiting=stats.waiting if stats else 0,
+            kv_used=stats.kv_used if stats else None,
+            devices=(self.monitor and self._read(self.monitor.read)) or [],
+            host=self._read(self._read_host),
+        )
+
+    def _read_host(self) -> HostReading:
+        if self._host is None:
+            self._host = HostMonitor()
+        return self._host.read()
+
+    def _read(self, what: Callable[[], _Reading]) -> _Reading | None:
+        """Return what a monitor reads; without it a run is poorer, not lost."""
+        try:
+            return what()
+        except Exception:  # noqa: BLE001  (drivers fail in ways of their own)
+            if not self._blind:
+                self._blind = True
+                # The log may be on the very disk that is full.
+                with contextlib.suppress(OSError):
+                    print("telemetry failed; the run goes on:", file=sys.stderr)
+                    traceback.print_exc()
+            return None

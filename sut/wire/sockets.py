@@ -1,0 +1,324 @@
+"""Batched MessagePack over ZeroMQ between the coordinator and what works for it.
+
+A ZeroMQ socket belongs to one thread. Both ends therefore let other threads hand in
+work through a `Wakeup`, which the socket's own thread polls beside the socket.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from base.decode import DecodeError, decode_with
+from sut.keys import ClusterKey
+from sut.wire.messages import (
+    Done,
+    Failed,
+    First,
+    Generate,
+    Outputs,
+    Request,
+    ToCoordinator,
+    ToReplica,
+)
+from sut.wire.wakeup import Wakeup
+
+Incoming = TypeVar("Incoming")
+
+_Entry = TypeVar("_Entry", First, Done, Failed)
+
+_LINGER_MS = 1000
+_HANDSHAKE_MS = 5000
+"""Time that a client has to prove that it holds the key; libzmq allows 30 s. Each
+open connection costs a descriptor."""
+_PART_BYTES = 1 << 20
+"""Prompts of one message, beyond which it is split."""
+_ANSWERS = 1000
+"""Answers of one message, beyond which it is split: 1000 of 128 tokens are 0.6 MB."""
+LARGEST_OF_REPLICAS = 8 << 20
+"""Bytes of the largest message between coordinator and replicas.
+
+All but samples is small. Samples come in parts of 1 MiB and one prompt more, and a
+prompt of a million tokens has 4 MB. libzmq closes a connection that announces a larger
+message before it takes memory for it, also one whose client has not proved its key.
+"""
+_REFUSED = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+
+
+class ProtocolError(Exception):
+    """Bytes that are no message of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a socket listens."""
+
+    address: str
+    """ZeroMQ's form: `ipc://PATH`, or `tcp://HOST:PORT`."""
+    key: ClusterKey | None = None
+    """Needed beyond this host: without it any client that reaches the port is let in.
+    """
+
+
+class ListeningSocket(Generic[Incoming]):
+    """One ROUTER socket; those who connect are told apart by their identity."""
+
+    def __init__(self, endpoint: Endpoint, incoming: Any, largest: int) -> None:
+        """Listen.
+
+        Args:
+            endpoint: where.
+            incoming: type of the messages that come.
+            largest: bytes of the largest message that is taken in.
+
+        Raises:
+            OSError: nothing can listen there.
+        """
+        self.address = endpoint.address
+        self.closed = False
+        self.wakeup = Wakeup()
+        self._context = zmq.Context()
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        # Without these a slow or vanished peer would cost messages, silently.
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.SNDHWM, 0)
+        self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.IPV6, 1)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, largest)
+        self._socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+        key = endpoint.key
+        self._authenticator = None if key is None else key.guard_server(self._socket)
+        try:
+            self._socket.bind(self.address)
+        except zmq.ZMQError as error:
+            self.close()
+            number = error.errno or 0
+            raise OSError(number, os.strerror(number), self.address) from error
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self.wakeup.fd, zmq.POLLIN)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(incoming)
+
+    def poll(self, timeout_s: float) -> None:
+        """Wait for a message, a wakeup or the timeout."""
+        ready = self._poller.poll(round(timeout_s * 1000))
+        if any(source == self.wakeup.fd for source, _ in ready):
+            self.wakeup.clear()
+
+    def receive(self) -> tuple[str, Incoming | ProtocolError] | None:
+        """Return (identity, message) or None where nothing waits.
+
+        A message that cannot be decoded comes as the ProtocolError.
+        """
+        try:
+            identity, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+        name = identity.decode(errors="replace")
+        try:
+            return name, decode_with(self._decoder, b"".join(frames))
+        except DecodeError as error:
+            return name, ProtocolError(str(error))
+
+    def send(self, identity: str, message: msgspec.Struct) -> bool:
+        """Send; return False where nobody of that name is connected."""
+        try:
+            self._socket.send_multipart(
+                [identity.encode(), self._encoder.encode(message)], zmq.NOBLOCK
+            )
+        except (zmq.Again, zmq.ZMQError):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.closed = True
+        self._socket.close(linger=0)
+        if self._authenticator is not None:
+            self._authenticator.stop()
+        self._context.destroy(linger=0)
+        self.wakeup.close()
+
+
+class ConnectedSocket(Generic[Incoming]):
+    """One DEALER socket that connects to a `ListeningSocket`."""
+
+    def __init__(
+        self,
+        address: str,
+        identity: str,
+        key: ClusterKey | None,
+        incoming: Any,
+        largest: int,
+    ) -> None:
+        """Connect; the connection is made in the background.
+
+        Args:
+            address: where the other end listens, in ZeroMQ's form.
+            identity: name that the other end knows this one by.
+            key: that of the other end, where it has one.
+            incoming: type of the messages that come.
+            largest: bytes of the largest message that is taken in.
+        """
+        self.lost = False
+        """Whether the connection was lost: what was under way then may be, too."""
+        self.refused = False
+        """Whether the other end, or whoever listens there, would not have this key."""
+        self.wakeup = Wakeup()
+        self._context = zmq.Context()
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        # However this process ends, it must not wait for ever for a peer to listen.
+        self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
+        self._socket.setsockopt(zmq.IDENTITY, identity.encode())
+        self._socket.setsockopt(zmq.SNDHWM, 0)
+        self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket.setsockopt(zmq.IPV6, 1)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, largest)
+        if key is not None:
+            key.guard_client(self._socket)
+        self._monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_DISCONNECTED | _REFUSED
+        )
+        self._address = address
+        self._socket.connect(address)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
+        self._poller.register(self.wakeup.fd, zmq.POLLIN)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(incoming)
+
+    def poll(self, timeout_s: float) -> None:
+        """Wait for a message, a wakeup, a change of the connection or the timeout."""
+        for source, _ in self._poller.poll(round(timeout_s * 1000)):
+            if source == self.wakeup.fd:
+                self.wakeup.clear()
+            elif source is self._monitor:
+                self._watch()
+
+    def _watch(self) -> None:
+        while self._monitor.poll(0):
+            event = parse_monitor_message(self._monitor.recv_multipart())["event"]
+            self.lost |= event == zmq.EVENT_DISCONNECTED
+            self.refused |= bool(event & _REFUSED)
+
+    def receive(self) -> Incoming | None:
+        """Return the next message, or None where nothing waits.
+
+        Raises:
+            ProtocolError: the other end sent something else.
+        """
+        try:
+            frame = self._socket.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+        try:
+            message: Incoming = decode_with(self._decoder, frame)
+        except DecodeError as error:
+            raise ProtocolError(str(error)) from error
+        return message
+
+    def send(self, message: msgspec.Struct) -> bool:
+        """Queue `message` for sending; return False where the other end is gone.
+
+        libzmq gives a connection up that the other end refuses. It would wait for ever
+        for another one.
+        """
+        try:
+            self._socket.send(self._encoder.encode(message), zmq.NOBLOCK)
+        except zmq.Again:
+            self._watch()
+            self.lost = True
+            return False
+        return True
+
+    def connect_again(self) -> None:
+        """Connect once more, after `send` has returned False."""
+        # To an address that is still on its list libzmq connects no second time.
+        with contextlib.suppress(zmq.ZMQError):
+            self._socket.disconnect(self._address)
+        self._socket.connect(self._address)
+
+    def close(self) -> None:
+        """Send what is queued, for a second at most, and close."""
+        self._socket.disable_monitor()
+        self._context.destroy(linger=_LINGER_MS)
+        self.wakeup.close()
+
+
+class CoordinatorSocket(ListeningSocket[ToCoordinator]):
+    """The coordinator's end, for its replicas."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Listen.
+
+        Raises:
+            OSError: nothing can listen there.
+        """
+        super().__init__(endpoint, ToCoordinator, LARGEST_OF_REPLICAS)
+
+    def send(self, identity: str, message: msgspec.Struct) -> bool:
+        """Send, in parts; return False where nobody of that name is connected."""
+        if not isinstance(message, Generate):
+            return super().send(identity, message)
+        return all(
+            super(CoordinatorSocket, self).send(identity, Generate(part))
+            for part in _parts(message.requests)
+        )
+
+
+class ReplicaSocket(ConnectedSocket[ToReplica]):
+    """A replica's end."""
+
+    def __init__(
+        self, address: str, identity: str, key: ClusterKey | None = None
+    ) -> None:
+        """Connect; the connection is made in the background."""
+        super().__init__(address, identity, key, ToReplica, LARGEST_OF_REPLICAS)
+
+    def send(self, message: msgspec.Struct) -> bool:
+        """Queue `message`, in parts; return False where the coordinator is gone."""
+        if not isinstance(message, Outputs):
+            return super().send(message)
+        first, done, failed = message.first, message.done, message.failed
+        if len(first) + len(done) + len(failed) <= _ANSWERS:
+            return super().send(message)
+        # First tokens come before the answers that they begin.
+        parts = [
+            *(Outputs(part, [], [], 0, 0) for part in _slices(first)),
+            *(Outputs([], part, [], 0, 0) for part in _slices(done)),
+            *(Outputs([], [], part, 0, 0) for part in _slices(failed)),
+        ]
+        for part in parts:
+            part.waiting, part.received = message.waiting, message.received
+        return all([super(ReplicaSocket, self).send(part) for part in parts])
+
+
+def _parts(requests: list[Request]) -> Iterator[list[Request]]:
+    """Yield `requests` in order, in lists of about 1 MiB."""
+    part: list[Request] = []
+    size = 0
+    for request in requests:
+        part.append(request)
+        size += len(request.prompt)
+        if size >= _PART_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _slices(entries: list[_Entry]) -> Iterator[list[_Entry]]:
+    for begin in range(0, len(entries), _ANSWERS):
+        yield entries[begin : begin + _ANSWERS]

@@ -1,0 +1,114 @@
+import re
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from conf.schema import LiveView
+from sut.balancers import RoundRobin
+from sut.coordinator.coordinator import Coordinator
+from sut.coordinator.dispatcher import Dispatcher
+from sut.coordinator.latencies import RecentLatencies
+from sut.coordinator.live import RunView
+from sut.coordinator.peers import Peer
+from tests.run_folder import replica_record
+
+
+class FakeCoordinator:
+    """What the view reads of a coordinator."""
+
+    def __init__(self) -> None:
+        self.dispatcher = Dispatcher(RoundRobin(), [100] * 10)
+        self.answers = SimpleNamespace(latencies=RecentLatencies())
+        peers = {0: Peer(0, "n1", "replica-0"), 1: Peer(1, "n1", "replica-1")}
+        self.members = SimpleNamespace(peers=peers, fences=2)
+        self.ready = threading.Event()
+
+
+@pytest.mark.parametrize("kind", [LiveView.plain, LiveView.rich])
+def test_progress_is_shown(kind: LiveView, capsys: pytest.CaptureFixture[str]) -> None:
+    coordinator = FakeCoordinator()
+    with RunView(coordinator, kind) as view:  # type: ignore[arg-type]
+        view.update()
+        coordinator.ready.set()
+        dispatcher = coordinator.dispatcher
+        for number in (0, 1):
+            dispatcher.add_replica(number, "n1", None)
+        dispatcher.issue([(0, range(10), range(10))])
+        view.begin_run(10)
+        view.update()
+        for batch in dispatcher.assign(0).values():
+            sample = batch[0]
+            sample.first_token_ns = 5_000_000
+            coordinator.answers.latencies.add((sample, 132_000_000, 128))
+            dispatcher.complete(sample, 128, 132_000_000)
+        view.begin_run(10)
+        view.update()
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    shown = " ".join(plain.split())
+    assert "2 starting" in shown
+    assert "2/10 done" in shown
+    assert "8 in flight" in shown
+    assert "2 replicas lost" in shown
+    assert "TTFT p50/p99 5/5 ms" in shown
+    assert "TPOT p50/p99 1.0/1.0 ms" in shown
+    assert "ETA" in shown
+
+
+class Playback:
+    """A view of an Offline run, second by second, of 256 samples in waves of 64."""
+
+    EXPECTED, WAVE, PERIOD_S = 256, 64, 30
+
+    def __init__(self) -> None:
+        self.coordinator, self.now = FakeCoordinator(), 0.0
+        dispatcher = self.coordinator.dispatcher = Dispatcher(RoundRobin(), [100])
+        self.coordinator.members.fences = 0
+        self.coordinator.ready.set()
+        for number, peer in self.coordinator.members.peers.items():
+            peer.record = replica_record(number)
+            dispatcher.add_replica(number, "n1", None)
+        dispatcher.issue([(0, range(self.EXPECTED), [0] * self.EXPECTED)])
+        batches = dispatcher.assign(0).values()
+        self._left = [sample for pair in zip(*batches, strict=True) for sample in pair]
+        coordinator: Coordinator = self.coordinator  # type: ignore[assignment]
+        self.view = RunView(coordinator, LiveView.plain, lambda: self.now)
+        self.view.begin_run(self.EXPECTED)
+
+    def at(self, second: float) -> None:
+        """Advance, and show what there is to show."""
+        self.now = second
+        done = self.EXPECTED - len(self._left)
+        for sample in self._left[: int(second / self.PERIOD_S) * self.WAVE - done]:
+            self.coordinator.dispatcher.complete(sample, 128, 0)
+            self._left.remove(sample)
+        for peer in self.coordinator.members.peers.values():
+            peer.running = min(self.WAVE, len(self._left)) // 2
+        self.view.update()
+
+
+def test_a_rate_that_is_not_known_is_not_shown_as_0(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    playback = Playback()
+    for second in (0, 10, 20):
+        playback.at(second)
+    before = capsys.readouterr().err
+    assert "0/256 done, 256 in flight, 64 running" in before
+    assert "tokens/s" not in before
+    assert "ETA" not in before
+    playback.at(30)
+    assert "64/256 done, 192 in flight, 64 running, 2.13 samples/s, 273 tokens/s" in (
+        capsys.readouterr().err
+    )
+
+
+def test_the_time_left_does_not_jump(capsys: pytest.CaptureFixture[str]) -> None:
+    playback, told = Playback(), []
+    for second in range(30, 120, 10):
+        playback.at(second)
+        (eta,) = re.findall(r"ETA (\d+) s", capsys.readouterr().err)
+        told.append(second + int(eta))
+    assert min(told) > 120 * 0.65
+    assert max(told) < 120 * 1.35
+    assert abs(told[-1] - 120) < 20
