@@ -46,7 +46,7 @@ class Command:
 
 COMMANDS = [
     Command(report.__main__, ("run",), "read_run"),
-    Command(accuracy.__main__, ("run",), "score_run"),
+    Command(accuracy.__main__, ("run",), "score_again"),
     Command(accuracy.__main__, ("compare", "one", "other"), "compare_runs"),
     Command(calibration.__main__, ("in", "list", "out"), "check_new"),
     Command(parcel.__main__, ("out",), "choose_lock"),
