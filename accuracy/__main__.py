@@ -7,7 +7,7 @@ from pathlib import Path
 
 from accuracy.compare import compare_runs, write_samples
 from accuracy.console import comparison_lines, result_lines
-from accuracy.score import Elsewhere, score_run
+from accuracy.score import Elsewhere, score_again
 from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, write_failure
 from record.folder import RunFolder
@@ -31,8 +31,11 @@ def _score(arguments: list[str]) -> int:
     parser.add_argument("run", type=Path, help="run folder, e.g. runs/latest")
     _add_elsewhere(parser)
     options = parser.parse_args(arguments)
-    result = score_run(RunFolder(options.run), _elsewhere(options))
+    result, verdict = score_again(RunFolder(options.run), _elsewhere(options))
     print("\n".join(result_lines(result)))
+    if verdict is not None:
+        reason = f" ({verdict.reason})" if verdict.reason else ""
+        print(f"verdict of the run: {verdict.outcome}{reason}")
     return ExitCode.GOOD if result.good else ExitCode.NOT_GOOD
 
 

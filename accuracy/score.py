@@ -17,8 +17,10 @@ from accuracy.tokens import token_statistics
 from base.errors import UserError
 from conf.load import load_config
 from qsl.dataset import Dataset, load_dataset
-from record.folder import RunFolder, read_json
-from record.structs import SettingsRecord
+from record.folder import RunFolder, read_json, write_json
+from record.structs import Check, SettingsRecord, Verdict
+
+_SCORED, _TARGET = "accuracy_scored", "accuracy_target"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,51 @@ def score_run(folder: RunFolder, elsewhere: Elsewhere | None = None) -> Accuracy
     return result
 
 
+def leave_unscored(verdict: Verdict, why: str) -> None:
+    """Let `verdict` say that the run has no score, instead of what it said of one."""
+    check = Check(name=_SCORED, limit=True, value=False, outcome="failed", note=why)
+    verdict.replace((_SCORED, _TARGET), [check])
+
+
+def judge_accuracy(verdict: Verdict, result: AccuracyResult) -> None:
+    """Let `verdict` say what `result` shows, instead of what it said of a score.
+
+    A score of a faulty log counts as none: answers may be missing.
+    """
+    if result.problems:
+        leave_unscored(verdict, "; ".join(result.problems))
+        return
+    target = Check(
+        name=_TARGET,
+        limit=True,
+        value=not result.missed,
+        outcome="failed" if result.missed else "passed",
+        note="; ".join(result.missed),
+    )
+    verdict.replace((_SCORED, _TARGET), [target] if result.target_applies else [])
+
+
+def score_again(
+    folder: RunFolder, elsewhere: Elsewhere
+) -> tuple[AccuracyResult, Verdict | None]:
+    """Score a run that is done, and write into its verdict what that shows.
+
+    Returns:
+        The scores and the verdict; None: the run was killed before it was judged.
+
+    Raises:
+        UserError, RecordError, OSError: as `score_run`; the verdict is damaged or
+            cannot be written.
+    """
+    result = score_run(folder, elsewhere)
+    if not folder.verdict.exists():
+        return result, None
+    verdict = read_json(folder.verdict, Verdict)
+    judge_accuracy(verdict, result)
+    write_json(folder.verdict, verdict)
+    return result, verdict
+
+
 def score_samples(folder: RunFolder, elsewhere: Elsewhere) -> ScoredRun:
     """Return the scores of the accuracy log of `folder`, sample by sample.
 
@@ -80,6 +127,10 @@ def score_samples(folder: RunFolder, elsewhere: Elsewhere) -> ScoredRun:
     if tokenizer is None or not dataset.references:
         raise UserError(f"{folder.path}: made-up tokens or data, so no text to score")
     answers = read_first_answers(folder, dataset)
+    if settings.dataset_sha256 not in (None, dataset.sha256):
+        answers.problems.append(
+            f"{dataset.name}: not the file that the run used, its SHA-256 differs"
+        )
     texts = decode(answers.first, tokenizer, folder.accuracy_log)
     wanted = [dataset.references[answer.qsl_index] for answer in answers.first]
     return ScoredRun(

@@ -191,6 +191,7 @@ class SimulatedSeries(Series):
         rate: float | None = None,
         queries: int | None = None,
         note: str = "",  # noqa: ARG002
+        progress: str = "",  # noqa: ARG002
     ) -> Made:
         """Simulate one run as `sut.main` would make it."""
         assert rate is not None

@@ -1,8 +1,10 @@
 """`python -m campaigns`: lists the campaigns."""
 
 import sys
+from collections.abc import Sequence
 
-from base.errors import ExitCode
+from base.command import run_command, start
+from base.errors import ExitCode, UserError
 
 _TEXT = """\
 Campaigns are series of runs, each a process of its own:
@@ -11,18 +13,21 @@ Campaigns are series of runs, each a process of its own:
 Each prints its options with --help."""
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the commands; return the exit code."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_TEXT)
-        return ExitCode.GOOD
-    print(
-        f"error: {arguments[0]}: python -m campaigns takes no options; write"
-        " python -m campaigns.scaling ...",
-        file=sys.stderr,
-    )
-    return ExitCode.BAD_INPUT
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return run_command(lambda: _list(given))
+
+
+def _list(arguments: list[str]) -> int:
+    if arguments and arguments[0] not in ("-h", "--help"):
+        raise UserError(
+            f"{arguments[0]}: python -m campaigns takes no options; write"
+            " python -m campaigns.scaling ..."
+        )
+    print(_TEXT)
+    return ExitCode.GOOD
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

@@ -22,7 +22,7 @@ The search first brackets the rate roughly, with short runs, and then closely.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from base.errors import NotGood
 from scenarios.steady_state import Judgement
@@ -172,6 +172,45 @@ class Lengths:
 
 
 @dataclass(slots=True, kw_only=True)
+class Stage:
+    """How far the rough or the close search has come."""
+
+    name: Literal["rough", "close"] = "rough"
+    step: float = 1 + COARSE
+    """It ends at a sustained and a missed rate at most this factor apart."""
+    good: float | None = None
+    """Highest rate that seems sustained so far."""
+    bad: float | None = None
+    """Lowest rate that seems missed so far."""
+    tried: int = 0
+    """Rates that are decided."""
+    runs: int = 0
+    """Runs at the present rate that have ended."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the rates on both sides are near enough."""
+        if self.good is None or self.bad is None:
+            return False
+        # A step is multiplied and divided by itself: room for the last digit.
+        return self.bad / self.good <= self.step * (1 + 1e-9)
+
+    @property
+    def rates_left(self) -> int:
+        """Most rates still to try in this stage, the present one included."""
+        left = _MOST_PROBES - self.tried
+        if self.good is None or self.bad is None:
+            return left
+        span = math.log(self.bad / self.good) / math.log(self.step)
+        return min(left, max(1, math.ceil(math.log2(span) - 1e-9)))
+
+    @property
+    def runs_left(self) -> int:
+        """Most runs still to make in this stage; most rates need one alone."""
+        return self.rates_left * _MOST_REPEATS - self.runs
+
+
+@dataclass(slots=True, kw_only=True)
 class Search:
     """The search of one size."""
 
@@ -181,6 +220,8 @@ class Search:
     lengths: Lengths = field(default_factory=Lengths)
     queries: int = 0
     """Queries of each run of the close search, and so of the runs that confirm it."""
+    stage: Stage = field(default_factory=Stage)
+    """Where the search is, for whoever watches."""
 
     @property
     def step(self) -> float:
@@ -196,11 +237,13 @@ class Search:
         Raises:
             NoRateError: none was found.
         """
-        good, bad = self._bracket(start, 1 + COARSE, 1 + COARSE, self._roughly)
+        rough = Stage(name="rough", step=1 + COARSE)
+        good, bad = self._bracket(start, 1 + COARSE, rough, self._roughly)
         middle = (good * bad) ** 0.5
         stride = 1 + (middle / good - 1) / 2
         try:
-            return self._bracket(middle, stride, self.step, self._closely)[0]
+            close = Stage(name="close", step=self.step)
+            return self._bracket(middle, stride, close, self._closely)[0]
         except NoRateError as error:
             raise NoRateError(
                 f"short runs sustained {good:.4g} queries/s and missed {bad:.4g};"
@@ -211,26 +254,27 @@ class Search:
         self,
         start: float,
         stride: float,
-        step: float,
+        stage: Stage,
         sustains: Callable[[float], bool],
     ) -> tuple[float, float]:
-        """Return a sustained and a missed rate, at most a factor `step` apart.
+        """Return a sustained and a missed rate, at most a factor `stage.step` apart.
 
         Goes up or down from `start`, by `stride` and then more, until one rate is
         sustained and one is not; then halves the span between them on a logarithmic
         scale.
         """
-        good: float | None = None
-        bad: float | None = None
+        self.stage = stage
         rate = start
-        for _ in range(_MOST_PROBES):
+        while stage.tried < _MOST_PROBES:
+            stage.runs = 0
             if sustains(rate):
-                good = rate
+                stage.good = rate
             else:
-                bad = rate
+                stage.bad = rate
+            stage.tried += 1
+            good, bad = stage.good, stage.bad
             if good is not None and bad is not None:
-                # A step is multiplied and divided by itself: room for the last digit.
-                if bad / good <= step * (1 + 1e-9):
+                if stage.closed:
                     return good, bad
                 rate = (good * bad) ** 0.5
             else:
@@ -238,6 +282,7 @@ class Search:
                 done = self.lengths.finished_per_s or rate
                 rate = min(rate / stride, done) if good is None else rate * stride
                 stride = min(stride * stride, _LONGEST_STEP)
+        good, bad = stage.good, stage.bad
         if good is None:
             raise NoRateError(f"no rate down to {rate:.3g} queries/s was sustained")
         raise NoRateError(
@@ -279,6 +324,7 @@ class Search:
 
     def _try(self, rate: float, queries: int) -> Trial:
         trial = self.probe(rate, queries)
+        self.stage.runs += 1
         if trial.hopeless:
             raise NoRateError(trial.hopeless)
         self.lengths.learn(trial)

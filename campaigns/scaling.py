@@ -378,14 +378,43 @@ def _search(options: Options, config: Config, series: Series, size: int) -> Sear
 
     def probe(rate: float, queries: int) -> Trial:
         return series.run(
-            size, "search", rate=rate, queries=None if fixed else queries
+            size,
+            "search",
+            rate=rate,
+            queries=None if fixed else queries,
+            progress=_progress(search, series, size),
         ).trial
 
     floor = options.samples * size if options.samples else config.run.min_queries
     lengths = Lengths(longest_s=options.longest_s)
     lengths.floor = max(lengths.floor, floor or 0)
     lengths.fixed = fixed
-    return Search(probe=probe, tolerance=options.tolerance, lengths=lengths)
+    # The probe reads the stage of the search that calls it.
+    search = Search(probe=probe, tolerance=options.tolerance, lengths=lengths)
+    return search
+
+
+def _progress(search: Search, series: Series, size: int) -> str:
+    """Return where a search is, and how much at most is left of its stage."""
+    stage = search.stage
+    rates, runs = stage.rates_left, stage.runs_left
+    sides = ((stage.good, "sustained"), (stage.bad, "missed"))
+    found = [f"{rate:.4g} {word}" for rate, word in sides if rate is not None]
+    words = [
+        f"{stage.name} search: {', '.join(found) or 'no rate tried yet'}",
+        f"at most {rates} rate{'s' * (rates > 1)} left in {runs} runs",
+    ]
+    own = [m.record.seconds for m in series.made if m.record.replicas == size]
+    if own and len(found) == len(sides):
+        words.append(f"about {_duration(rates * own[-1])}")
+    if not search.lengths.fixed:
+        longest = runs * search.lengths.longest_s
+        words.append(f"never above {_duration(longest)} of arrivals")
+    return ", ".join(words)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _confirm(

@@ -51,6 +51,7 @@ class Series:
         rate: float | None = None,
         queries: int | None = None,
         note: str = "",
+        progress: str = "",
     ) -> Made:
         """Make one run to its end.
 
@@ -60,6 +61,7 @@ class Series:
             rate: arrival rate in queries/s; None: as the scenario has it.
             queries: fewest queries; None: as the configuration has it.
             note: what the user reads beside the run's number.
+            progress: what the user reads at the end of the run's line.
 
         Raises:
             UserError: the run refused its configuration.
@@ -75,7 +77,7 @@ class Series:
             arguments.append(f"run.min_queries={queries}")
         if rate is not None:
             arguments.append(f"scenario.target_qps={rate:.6g}")
-        self._announce(size, phase, rate, queries, note)
+        self._announce(size, phase, rate, queries, note, progress)
         begin = self.clock()
         with self._cores(size):
             ended = self.children.run([sys.executable, "-m", "sut.main", *arguments])
@@ -131,6 +133,7 @@ class Series:
         rate: float | None,
         queries: int | None,
         note: str,
+        progress: str,
     ) -> None:
         words = [f"{size} replica(s)"]
         if rate is not None:
@@ -140,7 +143,8 @@ class Series:
         if rate and queries:
             words.append(f"about {queries / rate:,.0f} s of arrivals")
         print(
-            f"== run {len(self.made) + 1}{note} ({phase}): {', '.join(words)}",
+            f"== run {len(self.made) + 1}{note} ({phase}): {', '.join(words)}"
+            + (f"; {progress}" if progress else ""),
             file=sys.stderr,
             flush=True,
         )

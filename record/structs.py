@@ -7,6 +7,7 @@ setting the host's clock does not change them. Durations (`queue_ns`, `prefill_n
 each other.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
@@ -229,6 +230,12 @@ class Check(Struct, kw_only=True):
     outcome: CheckOutcome
     note: str = ""
 
+    @property
+    def reason(self) -> str:
+        """What was found, in a few words."""
+        tail = f" ({self.note})" if self.note else ""
+        return f"{self.name} is {self.value}, limit {self.limit}{tail}"
+
 
 class Verdict(Struct, kw_only=True):
     """`verdict.json`: what the gate thinks of the run."""
@@ -239,13 +246,25 @@ class Verdict(Struct, kw_only=True):
     relaxed: list[str]
     checks: list[Check] = field(default_factory=list)
     reason: str = ""
+    eligible: bool | None = None
+    """Whether the run is a submission candidate once no check fails; None: not known,
+    as in verdicts of earlier versions."""
 
-    def add(self, check: Check) -> None:
-        """Take in one more check; one that failed makes the run fail."""
-        self.checks.append(check)
-        if check.outcome == "failed":
-            self.outcome, self.submission_candidate = "failed", False
-            self.reason = self.reason or f"{check.name}: {check.note}"
+    def replace(self, names: Iterable[str], checks: Iterable[Check]) -> None:
+        """Put `checks` in the place of the checks `names`, and decide again.
+
+        A run that was aborted stays so.
+        """
+        gone = set(names)
+        kept = [check for check in self.checks if check.name not in gone]
+        self.checks = [*kept, *checks]
+        if self.outcome == "aborted":
+            return
+        failures = self.failures
+        self.outcome = "failed" if failures else "passed"
+        self.reason = failures[0].reason if failures else ""
+        eligible = self.submission_candidate if self.eligible is None else self.eligible
+        self.submission_candidate = eligible and not failures
 
     @property
     def failures(self) -> list[Check]:

@@ -2,16 +2,10 @@
 
 import numpy as np
 
+from base.percentiles import loadgen_percentile
 from record.json_types import Json
 from report.figures import Section, Table, figure, table
-from report.numbers import (
-    MS,
-    known,
-    loadgen_percentile,
-    percentile,
-    ratio,
-    rounded,
-)
+from report.numbers import MS, known, percentile, ratio, rounded
 from report.run import Run
 from report.samples import FloatArray, Samples
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from base.percentiles import loadgen_percentile
 from record.json_types import Json
 from report.samples import FloatArray, IntArray
 
@@ -43,12 +44,6 @@ def percentile(values: FloatArray, place: float, scale: float = 1.0) -> float | 
     """Return a percentile (0 to 100) as LoadGen takes it; None where none is known."""
     found = loadgen_percentile(values, place / 100)
     return None if found is None else rounded(found / scale)
-
-
-def loadgen_percentile(values: FloatArray, share: float) -> float | None:
-    """Return a percentile as LoadGen takes it: element floor(n x share) in order."""
-    own = np.sort(known(values))
-    return float(own[min(len(own) - 1, int(len(own) * share))]) if len(own) else None
 
 
 def lengths(values: np.ndarray) -> dict[str, Json] | None:

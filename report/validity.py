@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from base.percentiles import loadgen_percentile
 from record.json_types import Json
 from report.figures import Section, figure, table
-from report.numbers import MS, loadgen_percentile, rounded
+from report.numbers import MS, rounded
 from report.run import Run
 from report.words import cell
 

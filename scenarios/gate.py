@@ -59,21 +59,24 @@ def judge(folder: RunFolder) -> Verdict:
         _times(clock, log, samples),
         *_BY_MODE[settings.mode](folder, settings, log, samples),
     ]
-    failed = any(check.outcome == "failed" for check in checks)
+    failures = [check for check in checks if check.outcome == "failed"]
     degraded = any(event.kind in ("fence", "death", "pause") for event in events)
     mismatch = any(event.kind == "protocol" for event in events)
-    return Verdict(
-        outcome="failed" if failed else "passed",
-        degraded=degraded,
-        submission_candidate=not failed
-        and not degraded
+    eligible = (
+        not degraded
         and not mismatch
         and clock is not None
         and settings.kind == "full"
-        and settings.is_benchmark,
+        and settings.is_benchmark
+    )
+    return Verdict(
+        outcome="failed" if failures else "passed",
+        degraded=degraded,
+        submission_candidate=eligible and not failures,
         relaxed=[f"{r.setting}: {r.value} (rule: {r.rule})" for r in settings.relaxed],
         checks=checks,
-        reason=next((_reason(c) for c in checks if c.outcome == "failed"), ""),
+        reason=failures[0].reason if failures else "",
+        eligible=eligible,
     )
 
 
@@ -319,11 +322,6 @@ def _text(note: object) -> str:
         shown = "; ".join(str(item) for item in note[:5])
         return shown + (f"; and {len(note) - 5} more" if len(note) > 5 else "")
     return str(note)
-
-
-def _reason(check: Check) -> str:
-    tail = f" ({check.note})" if check.note else ""
-    return f"{check.name} is {check.value}, limit {check.limit}{tail}"
 
 
 def aborted(folder: RunFolder, reason: str) -> Verdict:

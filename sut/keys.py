@@ -5,11 +5,11 @@ answer for a node: keep the file where only this user may read it, and make anot
 for another cluster.
 """
 
+import argparse
 import os
 import shlex
 import stat
 import struct
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,11 +17,11 @@ import msgspec
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
+from base.command import ArgumentParser, run_command, start
 from base.decode import DecodeError, decode_json
-from base.errors import UserError
+from base.errors import ExitCode, UserError, write_failure
 
 _DOMAIN = "cluster"
-_USAGE = "usage: python -m sut.keys FILE"
 _FOR_OTHERS = 0o077
 _MAKE = "make it with: python -m sut.keys FILE, and copy it to every node"
 
@@ -120,19 +120,33 @@ def _is_pair(public: str, secret: str) -> bool:
         return False
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        print(_USAGE, file=sys.stderr)
-        return 0 if "--help" in arguments or "-h" in arguments else 2
+    return run_command(lambda: _make(_parser().parse_args(arguments).file))
+
+
+def _make(path: Path) -> int:
     try:
-        make_key(Path(arguments[0]))
+        make_key(path)
+    except FileExistsError as error:
+        raise UserError(
+            f"{path}: {error.strerror}; a key is never written over: name another file"
+        ) from error
     except OSError as error:
-        print(f"error: {arguments[0]}: {error.strerror}", file=sys.stderr)
-        return 2
-    print(f"{arguments[0]}: copy it to every node, and let nobody else read it")
-    return 0
+        raise write_failure(path, error) from error
+    print(f"{path}: copy it to every node, and let nobody else read it")
+    return ExitCode.GOOD
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = ArgumentParser(
+        prog="python -m sut.keys",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="file to make")
+    return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

@@ -20,6 +20,7 @@ from pathlib import Path
 import mlperf_loadgen as lg
 
 from base.child import announce_folder
+from base.command import run_command
 from base.errors import Aborted, ExitCode, UserError
 from base.garbage import spare_garbage_collector
 from conf.help import help_text, version_text
@@ -56,26 +57,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: of the command; left out: the process's own.
     """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return run_command(lambda: _command(given))
+
+
+def _command(arguments: list[str]) -> int:
     abort_on_interrupt()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        if "--help" in given or "-h" in given:
-            print(help_text(), end="")
-            return ExitCode.GOOD
-        if "--version" in given:
-            print(version_text())
-            return ExitCode.GOOD
-        resolved, overrides = _split(given)
-        config = load_config(overrides, resolved)
-        require_secrets(config)
-        return run(config)
-    except UserError as error:
-        say(f"error: {error}")
-        return ExitCode.BAD_INPUT
-    except Aborted as error:
-        say(f"aborted: {error}")
-        return ExitCode.ABORTED
+    if "--help" in arguments or "-h" in arguments:
+        print(help_text(), end="")
+        return ExitCode.GOOD
+    if "--version" in arguments:
+        print(version_text())
+        return ExitCode.GOOD
+    resolved, overrides = _split(arguments)
+    config = load_config(overrides, resolved)
+    require_secrets(config)
+    return run(config)
 
 
 def run(config: Config) -> int:

@@ -8,10 +8,10 @@ import contextlib
 import traceback
 from copy import deepcopy
 
-from accuracy.score import score_run
+from accuracy.score import judge_accuracy, leave_unscored, score_run
 from base.errors import ExitCode, UserError
 from record.folder import RunFolder, read_json, write_json, write_text
-from record.structs import Check, SettingsRecord, Verdict
+from record.structs import SettingsRecord, Verdict
 from report.build import write_report
 from sut.console import say, summarise
 from sut.interrupts import interruptible
@@ -36,7 +36,7 @@ def conclude(folder: RunFolder, verdict: Verdict) -> ExitCode:
     code, scores = ExitCode.GOOD, dict[str, float]()
     if read_json(folder.settings, SettingsRecord).mode == "accuracy":
         unscored = deepcopy(verdict)
-        unscored.add(_not_scored("not scored"))
+        leave_unscored(unscored, "not scored")
         write_json(folder.verdict, unscored)
         try:
             with interruptible():
@@ -47,7 +47,7 @@ def conclude(folder: RunFolder, verdict: Verdict) -> ExitCode:
             say(f"then make its report: {_again('report', folder)}")
             return ExitCode.ABORTED
         except Exception as error:  # noqa: BLE001  (the run is done, whatever this was)
-            verdict.add(_not_scored(_keep(folder, error)))
+            leave_unscored(verdict, _keep(folder, error))
             say(
                 f"no accuracy ({_named(error)}); score again: "
                 f"{_again('accuracy', folder)}"
@@ -78,25 +78,10 @@ def _score(folder: RunFolder, verdict: Verdict) -> dict[str, float]:
     except UserError as error:
         # Nothing that could be scored: the run is not what it was made for.
         say(f"no accuracy: {error}")
-        verdict.add(_not_scored(str(error)))
+        leave_unscored(verdict, str(error))
         return {}
-    if result.target_applies:
-        verdict.add(
-            Check(
-                name="accuracy_target",
-                limit=True,
-                value=not result.missed,
-                outcome="failed" if result.missed else "passed",
-                note="; ".join(result.missed),
-            )
-        )
+    judge_accuracy(verdict, result)
     return result.scores
-
-
-def _not_scored(why: str) -> Check:
-    return Check(
-        name="accuracy_scored", limit=True, value=False, outcome="failed", note=why
-    )
 
 
 def _keep(folder: RunFolder, error: Exception) -> str:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,9 @@ import parcel.__main__
 import qsl.prepare
 import report.__main__
 import submission.__main__
+import sut.keys
+import sut.main
+import sut.node.__main__
 from base.command import ArgumentParser, run_command
 from base.errors import Aborted, ExitCode, NotGood, UserError
 from tests.accuracy.made_up import ids, scorable_run
@@ -46,7 +49,7 @@ class Command:
 
 COMMANDS = [
     Command(report.__main__, ("run",), "read_run"),
-    Command(accuracy.__main__, ("run",), "score_run"),
+    Command(accuracy.__main__, ("run",), "score_again"),
     Command(accuracy.__main__, ("compare", "one", "other"), "compare_runs"),
     Command(calibration.__main__, ("in", "list", "out"), "check_new"),
     Command(parcel.__main__, ("out",), "choose_lock"),
@@ -55,6 +58,9 @@ COMMANDS = [
     Command(submission.__main__, ("build", "request.yaml"), "read_request"),
     Command(submission.__main__, ("check", "request.yaml"), "read_request"),
     Command(submission.__main__, ("describe",), "describe_machine"),
+    Command(sut.main, ("engine=synthetic",), "load_config"),
+    Command(sut.node, ("--connect", "head:5555", "--key", "key"), "read_key"),
+    Command(sut.keys, ("key",), "_make"),
 ]
 ENDINGS: list[tuple[BaseException, int, str]] = [
     (NotGood("a"), 1, "not good: a\n"),
@@ -66,6 +72,19 @@ ENDINGS: list[tuple[BaseException, int, str]] = [
     (KeyboardInterrupt(), 3, "aborted: interrupted"),
     (BrokenPipeError(), 3, ""),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undo what a command does to its process; no name has to resolve."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    interval = sys.getswitchinterval()
+    monkeypatch.setattr(sut.node, "_check_resolves", lambda _connect: None)
+    yield
+    sys.setswitchinterval(interval)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
@@ -113,15 +132,18 @@ def test_an_unknown_option_is_bad_input_of_one_line(
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert "--no-such-option" in said
-    assert "--help` lists" in said
+    assert "--help" in said.replace("--no-such-option", "")
     assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
 def test_help_is_good(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        command.call("--help")
-    assert left.value.code == 0
+    code: object
+    try:
+        code = command.call("--help")
+    except SystemExit as left:
+        code = left.code
+    assert code == 0
     assert "usage: python -m" in capsys.readouterr().out
 
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from base.percentiles import loadgen_percentile
 from record.campaign import Campaign
 from record.json_types import Json
 from report.busy import busy_s
 from report.figures import Section, Table, figure, table
-from report.numbers import MS, loadgen_percentile, mean, ratio, rounded
+from report.numbers import MS, mean, ratio, rounded
 from report.run import Run
 from report.scaling.rates import arrived_per_s, counted, keeps_limits, rate_of
 from report.scaling.sizes import METHOD, Scaled, by_size, scaled, work_parts

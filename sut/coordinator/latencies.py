@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from base.percentiles import loadgen_percentile
 from sut.coordinator.dispatcher import Sample
 
 _KEPT = 512
@@ -43,4 +44,5 @@ class RecentLatencies:
 
 
 def _percentile_ms(values: Sequence[float], percentile: float) -> float | None:
-    return float(np.percentile(values, percentile)) / 1e6 if values else None
+    found = loadgen_percentile(np.asarray(values, float), percentile / 100)
+    return None if found is None else found / 1e6

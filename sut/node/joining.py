@@ -11,13 +11,15 @@ import re
 import socket as sockets
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import zmq
 
+from base.command import ArgumentParser, run_command
 from base.decode import printable
-from base.errors import Aborted, UserError
+from base.errors import Aborted, ExitCode, UserError
 from conf.cache import cache_folder
 from record.source import source_digest
 from sut.clusters.host import this_host
@@ -35,7 +37,6 @@ from sut.wire.node_messages import (
 )
 from sut.wire.sockets import ProtocolError
 
-GOOD, BAD_INPUT, ABORTED = 0, 2, 3
 _JOIN_S = 1.0
 _TELL_S = 30.0
 _LAST_PORT = 65535
@@ -53,30 +54,31 @@ class Options:
     wait_s: float
 
 
-def main() -> int:
-    """Take part in runs; return the exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Take part in runs; return the exit code.
+
+    Args:
+        arguments: of the command; left out: the process's own.
+    """
+    return run_command(lambda: _command(arguments))
+
+
+def _command(arguments: Sequence[str] | None) -> int:
     abort_on_interrupt()
-    try:
-        options = _parse()
-        _check_resolves(options.connect)
-        key = read_key(options.key)
-        host = this_host(options.name)
-        # Once: files that change later are not the code that runs here.
-        join = Join(NODE_PROTOCOL, host.name, host.gpus, host.cpus, source_digest())
-        if (problem := join_problem(join)) is not None:
-            raise UserError(f"{problem}; --name gives another name")
-        say(f"node {host.name}: {len(host.gpus)} GPUs, {len(host.cpus)} cores")
-        while True:
-            wrong = _take_part(options, key, join)
-            say(f"run given up, nothing runs here: {wrong}" if wrong else "run over")
-            if options.once:
-                return ABORTED if wrong else GOOD
-    except UserError as error:
-        say(f"error: {error}")
-        return BAD_INPUT
-    except (Aborted, OSError) as error:
-        say(f"aborted: {error}")
-        return ABORTED
+    options = _parse(arguments)
+    _check_resolves(options.connect)
+    key = read_key(options.key)
+    host = this_host(options.name)
+    # Once: files that change later are not the code that runs here.
+    join = Join(NODE_PROTOCOL, host.name, host.gpus, host.cpus, source_digest())
+    if (problem := join_problem(join)) is not None:
+        raise UserError(f"{problem}; --name gives another name")
+    say(f"node {host.name}: {len(host.gpus)} GPUs, {len(host.cpus)} cores")
+    while True:
+        wrong = _take_part(options, key, join)
+        say(f"run given up, nothing runs here: {wrong}" if wrong else "run over")
+        if options.once:
+            return ExitCode.ABORTED if wrong else ExitCode.GOOD
 
 
 def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
@@ -144,8 +146,8 @@ def _absence(options: Options, socket: NodeSocket) -> str:
     return f"no coordinator at {options.connect}{hint}"
 
 
-def _parse() -> Options:
-    parser = argparse.ArgumentParser(
+def _parse(arguments: Sequence[str] | None = None) -> Options:
+    parser = ArgumentParser(
         prog="python -m sut.node",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -156,7 +158,7 @@ def _parse() -> Options:
     add("--name", help="this node's name in reports (default: the host's)")
     add("--once", action="store_true", help="leave after one run")
     add("--wait-s", type=float, default=600.0, help="leave if none comes (default 600)")
-    options = Options(**vars(parser.parse_args()))
+    options = Options(**vars(parser.parse_args(arguments)))
     host, _, port = options.connect.rpartition(":")
     told = re.fullmatch(r"[\w.\-]+|\[[\da-fA-F:.%\w]+\]", host)
     digits = re.fullmatch(r"\d{1,5}", port, re.ASCII)

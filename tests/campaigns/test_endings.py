@@ -1,6 +1,7 @@
 """Every way in which a campaign can end: exit code, record and report."""
 
 import json
+import re
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -136,6 +137,17 @@ def test_good_server(
     assert 20 / 1.2 < size.sustained_qps <= 20.1
     assert size.runs == 3
     assert "1 replica(s): sustained rate" in printed.out
+    searched = [line for line in printed.err.splitlines() if "(search): " in line]
+    assert (
+        "; rough search: no rate tried yet, at most 30 rates left in 120 runs, "
+        in (searched[0])
+    )
+    assert searched[0].endswith("never above 1200 min of arrivals")
+    assert "; close search: " in searched[-1]
+    both = [line for line in searched if "sustained, " in line and "missed, " in line]
+    assert both
+    assert all(re.search(r"at most \d rates? left", line) for line in both)
+    assert all(", about " in line for line in both)
     assert "report.html" in printed.out
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["validity"]["outcome"]["value"] == "passed"

@@ -1,10 +1,11 @@
 """The search for a rate, on answers that are known."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from campaigns.rates import Lengths, NoRateError, Search, Trial
+from campaigns.rates import Lengths, NoRateError, Search, Stage, Trial
 from scenarios.steady_state import Judgement, Steadiness
 
 SERVICE_S = 2.0
@@ -169,3 +170,42 @@ def test_the_tolerance_asks_for_a_number_of_queries(
     lengths.held = 12.0
     if tolerance < 0.15:
         assert lengths.queries(1.0, tolerance) == pytest.approx(2 * least, abs=2)
+
+
+@pytest.mark.parametrize("limit", [0.3, 7.7, 100.0, 4000.0])
+@pytest.mark.parametrize("start", [1.0, 20.0])
+def test_what_is_left_bounds_what_comes(limit: float, start: float) -> None:
+    """Each run shows the bracket so far and bounds the runs that still come."""
+    probe = _system(limit, [])
+    seen: list[tuple[Stage, Stage, int, int]] = []
+
+    def watched(rate: float, queries: int) -> Trial:
+        stage = search.stage
+        assert stage.good is None or stage.good < rate
+        assert stage.bad is None or rate < stage.bad
+        seen.append((stage, replace(stage), stage.rates_left, stage.runs_left))
+        return probe(rate, queries)
+
+    search = _search(watched)
+    search.highest(start)
+    stages = list({id(stage): stage for stage, *_ in seen}.values())
+    assert [stage.name for stage in stages] == ["rough", "close"]
+    for stage in stages:
+        own = [entry[1:] for entry in seen if entry[0] is stage]
+        for place, (then, rates, runs) in enumerate(own):
+            assert len(own) - place <= runs
+            if then.good is not None and then.bad is not None:
+                assert stage.tried - then.tried == rates
+            else:
+                assert stage.tried - then.tried < rates
+
+
+def test_a_bracket_is_halved_as_often_as_told() -> None:
+    stage = Stage(step=2.0, good=1.0, bad=256.0, tried=2)
+    assert (stage.rates_left, stage.runs_left) == (3, 12)
+    stage.bad, stage.runs = 16.0, 1
+    assert (stage.rates_left, stage.runs_left) == (2, 7)
+    stage.good = None
+    assert stage.rates_left == 28
+    stage.good, stage.bad, stage.tried = 1.0, 1e30, 29
+    assert stage.rates_left == 1

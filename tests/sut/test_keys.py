@@ -60,7 +60,18 @@ def test_the_command_never_writes_over_a_key(
     assert "File exists" in capsys.readouterr().err
     assert path.read_bytes() == before
     assert main([]) == 2
-    assert main(["--help"]) == 0
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 0
+
+
+def test_the_command_ends_by_the_table_of_exit_codes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / "none" / "key")]) == 2
+    assert "No such file" in capsys.readouterr().err
+    assert main(["/proc/key"]) in (2, 3)
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])

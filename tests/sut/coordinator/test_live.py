@@ -7,8 +7,13 @@ import pytest
 from conf.schema import LiveView
 from sut.balancers import RoundRobin
 from sut.coordinator.coordinator import Coordinator
-from sut.coordinator.dispatcher import Dispatcher
-from sut.coordinator.latencies import RecentLatencies
+from sut.coordinator.dispatcher import (
+    Dispatcher,
+    Sample,
+)
+from sut.coordinator.latencies import (
+    RecentLatencies,
+)
 from sut.coordinator.live import RunView
 from sut.coordinator.peers import Peer
 from tests.run_folder import replica_record
@@ -112,3 +117,19 @@ def test_the_time_left_does_not_jump(capsys: pytest.CaptureFixture[str]) -> None
     assert min(told) > 120 * 0.65
     assert max(told) < 120 * 1.35
     assert abs(told[-1] - 120) < 20
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 100, 150])
+def test_percentiles_are_those_of_loadgen(count: int) -> None:
+    """LoadGen takes an element of the sorted list; it does not interpolate."""
+    recent = RecentLatencies()
+    ttft = [(i * 37 % 101 + 1) ** 2 for i in range(count)]
+    tpot = [(i * 53 % 103 + 1) ** 2 for i in range(count)]
+    for seq, (first, each) in enumerate(zip(ttft, tpot, strict=True)):
+        begun = 1_000 + first * 1_000_000
+        sample = Sample(seq, seq, seq, 5, 1_000, first_token_ns=begun)
+        recent.add((sample, begun + 10 * each * 1_000_000, 11))
+    for place in (50, 99):
+        index = min(count - 1, count * place // 100)
+        assert recent.ttft_ms(place) == pytest.approx(sorted(ttft)[index])
+        assert recent.tpot_ms(place) == pytest.approx(sorted(tpot)[index])
