@@ -14,7 +14,7 @@ from typing import assert_never
 
 from conf.schema import ClusterConfig
 from sut.answers import Answers, RefusedTooOften, Sinks
-from sut.clock import RunClock
+from sut.clock import OwnPause, RunClock
 from sut.clusters.base import Cluster
 from sut.dispatcher import Dispatcher, Query, UnexpectedAnswer
 from sut.ledger import Ledger
@@ -46,10 +46,6 @@ _TURN_S = 0.001
 replicas, costs more than the samples do: they had better come in batches."""
 _LEAVE_S = 10.0
 """Seconds that replicas have to leave by themselves after a good run."""
-_PAUSE_S = 1.5
-"""Seconds without running, beyond which the thread counts as paused. A shorter absence
-fences no replica: `heartbeat_timeout_s` is at least 3, and heartbeats come each second.
-"""
 _GAPS = 40
 """Mean gaps between queries that LoadGen may issue nothing. Its gaps are exponential:
 one of 40 times the mean comes once in 10^17."""
@@ -107,9 +103,8 @@ class Coordinator:
             fail=self._fail,
         )
         self._stop = threading.Event()
-        self._progress = self._looked = time.monotonic()
-        self._worked_s = 0.0
-        """Processor time of the thread at the last look."""
+        self._progress = time.monotonic()
+        self._pause = OwnPause()
         self._drained = False
         """Whether the last look for messages took the last one."""
         self._flushed = False
@@ -170,7 +165,7 @@ class Coordinator:
     # From here on everything runs in the coordinator's own thread.
 
     def _run(self) -> None:
-        self._looked = time.monotonic()
+        self._pause = OwnPause()
         try:
             while not self._stop.is_set():
                 self._socket.poll(_TICK_S)
@@ -285,9 +280,9 @@ class Coordinator:
 
     def _check_health(self) -> None:
         now = time.monotonic()
-        if now - self._looked < _TICK_S:
+        if now - self._pause.looked < _TICK_S:
             return
-        self._excuse_pause(now)
+        self._excuse_pause()
         self._watch_clock()
         if not self._drained:
             # What is still in the queue may be the sign of life that is missed. The
@@ -298,20 +293,13 @@ class Coordinator:
         if self._ledger.failure:
             self._fail(f"the run folder cannot be written: {self._ledger.failure}")
 
-    def _excuse_pause(self, now: float) -> None:
-        """Do not blame others for time in which this thread did not run.
-
-        A stopped process, a paused virtual machine or swapping stops this thread, but
-        not the clock by which silence is judged. After it the messages of the meantime
-        still have to come in.
-        """
-        worked_s = time.thread_time()
-        absent_s = now - self._looked - (worked_s - self._worked_s)
-        self._looked, self._worked_s = now, worked_s
-        if absent_s <= _PAUSE_S:
+    def _excuse_pause(self) -> None:
+        """Do not blame others for time in which this thread did not run."""
+        absent_s = self._pause.look()
+        if not absent_s:
             return
-        self.members.excuse(absent_s, now)
-        self._progress = min(now, self._progress + absent_s)
+        self.members.excuse(self._pause)
+        self._progress = self._pause.excuse(self._progress)
         if self.clock.watching:
             cause = f"the coordinator did not run for {absent_s:.1f} s"
             self._ledger.event("pause", cause)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, assert_never
 
 from record.folder import RunFolder
+from sut.clock import OwnPause
 from sut.clusters.local import LocalCluster
 from sut.clusters.node_messages import (
     LARGEST_TO_NODE,
@@ -21,7 +22,6 @@ from sut.clusters.node_messages import (
     ToNode,
     Welcome,
 )
-from sut.clusters.nodes import OwnPause
 from sut.keys import ClusterKey
 from sut.transport import ConnectedSocket, ProtocolError
 
@@ -93,7 +93,8 @@ class Session:
         heard, pause = self.clock(), OwnPause(self.clock)
         while True:
             self.socket.poll(_TICK_S)
-            heard += pause.since_last_look()
+            pause.look()
+            heard = pause.excuse(heard)
             if self.socket.lost:
                 return "the connection to the coordinator is lost"
             try:
