@@ -1,7 +1,8 @@
 """The thread that moves samples between LoadGen and the replicas.
 
-It alone touches the socket, the dispatcher and the cluster once it has started; other
-threads hand work in through `issue` and read plain attributes.
+It alone touches the socket, the dispatcher and the cluster while it runs; other threads
+hand work in through `issue` and read plain attributes. What starts and closes the
+coordinator has them before and after.
 """
 
 import math
@@ -9,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -109,7 +111,6 @@ class Coordinator:
         """Whether the last look for messages took the last one."""
         self._flushed = False
         self._mean_gap_s = 0.0
-        self._close_error: Exception | None = None
         self._thread = threading.Thread(
             target=self._run, name="coordinator", daemon=True
         )
@@ -148,41 +149,19 @@ class Coordinator:
     def close(self) -> None:
         """Stop the replicas and the thread; what is still open is written as lost."""
         self._stop.set()
-        if self._thread.ident is None:
-            self._close_cluster()
-        elif self._thread.is_alive():
+        if self._thread.is_alive():
             self._socket.wakeup.set()
             self._thread.join()
-        self._socket.close()
-        if self._close_error is not None:
-            raise self._close_error
+        with closing(self._socket):
+            try:
+                self._wind_up()
+            finally:
+                self._parts.cluster.close(0.0 if self.failure else _LEAVE_S)
 
     def abort(self, reason: str) -> None:
         """Give the run up and close."""
         self._fail(reason)
         self.close()
-
-    # From here on everything runs in the coordinator's own thread.
-
-    def _run(self) -> None:
-        self._pause = OwnPause()
-        try:
-            while not self._stop.is_set():
-                self._socket.poll(_TICK_S)
-                began, moved = time.monotonic(), self._moved
-                self._take_in_issued()
-                self._take_in_messages(_MESSAGES_A_TURN)
-                self._check_health()
-                self._hand_out()
-                if self._moved - moved > _MANY:
-                    # What comes in meanwhile costs less than if it came one by one.
-                    time.sleep(max(0.0, began + _TURN_S - time.monotonic()))
-        except Exception as error:  # noqa: BLE001  (the run must end, not hang)
-            self._fail(f"coordinator: {type(error).__name__}: {error}")
-        try:
-            self._wind_up()
-        except Exception as error:  # noqa: BLE001  (`close` raises it)
-            self._close_error = error
 
     def _wind_up(self) -> None:
         self._watch_clock()
@@ -194,12 +173,27 @@ class Coordinator:
                 -1 if sample.replica is None else sample.replica
             )
             self._ledger.lost(sample, holder.node if holder else None)
-        # Here, since the kernel kills a replica when the thread that started it ends,
-        # and this thread has started those that came back.
-        self._close_cluster()
 
-    def _close_cluster(self) -> None:
-        self._parts.cluster.close(0.0 if self.failure else _LEAVE_S)
+    # From here on everything runs in the coordinator's own thread.
+
+    def _run(self) -> None:
+        try:
+            self._take_turns()
+        except Exception as error:  # noqa: BLE001  (the run must end, not hang)
+            self._fail(f"coordinator: {type(error).__name__}: {error}")
+
+    def _take_turns(self) -> None:
+        self._pause = OwnPause()
+        while not self._stop.is_set():
+            self._socket.poll(_TICK_S)
+            began, moved = time.monotonic(), self._moved
+            self._take_in_issued()
+            self._take_in_messages(_MESSAGES_A_TURN)
+            self._check_health()
+            self._hand_out()
+            if self._moved - moved > _MANY:
+                # What comes in meanwhile costs less than if it came one by one.
+                time.sleep(max(0.0, began + _TURN_S - time.monotonic()))
 
     @property
     def _moved(self) -> int:
