@@ -12,7 +12,7 @@ from record.errors import RecordError
 from record.folder import RunFolder, read_json
 from record.json_types import Json
 from record.lines import read_lines
-from record.loadgen_log import DetailLog, read_answers, read_detail
+from record.loadgen_log import Answer, DetailLog, read_answers, read_detail
 from record.structs import (
     Check,
     CheckOutcome,
@@ -71,10 +71,14 @@ def judge(folder: RunFolder) -> Verdict:
         and clock is not None
         and settings.kind == "full"
         and settings.is_benchmark,
-        relaxed=[f"{r.setting}: {r.value} (rule: {r.rule})" for r in settings.relaxed],
+        relaxed=_relaxed(settings),
         checks=checks,
         reason=next((_reason(c) for c in checks if c.outcome == "failed"), ""),
     )
+
+
+def _relaxed(settings: SettingsRecord) -> list[str]:
+    return [f"{r.setting}: {r.value} (rule: {r.rule})" for r in settings.relaxed]
 
 
 def _common(
@@ -110,7 +114,7 @@ def _prefix_cache(samples: list[SampleRecord]) -> Check:
     cached = sum(hit or 0 for hit in hits)
     check = _check("prefix_cache_hit_tokens", 0, cached, not cached)
     if not cached and None in hits:
-        check.outcome, check.note = "skipped", "the engine does not tell"
+        return _skipped(check, "the engine does not tell")
     return check
 
 
@@ -118,8 +122,7 @@ def _clock(clock: ClockRecord | None, events: list[EventRecord]) -> Check:
     """Return whether the host's clock, by which LoadGen measures, ran evenly."""
     if clock is None:
         check = _check("clock", DRIFT_LIMIT_MS, None, True)
-        check.outcome, check.note = "skipped", "the run did not watch the host's clock"
-        return check
+        return _skipped(check, "the run did not watch the host's clock")
     drift_ms = round(clock.largest_drift_ns / 1e6, 3)
     steps = [
         f"{event.cause} at {(event.t_ns - clock.begin_ns) / 1e9:.1f} s"
@@ -234,7 +237,7 @@ def _accuracy(
     _samples: list[SampleRecord],
 ) -> Iterator[Check]:
     answers = read_answers(folder.accuracy_log)
-    expected = int(log.values.get("effective_accuracy_sample_count", 0))
+    expected = _issued(settings, log)
     counts = Counter(answer.qsl_index for answer in answers)
     once = sum(count == 1 for count in counts.values())
     yield _check(
@@ -246,7 +249,7 @@ def _accuracy(
     )
     rule = _rule_value(folder, settings, "performance_sample_count_override")
     yield _rule(settings, _check("data_set_size", rule, expected, expected == rule))
-    yield _tokens(folder, settings)
+    yield _tokens(answers, settings)
 
 
 def _compliance(
@@ -255,11 +258,12 @@ def _compliance(
     _log: DetailLog,
     _samples: list[SampleRecord],
 ) -> Iterator[Check]:
-    logged = len(read_answers(folder.accuracy_log))
+    answers = read_answers(folder.accuracy_log)
+    logged = len(answers)
     yield _check(
         "samples_logged", COMPLIANCE_SAMPLES, logged, logged == COMPLIANCE_SAMPLES
     )
-    yield _tokens(folder, settings)
+    yield _tokens(answers, settings)
 
 
 _BY_MODE: dict[
@@ -274,8 +278,7 @@ _BY_MODE: dict[
 }
 
 
-def _tokens(folder: RunFolder, settings: SettingsRecord) -> Check:
-    answers = read_answers(folder.accuracy_log)
+def _tokens(answers: list[Answer], settings: SettingsRecord) -> Check:
     problems = list(
         token_problems(answers, settings.stop_token_ids, settings.streaming)
     )
@@ -298,8 +301,12 @@ def _check(
 def _rule(settings: SettingsRecord, check: Check) -> Check:
     """Skip a check on MLPerf's rules where the run never meant to keep them."""
     if settings.kind == "smoke" and check.outcome == "failed":
-        check.outcome = "skipped"
-        check.note = "relaxed by run=smoke"
+        return _skipped(check, "relaxed by run=smoke")
+    return check
+
+
+def _skipped(check: Check, note: str) -> Check:
+    check.outcome, check.note = "skipped", note
     return check
 
 
@@ -329,13 +336,13 @@ def _reason(check: Check) -> str:
 def aborted(folder: RunFolder, reason: str) -> Verdict:
     """Return the verdict on a run that ended before LoadGen did."""
     try:
-        relaxed = read_json(folder.settings, SettingsRecord).relaxed
+        relaxed = _relaxed(read_json(folder.settings, SettingsRecord))
     except RecordError:
         relaxed = []
     return Verdict(
         outcome="aborted",
         degraded=True,
         submission_candidate=False,
-        relaxed=[r.setting for r in relaxed],
+        relaxed=relaxed,
         reason=reason,
     )

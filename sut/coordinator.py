@@ -174,7 +174,7 @@ class Coordinator:
             )
             self._ledger.lost(sample, holder.node if holder else None)
 
-    # From here on everything runs in the coordinator's own thread.
+    # What follows belongs to the coordinator's own thread, and to `close` afterwards.
 
     def _run(self) -> None:
         try:
