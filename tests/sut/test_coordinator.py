@@ -332,6 +332,15 @@ def test_a_sample_that_always_fails_ends_the_run(tmp_path: Path) -> None:
     assert [s.status for s in run.samples()] == ["lost"]
 
 
+def test_what_is_issued_after_a_failure_is_recorded_as_lost(tmp_path: Path) -> None:
+    with running(tmp_path, leaves) as run:
+        run.issue(2)
+        run.wait_failure()
+        run.coordinator._thread.join(10)
+        run.coordinator.issue(range(2000, 2003), range(3))
+    assert [s.status for s in run.samples()] == ["lost"] * 5
+
+
 @pytest.mark.integration
 def test_a_run_without_progress_ends(tmp_path: Path) -> None:
     with running(tmp_path, lambda _replica, _requests: None, stall_s=0.5) as run:
