@@ -223,10 +223,10 @@ def _unmet(log: DetailLog) -> str:
     """Return what LoadGen found unmet, where it gives no reason of its own."""
     parts = [text for key, text in _UNMET.items() if log.values.get(key) is False]
     if log.values.get("early_stopping_met") is False:
-        told = [str(log.values.get(f"early_stopping_{k}result")) for k in _STOPPING]
-        text = next((t for t in told if any(w in t for w in _UNSTOPPED)), "")
-        said = " ".join(text.replace("*", "").split())
-        parts.append(f"early stopping: {said or 'not satisfied'}")
+        results = [str(log.values.get(f"early_stopping_{k}result")) for k in _STOPPING]
+        unmet = next((r for r in results if any(w in r for w in _UNSTOPPED)), "")
+        reason = " ".join(unmet.replace("*", "").split())
+        parts.append(f"early stopping: {reason or 'not satisfied'}")
     return "; ".join(parts)
 
 
