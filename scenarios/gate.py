@@ -12,7 +12,7 @@ from record.errors import RecordError
 from record.folder import RunFolder, read_json
 from record.json_types import Json
 from record.lines import read_lines
-from record.loadgen_log import DetailLog, read_answers, read_detail
+from record.loadgen_log import Answer, DetailLog, read_answers, read_detail
 from record.structs import (
     Check,
     CheckOutcome,
@@ -73,11 +73,15 @@ def judge(folder: RunFolder) -> Verdict:
         outcome="failed" if failures else "passed",
         degraded=degraded,
         submission_candidate=eligible and not failures,
-        relaxed=[f"{r.setting}: {r.value} (rule: {r.rule})" for r in settings.relaxed],
+        relaxed=_relaxed(settings),
         checks=checks,
         reason=failures[0].reason if failures else "",
         eligible=eligible,
     )
+
+
+def _relaxed(settings: SettingsRecord) -> list[str]:
+    return [f"{r.setting}: {r.value} (rule: {r.rule})" for r in settings.relaxed]
 
 
 def _common(
@@ -113,7 +117,7 @@ def _prefix_cache(samples: list[SampleRecord]) -> Check:
     cached = sum(hit or 0 for hit in hits)
     check = _check("prefix_cache_hit_tokens", 0, cached, not cached)
     if not cached and None in hits:
-        check.outcome, check.note = "skipped", "the engine does not tell"
+        return _skipped(check, "the engine does not tell")
     return check
 
 
@@ -121,8 +125,7 @@ def _clock(clock: ClockRecord | None, events: list[EventRecord]) -> Check:
     """Return whether the host's clock, by which LoadGen measures, ran evenly."""
     if clock is None:
         check = _check("clock", DRIFT_LIMIT_MS, None, True)
-        check.outcome, check.note = "skipped", "the run did not watch the host's clock"
-        return check
+        return _skipped(check, "the run did not watch the host's clock")
     drift_ms = round(clock.largest_drift_ns / 1e6, 3)
     steps = [
         f"{event.cause} at {(event.t_ns - clock.begin_ns) / 1e9:.1f} s"
@@ -223,10 +226,10 @@ def _unmet(log: DetailLog) -> str:
     """Return what LoadGen found unmet, where it gives no reason of its own."""
     parts = [text for key, text in _UNMET.items() if log.values.get(key) is False]
     if log.values.get("early_stopping_met") is False:
-        told = [str(log.values.get(f"early_stopping_{k}result")) for k in _STOPPING]
-        text = next((t for t in told if any(w in t for w in _UNSTOPPED)), "")
-        said = " ".join(text.replace("*", "").split())
-        parts.append(f"early stopping: {said or 'not satisfied'}")
+        results = [str(log.values.get(f"early_stopping_{k}result")) for k in _STOPPING]
+        unmet = next((r for r in results if any(w in r for w in _UNSTOPPED)), "")
+        reason = " ".join(unmet.replace("*", "").split())
+        parts.append(f"early stopping: {reason or 'not satisfied'}")
     return "; ".join(parts)
 
 
@@ -237,7 +240,7 @@ def _accuracy(
     _samples: list[SampleRecord],
 ) -> Iterator[Check]:
     answers = read_answers(folder.accuracy_log)
-    expected = int(log.values.get("effective_accuracy_sample_count", 0))
+    expected = _issued(settings, log)
     counts = Counter(answer.qsl_index for answer in answers)
     once = sum(count == 1 for count in counts.values())
     yield _check(
@@ -249,7 +252,7 @@ def _accuracy(
     )
     rule = _rule_value(folder, settings, "performance_sample_count_override")
     yield _rule(settings, _check("data_set_size", rule, expected, expected == rule))
-    yield _tokens(folder, settings)
+    yield _tokens(answers, settings)
 
 
 def _compliance(
@@ -258,11 +261,12 @@ def _compliance(
     _log: DetailLog,
     _samples: list[SampleRecord],
 ) -> Iterator[Check]:
-    logged = len(read_answers(folder.accuracy_log))
+    answers = read_answers(folder.accuracy_log)
+    logged = len(answers)
     yield _check(
         "samples_logged", COMPLIANCE_SAMPLES, logged, logged == COMPLIANCE_SAMPLES
     )
-    yield _tokens(folder, settings)
+    yield _tokens(answers, settings)
 
 
 _BY_MODE: dict[
@@ -277,8 +281,7 @@ _BY_MODE: dict[
 }
 
 
-def _tokens(folder: RunFolder, settings: SettingsRecord) -> Check:
-    answers = read_answers(folder.accuracy_log)
+def _tokens(answers: list[Answer], settings: SettingsRecord) -> Check:
     problems = list(
         token_problems(answers, settings.stop_token_ids, settings.streaming)
     )
@@ -301,8 +304,12 @@ def _check(
 def _rule(settings: SettingsRecord, check: Check) -> Check:
     """Skip a check on MLPerf's rules where the run never meant to keep them."""
     if settings.kind == "smoke" and check.outcome == "failed":
-        check.outcome = "skipped"
-        check.note = "relaxed by run=smoke"
+        return _skipped(check, "relaxed by run=smoke")
+    return check
+
+
+def _skipped(check: Check, note: str) -> Check:
+    check.outcome, check.note = "skipped", note
     return check
 
 
@@ -327,13 +334,13 @@ def _text(note: object) -> str:
 def aborted(folder: RunFolder, reason: str) -> Verdict:
     """Return the verdict on a run that ended before LoadGen did."""
     try:
-        relaxed = read_json(folder.settings, SettingsRecord).relaxed
+        relaxed = _relaxed(read_json(folder.settings, SettingsRecord))
     except RecordError:
         relaxed = []
     return Verdict(
         outcome="aborted",
         degraded=True,
         submission_candidate=False,
-        relaxed=[r.setting for r in relaxed],
+        relaxed=relaxed,
         reason=reason,
     )

@@ -17,8 +17,8 @@ from record.json_types import Json
 from record.writer import RecordWriter
 from scenarios.rules import MAX_TOKENS
 from sut.balancers import make_balancer
+from sut.clock import RunClock
 from sut.clusters.factory import Site, make_site
-from sut.coordinator.clock import RunClock
 from sut.coordinator.coordinator import Coordinator, CoordinatorParts
 from sut.coordinator.dispatcher import Dispatcher
 from sut.coordinator.recorder import Ledger

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from base.decode import printable
 from record.folder import RunFolder
-from sut.clusters.nodes import Node, NodesSocket, OwnPause
+from sut.clock import OwnPause
+from sut.clusters.nodes import Node, NodesSocket
 from sut.clusters.registration import GONE_S, PATIENCE_S, namesake
 from sut.wire.node_messages import (
     Close,
@@ -154,13 +155,14 @@ class ExternalCluster:
 
     def _exchange(self) -> None:
         """Take in what nodes say, tell them that this is alive, notice the mute."""
-        now, paused_s = self._clock(), self._pause.since_last_look()
+        self._pause.look()
+        now = self._pause.looked
         if now - self._pinged >= _PING_S:
             self._pinged = now
             for node in self._nodes.values():
                 self._send(node, Ping())
         for node in self._nodes.values():
-            node.heard += paused_s
+            node.heard = self._pause.excuse(node.heard)
         while (received := self._socket.receive()) is not None:
             identity, message = received
             if isinstance(message, Join) and message.name in self._nodes:

@@ -1,8 +1,6 @@
 """Nodes as the coordinator knows them, and the socket by which they are reached."""
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -10,9 +8,6 @@ from zmq.utils.monitor import parse_monitor_message
 from sut.clusters.host import Host
 from sut.wire.node_messages import LARGEST_TO_CLUSTER, ToCluster
 from sut.wire.sockets import Endpoint, ListeningSocket
-
-_LOOK_S = 1.0
-"""Longest time between two looks of a process that runs as it should."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,28 +19,6 @@ class Node:
     heard: float
     lost: str | None = None
     """Why it counts no more; a sentence about it goes on with this."""
-
-
-@dataclass(slots=True)
-class OwnPause:
-    """Measures how long this process itself did not run.
-
-    A process that was stopped finds old times of everybody else when it goes on. The
-    silence of others counts from the moment at which it listens again.
-    """
-
-    clock: Callable[[], float] = time.monotonic
-    _looked: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Look for the first time."""
-        self._looked = self.clock()
-
-    def since_last_look(self) -> float:
-        """Return the seconds without a look; 0 where they are as few as usual."""
-        before, self._looked = self._looked, self.clock()
-        passed = self._looked - before
-        return passed if passed > _LOOK_S else 0.0
 
 
 class NodesSocket(ListeningSocket[ToCluster]):

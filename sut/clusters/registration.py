@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from base.decode import printable
 from base.errors import UserError
 from conf.schema import ExternalConfig
+from sut.clock import OwnPause
 from sut.clusters.host import Host
-from sut.clusters.nodes import Node, NodesSocket, OwnPause
+from sut.clusters.nodes import Node, NodesSocket
 from sut.wire.node_messages import NODE_PROTOCOL, Join, Refused, join_problem
 from sut.wire.sockets import ProtocolError
 
@@ -145,9 +146,9 @@ class Gathering:
         raise UserError(reason)
 
     def _forget_silent(self) -> None:
-        paused_s = self._pause.since_last_look()
+        self._pause.look()
         for name, node in list(self._nodes.items()):
-            node.heard += paused_s
+            node.heard = self._pause.excuse(node.heard)
             if time.monotonic() - node.heard > GONE_S:
                 del self._nodes[name]
                 self.notify(f"{name} has gone again")

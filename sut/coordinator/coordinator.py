@@ -1,7 +1,8 @@
 """The thread that moves samples between LoadGen and the replicas.
 
-It alone touches the socket, the dispatcher and the cluster once it has started; other
-threads hand work in through `issue` and read plain attributes.
+It alone touches the socket, the dispatcher and the cluster while it runs; other threads
+hand work in through `issue` and read plain attributes. What starts and closes the
+coordinator has them before and after.
 """
 
 import math
@@ -9,12 +10,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import assert_never
 
 from conf.schema import ClusterConfig
+from sut.clock import OwnPause, RunClock
 from sut.clusters.base import Cluster
-from sut.coordinator.clock import RunClock
 from sut.coordinator.dispatcher import Dispatcher, Query, UnexpectedAnswer
 from sut.coordinator.peers import Peer
 from sut.coordinator.recorder import Ledger
@@ -46,10 +48,6 @@ _TURN_S = 0.001
 replicas, costs more than the samples do: they had better come in batches."""
 _LEAVE_S = 10.0
 """Seconds that replicas have to leave by themselves after a good run."""
-_PAUSE_S = 1.5
-"""Seconds without running, beyond which the thread counts as paused. A shorter absence
-fences no replica: `heartbeat_timeout_s` is at least 3, and heartbeats come each second.
-"""
 _GAPS = 40
 """Mean gaps between queries that LoadGen may issue nothing. Its gaps are exponential:
 one of 40 times the mean comes once in 10^17."""
@@ -107,14 +105,12 @@ class Coordinator:
             fail=self._fail,
         )
         self._stop = threading.Event()
-        self._progress = self._looked = time.monotonic()
-        self._worked_s = 0.0
-        """Processor time of the thread at the last look."""
+        self._progress = time.monotonic()
+        self._pause = OwnPause()
         self._drained = False
         """Whether the last look for messages took the last one."""
         self._flushed = False
         self._mean_gap_s = 0.0
-        self._close_error: Exception | None = None
         self._thread = threading.Thread(
             target=self._run, name="coordinator", daemon=True
         )
@@ -153,41 +149,19 @@ class Coordinator:
     def close(self) -> None:
         """Stop the replicas and the thread; what is still open is written as lost."""
         self._stop.set()
-        if self._thread.ident is None:
-            self._close_cluster()
-        elif self._thread.is_alive():
+        if self._thread.is_alive():
             self._socket.wakeup.set()
             self._thread.join()
-        self._socket.close()
-        if self._close_error is not None:
-            raise self._close_error
+        with closing(self._socket):
+            try:
+                self._wind_up()
+            finally:
+                self._parts.cluster.close(0.0 if self.failure else _LEAVE_S)
 
     def abort(self, reason: str) -> None:
         """Give the run up and close."""
         self._fail(reason)
         self.close()
-
-    # From here on everything runs in the coordinator's own thread.
-
-    def _run(self) -> None:
-        self._looked = time.monotonic()
-        try:
-            while not self._stop.is_set():
-                self._socket.poll(_TICK_S)
-                began, moved = time.monotonic(), self._moved
-                self._take_in_issued()
-                self._take_in_messages(_MESSAGES_A_TURN)
-                self._check_health()
-                self._hand_out()
-                if self._moved - moved > _MANY:
-                    # What comes in meanwhile costs less than if it came one by one.
-                    time.sleep(max(0.0, began + _TURN_S - time.monotonic()))
-        except Exception as error:  # noqa: BLE001  (the run must end, not hang)
-            self._fail(f"coordinator: {type(error).__name__}: {error}")
-        try:
-            self._wind_up()
-        except Exception as error:  # noqa: BLE001  (`close` raises it)
-            self._close_error = error
 
     def _wind_up(self) -> None:
         self._watch_clock()
@@ -199,12 +173,27 @@ class Coordinator:
                 -1 if sample.replica is None else sample.replica
             )
             self._ledger.lost(sample, holder.node if holder else None)
-        # Here, since the kernel kills a replica when the thread that started it ends,
-        # and this thread has started those that came back.
-        self._close_cluster()
 
-    def _close_cluster(self) -> None:
-        self._parts.cluster.close(0.0 if self.failure else _LEAVE_S)
+    # What follows belongs to the coordinator's own thread, and to `close` afterwards.
+
+    def _run(self) -> None:
+        try:
+            self._take_turns()
+        except Exception as error:  # noqa: BLE001  (the run must end, not hang)
+            self._fail(f"coordinator: {type(error).__name__}: {error}")
+
+    def _take_turns(self) -> None:
+        self._pause = OwnPause()
+        while not self._stop.is_set():
+            self._socket.poll(_TICK_S)
+            began, moved = time.monotonic(), self._moved
+            self._take_in_issued()
+            self._take_in_messages(_MESSAGES_A_TURN)
+            self._check_health()
+            self._hand_out()
+            if self._moved - moved > _MANY:
+                # What comes in meanwhile costs less than if it came one by one.
+                time.sleep(max(0.0, began + _TURN_S - time.monotonic()))
 
     @property
     def _moved(self) -> int:
@@ -285,9 +274,9 @@ class Coordinator:
 
     def _check_health(self) -> None:
         now = time.monotonic()
-        if now - self._looked < _TICK_S:
+        if now - self._pause.looked < _TICK_S:
             return
-        self._excuse_pause(now)
+        self._excuse_pause()
         self._watch_clock()
         if not self._drained:
             # What is still in the queue may be the sign of life that is missed. The
@@ -298,20 +287,13 @@ class Coordinator:
         if self._ledger.failure:
             self._fail(f"the run folder cannot be written: {self._ledger.failure}")
 
-    def _excuse_pause(self, now: float) -> None:
-        """Do not blame others for time in which this thread did not run.
-
-        A stopped process, a paused virtual machine or swapping stops this thread, but
-        not the clock by which silence is judged. After it the messages of the meantime
-        still have to come in.
-        """
-        worked_s = time.thread_time()
-        absent_s = now - self._looked - (worked_s - self._worked_s)
-        self._looked, self._worked_s = now, worked_s
-        if absent_s <= _PAUSE_S:
+    def _excuse_pause(self) -> None:
+        """Do not blame others for time in which this thread did not run."""
+        absent_s = self._pause.look()
+        if not absent_s:
             return
-        self.members.excuse(absent_s, now)
-        self._progress = min(now, self._progress + absent_s)
+        self.members.excuse(self._pause)
+        self._progress = self._pause.excuse(self._progress)
         if self.clock.watching:
             cause = f"the coordinator did not run for {absent_s:.1f} s"
             self._ledger.event("pause", cause)

@@ -18,7 +18,7 @@ from sut.balancers import Balancer
 _QUEUED_STEPS = 4
 """Engine steps whose prompts a replica has waiting, so that it never runs dry."""
 _FEWEST_QUEUED = 8
-_TELLING = 32
+_FEWEST_FINISHED = 32
 """Finished samples until a speed means something: the first ends long after its start,
 whatever else is under way."""
 
@@ -95,7 +95,7 @@ class ReplicaLoad:
     @property
     def tokens_per_s(self) -> float | None:
         """Its capacity, once it has finished enough samples to tell."""
-        if self.finished < _TELLING:
+        if self.finished < _FEWEST_FINISHED:
             return None
         return self.capacity_tokens_per_s
 

@@ -11,8 +11,8 @@ from record.structs import (
     SampleRecord,
 )
 from record.writer import RecordWriter
+from sut.clock import RunClock
 from sut.console import say
-from sut.coordinator.clock import RunClock
 from sut.coordinator.dispatcher import Sample
 from sut.coordinator.peers import Peer
 from sut.telemetry import HostMonitor

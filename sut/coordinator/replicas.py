@@ -6,6 +6,7 @@ from secrets import token_hex
 
 from conf.schema import ClusterConfig
 from record.structs import ReplicaRecord
+from sut.clock import OwnPause
 from sut.clusters.base import Cluster
 from sut.coordinator.dispatcher import Dispatcher, queue_target
 from sut.coordinator.peers import Peer, unfit
@@ -102,11 +103,11 @@ class Members:
             if place.replica in self._returning and self.cluster.gone(place.replica):
                 self._bring_back(place)
 
-    def excuse(self, absent_s: float, now: float) -> None:
-        """Do not count the `absent_s` before `now` (monotonic) as silence."""
+    def excuse(self, pause: OwnPause) -> None:
+        """Do not count the coordinator's own `pause` as silence of replicas."""
         for peer in self.peers.values():
-            peer.started = min(now, peer.started + absent_s)
-            peer.heard = min(now, peer.heard + absent_s)
+            peer.started = pause.excuse(peer.started)
+            peer.heard = pause.excuse(peer.heard)
 
     def fence(self, peer: Peer, cause: str) -> None:
         """Kill a replica that cannot be trusted and hand its samples to others."""

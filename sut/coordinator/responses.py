@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sut.coordinator.clock import RunClock
+from sut.clock import RunClock
 from sut.coordinator.dispatcher import Dispatcher, Sample, UnexpectedAnswer
 from sut.coordinator.latencies import RecentLatencies
 from sut.coordinator.peers import Peer

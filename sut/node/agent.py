@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import BinaryIO, assert_never
 
 from record.folder import RunFolder
+from sut.clock import OwnPause
 from sut.clusters.local import LocalCluster
-from sut.clusters.nodes import OwnPause
 from sut.keys import ClusterKey
 from sut.wire.node_messages import (
     LARGEST_TO_NODE,
@@ -93,7 +93,8 @@ class Session:
         heard, pause = self.clock(), OwnPause(self.clock)
         while True:
             self.socket.poll(_TICK_S)
-            heard += pause.since_last_look()
+            pause.look()
+            heard = pause.excuse(heard)
             if self.socket.lost:
                 return "the connection to the coordinator is lost"
             try:

@@ -87,14 +87,10 @@ class ListeningSocket(Generic[Incoming]):
         self.closed = False
         self.wakeup = Wakeup()
         self._context = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
-        # Without these a slow or vanished peer would cost messages, silently.
+        self._socket = _new_socket(self._context, zmq.ROUTER, largest)
+        # Without it what is sent to a vanished peer would be dropped silently.
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self._socket.setsockopt(zmq.SNDHWM, 0)
-        self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.IPV6, 1)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, largest)
         self._socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         key = endpoint.key
         self._authenticator = None if key is None else key.guard_server(self._socket)
@@ -137,7 +133,7 @@ class ListeningSocket(Generic[Incoming]):
             self._socket.send_multipart(
                 [identity.encode(), self._encoder.encode(message)], zmq.NOBLOCK
             )
-        except (zmq.Again, zmq.ZMQError):
+        except zmq.ZMQError:
             return False
         return True
 
@@ -177,14 +173,10 @@ class ConnectedSocket(Generic[Incoming]):
         """Whether the other end, or whoever listens there, would not have this key."""
         self.wakeup = Wakeup()
         self._context = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        self._socket = _new_socket(self._context, zmq.DEALER, largest)
         # However this process ends, it must not wait for ever for a peer to listen.
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         self._socket.setsockopt(zmq.IDENTITY, identity.encode())
-        self._socket.setsockopt(zmq.SNDHWM, 0)
-        self._socket.setsockopt(zmq.RCVHWM, 0)
-        self._socket.setsockopt(zmq.IPV6, 1)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, largest)
         if key is not None:
             key.guard_client(self._socket)
         self._monitor = self._socket.get_monitor_socket(
@@ -303,6 +295,19 @@ class ReplicaSocket(ConnectedSocket[ToReplica]):
         for part in parts:
             part.waiting, part.received = message.waiting, message.received
         return all([super(ReplicaSocket, self).send(part) for part in parts])
+
+
+def _new_socket(
+    context: "zmq.Context[zmq.Socket[bytes]]", kind: int, largest: int
+) -> "zmq.Socket[bytes]":
+    """Return a socket that takes messages of at most `largest` bytes."""
+    socket: zmq.Socket[bytes] = context.socket(kind)
+    # With a limit a slow peer would cost messages silently, or hold up its sender.
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.setsockopt(zmq.IPV6, 1)
+    socket.setsockopt(zmq.MAXMSGSIZE, largest)
+    return socket
 
 
 def _parts(requests: list[Request]) -> Iterator[list[Request]]:

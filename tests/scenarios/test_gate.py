@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from record.folder import read_json
-from record.structs import EventRecord, SettingsRecord, Verdict
+from record.structs import EventRecord, Relaxed, SettingsRecord, Verdict
 from scenarios.gate import aborted, judge
 from tests.run_folder import (
     START_NS,
@@ -211,6 +211,15 @@ def test_an_aborted_run_says_why(tmp_path: Path) -> None:
     verdict = aborted(folder, "no replica is left")
     assert verdict.outcome == "aborted"
     assert verdict.reason == "no replica is left"
+
+
+def test_what_was_relaxed_is_named_however_the_run_ended(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "run", good_spec())
+    settings = read_json(folder.settings, SettingsRecord)
+    settings.relaxed = [Relaxed(setting="min_query_count", value=48, rule=13368)]
+    folder.settings.write_bytes(msgspec.json.encode(settings))
+    for verdict in (judge(folder), aborted(folder, "no replica is left")):
+        assert verdict.relaxed == ["min_query_count: 48 (rule: 13368)"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from record.folder import RunFolder
 from sut.clusters.external import ExternalCluster
 from sut.clusters.host import Host
 from sut.clusters.local import LocalCluster
-from sut.clusters.nodes import Node, NodesSocket, OwnPause
+from sut.clusters.nodes import Node, NodesSocket
 from sut.clusters.registration import Gathering
 from sut.node.agent import NodeSocket, Session
 from sut.wire.node_messages import (
@@ -121,15 +121,6 @@ def test_a_coordinator_that_was_stopped_blames_nobody(
     assert cluster.exited() == {}, "nothing was read yet, and nobody was mute"
     assert _tick(cluster, clock, SILENCE_S - 0.5) == {}
     assert list(_tick(cluster, clock, 1.5)) == [0], "mute since then"
-
-
-def test_own_pauses_are_told_from_ticks(clock: Clock) -> None:
-    pause = OwnPause(clock)
-    clock.now += 0.2
-    assert pause.since_last_look() == 0
-    clock.now += 15
-    assert pause.since_last_look() == 15
-    assert pause.since_last_look() == 0
 
 
 def test_a_late_namesake_takes_nothing_from_a_node_that_works(

@@ -1,14 +1,11 @@
-"""A coordinator over replicas that misbehave: threads that speak its protocol."""
+"""A coordinator over replicas that misbehave."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
-import zmq
 
 from conf.schema import ClusterConfig
 from record.folder import RunFolder
@@ -16,147 +13,46 @@ from record.lines import read_lines
 from record.structs import EventRecord, SampleRecord
 from record.writer import RecordWriter
 from sut.balancers import make_balancer
-from sut.coordinator.clock import RunClock
+from sut.clock import RunClock
+from sut.clusters.base import Cluster
+from sut.clusters.local import LocalCluster
 from sut.coordinator.coordinator import Coordinator, CoordinatorParts
 from sut.coordinator.dispatcher import Dispatcher
 from sut.coordinator.peers import Peer
 from sut.coordinator.recorder import Ledger
 from sut.coordinator.responses import Sinks
 from sut.wire.messages import (
-    PROTOCOL,
-    Done,
     Failed,
     Fatal,
     First,
-    Generate,
     Heartbeat,
-    Hello,
     Outputs,
     Ready,
     Request,
     Setup,
-    Stop,
-    ToReplica,
     WarmupSpec,
 )
 from sut.wire.node_messages import Placement
 from sut.wire.sockets import CoordinatorSocket, Endpoint
 from tests.run_folder import replica_record
+from tests.sut.clusters.contract import wait_for
+from tests.sut.clusters.fake import (
+    TOKENS,
+    Behaviour,
+    FakeCluster,
+    FakeReplica,
+    done,
+)
 from tests.sut.engines.contract import spec
+from tests.sut.engines.test_synthetic import OPTIONS
 
-Behaviour = Callable[["FakeReplica", list[Request]], None]
 SAMPLES = 50
 REAL_MONOTONIC = time.monotonic
-TOKENS = b"\x05\x00\x00\x00\x06\x00\x00\x00"
-
-
-class FakeReplica(threading.Thread):
-    """Says hello and ready, then does as its behaviour says."""
-
-    def __init__(
-        self, number: int, address: str, identity: str, behaviour: Behaviour
-    ) -> None:
-        super().__init__(daemon=True)
-        self.number = number
-        self.killed = threading.Event()
-        self.exited: str | None = None
-        self._behaviour = behaviour
-        self._address, self._identity = address, identity
-
-    def run(self) -> None:
-        context = zmq.Context()
-        self._socket = context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.IDENTITY, self._identity.encode())
-        self._socket.connect(self._address)
-        decoder: msgspec.msgpack.Decoder[ToReplica] = msgspec.msgpack.Decoder(ToReplica)
-        self.send(Hello(PROTOCOL, 0))
-        while not self.killed.is_set():
-            if not self._socket.poll(20):
-                continue
-            match decoder.decode(self._socket.recv()):
-                case Setup():
-                    self.send(Ready(replica_record(self.number), 8192))
-                case Generate() as message:
-                    self._behaviour(self, message.requests)
-                case Stop():
-                    break
-        context.destroy(linger=100)
-
-    def send(self, message: object) -> None:
-        self.send_raw(msgspec.msgpack.encode(message))
-
-    def send_raw(self, data: bytes) -> None:
-        self._socket.send(data)
-
-    def answer(self, request: Request, tokens: bytes = TOKENS) -> None:
-        """Answer as a good replica does."""
-        seq, attempt = request.seq, request.attempt
-        first = [First(seq, attempt, tokens[:4])]
-        self.send(Outputs(first, [done(request, tokens)], [], 0, 0))
-
-
-def done(request: Request, tokens: bytes = TOKENS) -> Done:
-    """Return a whole answer."""
-    return Done(request.seq, request.attempt, tokens, "length", 0, 0, 0, 0)
 
 
 def good(replica: FakeReplica, requests: list[Request]) -> None:
     for request in requests:
         replica.answer(request)
-
-
-class FakeCluster:
-    """Implements `Cluster` over threads."""
-
-    def __init__(self, behaviours: list[list[Behaviour]]) -> None:
-        """Take a list per replica: what it does after each start."""
-        self._behaviours = behaviours
-        self.lingering: dict[int, int] = {}
-        """Replicas of which something is left once they were killed, and how often that
-        was asked for."""
-        self.replicas: dict[int, FakeReplica] = {}
-        self.starts = [0] * len(behaviours)
-        self.kinds: dict[tuple[int, int], type[FakeReplica]] = {}
-        """Kind of a replica by its number and that of the start."""
-        self.starters: set[threading.Thread] = set()
-        """Threads that started replicas."""
-        self.starters_at_close: list[bool] = []
-        """Whether each of them was alive when the cluster was closed."""
-
-    @property
-    def placements(self) -> list[Placement]:
-        return [Placement(replica=i, node="n1") for i in range(len(self._behaviours))]
-
-    def start(self, replica: int, address: str, identity: str) -> None:
-        if not self._behaviours[replica]:
-            raise OSError("no memory")
-        self.starters.add(threading.current_thread())
-        behaviour = self._behaviours[replica].pop(0)
-        self.starts[replica] += 1
-        kind = self.kinds.get((replica, self.starts[replica]), FakeReplica)
-        self.replicas[replica] = kind(replica, address, identity, behaviour)
-        self.replicas[replica].start()
-
-    def exited(self) -> dict[int, str]:
-        return {n: r.exited for n, r in self.replicas.items() if r.exited}
-
-    def kill(self, replica: int) -> None:
-        if (fake := self.replicas.pop(replica, None)) is not None:
-            fake.killed.set()
-
-    def settled(self, replica: int) -> None:
-        pass
-
-    def gone(self, replica: int) -> bool:
-        if replica not in self.lingering:
-            return True
-        self.lingering[replica] += 1
-        return False
-
-    def close(self, grace_s: float) -> None:
-        self.starters_at_close = [thread.is_alive() for thread in self.starters]
-        for replica in list(self.replicas):
-            self.kill(replica)
 
 
 class Wall:
@@ -167,6 +63,10 @@ class Wall:
 
     def time_ns(self) -> int:
         return time.time_ns() + int(self.set_by_s * 1e9)
+
+
+def events_of(folder: RunFolder) -> list[EventRecord]:
+    return list(read_lines(folder.events, EventRecord))
 
 
 class Run:
@@ -210,14 +110,14 @@ class Run:
         return [event for event in self.all_events() if event.kind != "pause"]
 
     def all_events(self) -> list[EventRecord]:
-        return list(read_lines(self.folder.events, EventRecord))
+        return events_of(self.folder)
 
     def samples(self) -> list[SampleRecord]:
         return list(read_lines(self.folder.samples, SampleRecord))
 
 
 def coordinator_parts(
-    writer: RecordWriter, cluster: FakeCluster, clock: RunClock
+    writer: RecordWriter, cluster: Cluster, clock: RunClock
 ) -> CoordinatorParts:
     """Return parts that lack a socket."""
     return CoordinatorParts(
@@ -226,7 +126,7 @@ def coordinator_parts(
         dispatcher=Dispatcher(make_balancer(None, True), [10] * SAMPLES),
         ledger=Ledger(writer, clock),
         clock=clock,
-        setup=Setup(spec(streaming=True), WarmupSpec(10, 10, 1, 100)),
+        setup=Setup(spec(streaming=True, options=OPTIONS), WarmupSpec(10, 10, 1, 100)),
         prompts=[index.to_bytes(4, "little") for index in range(SAMPLES)],
         socket=None,  # type: ignore[arg-type]
         stall_timeout_s=60,
@@ -241,9 +141,21 @@ def running(
     restarts: int = 0,
     wall: Wall | None = None,
 ) -> Iterator[Run]:
-    folder = RunFolder(tmp_path)
     cluster = FakeCluster([b if isinstance(b, list) else [b] for b in behaviours])
-    with RecordWriter(folder) as writer:
+    with running_over(tmp_path, cluster, stall_s, restarts, wall) as coordinator:
+        yield Run(RunFolder(tmp_path), coordinator, cluster)
+
+
+@contextmanager
+def running_over(
+    tmp_path: Path,
+    cluster: Cluster,
+    stall_s: float = 60,
+    restarts: int = 0,
+    wall: Wall | None = None,
+) -> Iterator[Coordinator]:
+    """Yield a coordinator that runs over `cluster`."""
+    with RecordWriter(RunFolder(tmp_path)) as writer:
         clock = RunClock(wall.time_ns) if wall else RunClock()
         parts = coordinator_parts(writer, cluster, clock)
         parts.config.restarts = restarts
@@ -252,7 +164,7 @@ def running(
         coordinator = Coordinator(parts)
         coordinator.start()
         try:
-            yield Run(folder, coordinator, cluster)
+            yield coordinator
         finally:
             coordinator.close()
 
@@ -307,7 +219,7 @@ def crashes(replica: FakeReplica, _requests: list[Request]) -> None:
 
 
 def leaves(replica: FakeReplica, _requests: list[Request]) -> None:
-    replica.exited = "killed by SIGKILL"
+    replica.process.kill()
 
 
 def begins_twice(replica: FakeReplica, requests: list[Request]) -> None:
@@ -421,6 +333,15 @@ def test_a_sample_that_always_fails_ends_the_run(tmp_path: Path) -> None:
     assert [s.status for s in run.samples()] == ["lost"]
 
 
+def test_what_is_issued_after_a_failure_is_recorded_as_lost(tmp_path: Path) -> None:
+    with running(tmp_path, leaves) as run:
+        run.issue(2)
+        run.wait_failure()
+        run.coordinator._thread.join(10)
+        run.coordinator.issue(range(2000, 2003), range(3))
+    assert [s.status for s in run.samples()] == ["lost"] * 5
+
+
 @pytest.mark.integration
 def test_a_run_without_progress_ends(tmp_path: Path) -> None:
     with running(tmp_path, lambda _replica, _requests: None, stall_s=0.5) as run:
@@ -462,7 +383,8 @@ def test_a_replica_returns_only_once_its_old_process_is_gone(tmp_path: Path) -> 
         run.wait_for(lambda: cluster.lingering[0] >= 3)
         assert cluster.starts[0] == 1, "it may hold the memory of its device"
         cluster.lingering.clear()
-        run.wait_for(lambda: cluster.starts[0] == 2)
+        run.wait_for(lambda: 0 in run.coordinator.dispatcher.replicas)
+        assert cluster.starts[0] == 2
     assert run.coordinator.failure is None
 
 
@@ -488,7 +410,7 @@ def test_a_replica_returns_only_so_often(tmp_path: Path) -> None:
 def test_a_replica_that_is_lost_while_it_returns_costs_nothing(tmp_path: Path) -> None:
     class NeverReady(FakeReplica):
         def run(self) -> None:
-            self.exited = "exited with code 3"
+            self.exit(3)
 
     with running(tmp_path, [leaves, good, good], good, restarts=2) as run:
         cluster = run.cluster
@@ -510,15 +432,26 @@ def test_a_replica_that_cannot_be_started_anew_stays_lost(tmp_path: Path) -> Non
     assert "cannot be started anew: no memory" in causes
 
 
-def test_a_replica_that_came_back_is_not_orphaned_before_it_has_left(
-    tmp_path: Path,
-) -> None:
-    # The kernel kills a replica as soon as the thread that started it ends.
-    with running(tmp_path, [leaves, good], restarts=1) as run:
-        run.issue(6)
-        run.wait(6)
-    assert run.cluster.starts == [2]
-    assert run.cluster.starters_at_close == [True, True]
+@pytest.mark.integration
+def test_a_replica_that_came_back_leaves_by_itself(tmp_path: Path) -> None:
+    # The kernel kills a replica as soon as the thread that started it ends; what came
+    # back was started for the coordinator's thread, which ends before replicas leave.
+    folder, scratch = RunFolder(tmp_path), tmp_path / "scratch"
+    scratch.mkdir()
+    cluster = LocalCluster(
+        [Placement(replica=0, node="n1")], folder, scratch, tmp_path / "cache", {}
+    )
+    with running_over(tmp_path, cluster, restarts=1) as coordinator:
+        assert coordinator.ready.wait(30)
+        first = cluster._processes[0]
+        first.kill()
+        wait_for(
+            lambda: any(e.kind == "rejoin" for e in events_of(folder)), "the return"
+        )
+        again = cluster._processes[0]
+        assert again is not first
+    assert coordinator.failure is None
+    assert again.returncode == 0
 
 
 def test_a_cluster_that_cannot_be_closed_is_no_secret(
@@ -528,10 +461,12 @@ def test_a_cluster_that_cannot_be_closed_is_no_secret(
         raise OSError("no such process")
 
     with (
+        monkeypatch.context() as patch,
         pytest.raises(OSError, match="no such process"),
         running(tmp_path, good) as run,
     ):
-        monkeypatch.setattr(run.cluster, "close", refuses)
+        patch.setattr(run.cluster, "close", refuses)
+    run.cluster.close(0)
 
 
 def test_setting_the_hosts_clock_is_recorded(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from record.folder import RunFolder
 from record.lines import read_lines
 from record.structs import EngineLine, HostLine, TelemetryLine
 from record.writer import RecordWriter
-from sut.coordinator.clock import RunClock
+from sut.clock import RunClock
 from sut.coordinator.peers import Peer
 from sut.coordinator.recorder import Ledger
 from sut.wire.messages import Heartbeat, HostReading

@@ -1,8 +1,10 @@
+import threading
+import time
 from itertools import chain, repeat
 
 import pytest
 
-from sut.coordinator.clock import RunClock
+from sut.clock import OwnPause, RunClock
 
 SECOND = 1_000_000_000
 EPOCH = 1_795_000_000 * SECOND
@@ -87,3 +89,63 @@ def test_an_interrupted_reading_does_not_count() -> None:
     clock.watch()
     assert clock.look() == 0
     assert clock.record().largest_drift_ns == 0
+
+
+class Seconds:
+    """A clock in seconds and the processor time of the thread, both set by hand."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now, self.worked_s = 100.0, 0.0
+        patch.setattr(time, "thread_time", lambda: self.worked_s)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
+    return Seconds(monkeypatch)
+
+
+def test_own_pauses_are_told_from_ticks(seconds: Seconds) -> None:
+    pause = OwnPause(seconds)
+    seconds.now += 0.2
+    assert pause.look() == 0
+    seconds.now += 15
+    assert pause.look() == 15
+    assert pause.look() == 0
+
+
+def test_a_thread_at_work_does_not_pause(seconds: Seconds) -> None:
+    pause = OwnPause(seconds)
+    seconds.now += 15
+    seconds.worked_s += 14
+    assert pause.look() == 0
+    seconds.now += 15
+    seconds.worked_s += 5
+    assert pause.look() == 10
+
+
+def test_a_pause_is_no_silence(seconds: Seconds) -> None:
+    pause = OwnPause(seconds)
+    seconds.now += 15
+    pause.look()
+    assert pause.excuse(98.0) == 113.0
+    assert pause.excuse(100.5) == seconds.now, "never in the future"
+    seconds.now += 0.2
+    pause.look()
+    assert pause.excuse(98.0) == 98.0
+
+
+def test_a_pause_is_no_longer_where_another_thread_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    pause = OwnPause(lambda: now[0])
+    monkeypatch.setattr(pause, "_worked_s", pause._worked_s + 60)
+    now[0] += 15
+    absent_s: list[float] = []
+    thread = threading.Thread(target=lambda: absent_s.append(pause.look()))
+    thread.start()
+    thread.join()
+    assert absent_s == [15.0]

@@ -1,7 +1,8 @@
-"""The clock of a run, and the watch over the host's clock, which LoadGen reads."""
+"""The clock of a run, the watch over the clock that LoadGen reads, and own pauses."""
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from record.structs import ClockRecord
 
@@ -9,6 +10,9 @@ _STEP_NS = 1_000_000
 """Smallest change that is reported as a step; below it a reading may be in error."""
 _EXACT_NS = 20_000
 _TRIES = 8
+_PAUSE_S = 1.5
+"""Seconds without running, beyond which a thread counts as paused. A shorter absence
+makes nobody lost: `heartbeat_timeout_s` is at least 3, and all report each second."""
 
 _Clock = Callable[[], int]
 
@@ -96,3 +100,42 @@ class RunClock:
                 break
         assert best is not None
         return best[1]
+
+
+@dataclass(slots=True)
+class OwnPause:
+    """Measures how long the thread that uses it did not run.
+
+    A stopped process, a paused virtual machine or swapping stops a thread, but not the
+    clock by which it judges the silence of others. After a pause their messages of the
+    meantime still have to come in: silence counts from the moment at which the thread
+    listens again.
+    """
+
+    clock: Callable[[], float] = field(default_factory=lambda: time.monotonic)
+    looked: float = field(init=False)
+    """When it last looked, by `clock`."""
+    _worked_s: float = field(init=False)
+    """Processor time of the thread by then."""
+    _absent_s: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        """Look for the first time."""
+        self.looked, self._worked_s = self.clock(), time.thread_time()
+
+    def look(self) -> float:
+        """Return the seconds without running since the last look; 0 where it was none.
+
+        Time at work is no pause.
+        """
+        before, worked_before_s = self.looked, self._worked_s
+        self.looked, self._worked_s = self.clock(), time.thread_time()
+        # Below 0 where another thread looked last: each has its own processor time.
+        worked_s = max(0.0, self._worked_s - worked_before_s)
+        absent_s = self.looked - before - worked_s
+        self._absent_s = absent_s if absent_s > _PAUSE_S else 0.0
+        return self._absent_s
+
+    def excuse(self, heard: float) -> float:
+        """Return `heard`, a time of `clock`, moved past the pause of the last look."""
+        return min(self.looked, heard + self._absent_s) if self._absent_s else heard
