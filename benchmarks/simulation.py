@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sut.balancers import Balancer
 from sut.coordinator.dispatcher import Dispatcher, queue_target
 from sut.engines.synthetic import SyntheticEngine
-from sut.wire.messages import Done, EngineSpec, First, Request
+from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
 
 
 @dataclass(slots=True, kw_only=True)
@@ -173,7 +173,7 @@ class Simulation:
         self._begin_step(number)
 
     def _answer(
-        self, number: int, first: Sequence[First], done: Sequence[Done]
+        self, number: int, first: Sequence[FirstToken], done: Sequence[Completion]
     ) -> None:
         dispatcher = self._dispatcher
         for begun in first:

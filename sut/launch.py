@@ -21,9 +21,10 @@ from sut.clock import RunClock
 from sut.clusters.factory import Site, make_site
 from sut.coordinator.coordinator import Coordinator, CoordinatorParts
 from sut.coordinator.dispatcher import Dispatcher
-from sut.coordinator.recorder import Ledger
+from sut.coordinator.loadgen import LoadGenResponder
+from sut.coordinator.recorder import RunRecorder
 from sut.model import Model, find_model
-from sut.wire.messages import EngineSpec, Setup, WarmupSpec
+from sut.wire.messages import EngineSpec, ReplicaSpec, WarmupSpec
 
 _ANY_ID = 2**31 - 1
 
@@ -81,9 +82,10 @@ def _coordinator(
                 lengths,
                 block=_block(config, dataset, streaming),
             ),
-            ledger=Ledger(writer, clock),
+            recorder=RunRecorder(writer, clock),
             clock=clock,
-            setup=Setup(spec, warmup),
+            responder=LoadGenResponder(),
+            replica_spec=ReplicaSpec(spec, warmup),
             prompts=[dataset.prompt(index).tobytes() for index in range(len(dataset))],
             stall_timeout_s=config.run.stall_timeout_s,
         )

@@ -40,7 +40,6 @@ from sut.console import say, warn_of_neighbours
 from sut.coordinator.coordinator import Coordinator
 from sut.coordinator.live import RunView
 from sut.coordinator.loadgen import LoadGenRun
-from sut.coordinator.responses import Sinks
 from sut.launch import build_coordinator, check_fits, model_for
 from sut.model import Model
 from sut.postprocess import conclude
@@ -201,8 +200,8 @@ def _measure(
     try:
         with RunView(coordinator, config.run.live) as view:
             _start_replicas(coordinator, view, folder)
-            write_json(folder.replicas, coordinator.members.records())
-            warn_of_neighbours(coordinator.members.records())
+            write_json(folder.replicas, coordinator.replicas.records())
+            warn_of_neighbours(coordinator.replicas.records())
             if plan.needs_latency:
                 latency_ns = _slowest_warm_request_ns(coordinator)
                 set_expected_latency(settings, plan, folder, latency_ns)
@@ -215,7 +214,7 @@ def _measure(
         coordinator.abort(str(error))
         raise
     coordinator.close()
-    write_json(folder.replicas, coordinator.members.records())
+    write_json(folder.replicas, coordinator.replicas.records())
     write_json(folder.clock, coordinator.clock.record())
 
 
@@ -223,14 +222,14 @@ def _start_replicas(coordinator: Coordinator, view: RunView, folder: RunFolder) 
     coordinator.start()
     while not coordinator.ready.wait(_UPDATE_S):
         view.update()
-    if coordinator.members.misconfigured:
+    if coordinator.replicas.misconfigured:
         raise UserError(coordinator.failure)
     if coordinator.failure:
         raise Aborted(f"{coordinator.failure}; see {folder / 'replicas'}")
 
 
 def _slowest_warm_request_ns(coordinator: Coordinator) -> int:
-    records = coordinator.members.records()
+    records = coordinator.replicas.records()
     return int(max(record.last_request_s for record in records) * 1e9)
 
 
@@ -251,8 +250,7 @@ def _run_loadgen(
         config.run.trace,
     )
     spare_garbage_collector()
-    sinks = Sinks(first_tokens=test.first_tokens, complete=test.complete)
-    coordinator.connect(sinks, test.mean_gap_s)
+    coordinator.begin_test(test.mean_gap_s)
     test.start()
     while not test.wait(_UPDATE_S):
         view.update()

@@ -19,7 +19,7 @@ class Cluster(Protocol):
             OSError: it cannot be started.
         """
 
-    def settled(self, replica: int) -> None:
+    def on_ready(self, replica: int) -> None:
         """Note that the replica is ready: it holds what it will hold."""
 
     def exited(self) -> dict[int, str]:

@@ -17,8 +17,8 @@ from sut.wire.node_messages import (
     Ping,
     Placement,
     Refused,
+    ReplicaReady,
     Report,
-    Settled,
     Start,
     ToCluster,
     ToNode,
@@ -98,9 +98,9 @@ class ExternalCluster:
         self._write(replica, b"")
         self._send(node, Start(replica, identity, int(_port(address))))
 
-    def settled(self, replica: int) -> None:
+    def on_ready(self, replica: int) -> None:
         """Have the node note the shared memory that the replica's processes hold."""
-        self._send(self._node_of(replica), Settled(replica))
+        self._send(self._node_of(replica), ReplicaReady(replica))
 
     def exited(self) -> dict[int, str]:
         """Return how each replica ended that is no longer running, by number."""

@@ -16,7 +16,7 @@ from sut.clusters.host import this_host
 from sut.clusters.local import LocalCluster
 from sut.clusters.nodes import NodesSocket
 from sut.clusters.placement import place
-from sut.clusters.registration import Gathering
+from sut.clusters.registration import NodeRegistration
 from sut.keys import read_key
 from sut.wire.sockets import CoordinatorSocket, Endpoint
 
@@ -92,7 +92,7 @@ def _external(
                 Endpoint(address=f"tcp://{host}:{int(port) + 1}", key=key)
             )
             stack.callback(socket.close)
-        nodes = Gathering(
+        nodes = NodeRegistration(
             socket=joining, config=config, source=source_digest(), notify=notify
         ).wait()
         placements = place(config, [node.host for node in nodes], keep_shares=True)

@@ -100,7 +100,7 @@ class LocalCluster:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(process.pid, place.cpus)
 
-    def settled(self, replica: int) -> None:
+    def on_ready(self, replica: int) -> None:
         """Note the shared memory that the replica's processes hold."""
         process = self._processes.get(replica)
         if process is not None:

@@ -24,7 +24,7 @@ PATIENCE_S = 8.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Gathering:
+class NodeRegistration:
     """The nodes that have joined so far."""
 
     socket: NodesSocket

@@ -17,11 +17,11 @@ from typing import assert_never
 from conf.schema import ClusterConfig
 from sut.clock import OwnPause, RunClock
 from sut.clusters.base import Cluster
-from sut.coordinator.dispatcher import Dispatcher, Query, UnexpectedAnswer
-from sut.coordinator.peers import Peer
-from sut.coordinator.recorder import Ledger
-from sut.coordinator.replicas import Members
-from sut.coordinator.responses import Answers, RefusedTooOften, Sinks
+from sut.coordinator.dispatcher import Dispatcher, Query, Sample, UnexpectedAnswer
+from sut.coordinator.recorder import RunRecorder
+from sut.coordinator.replica import Replica, State
+from sut.coordinator.replicas import ReplicaManager
+from sut.coordinator.responses import Responder, ResponseHandler, TooManyRefusals
 from sut.wire.messages import (
     PROTOCOL,
     Fatal,
@@ -31,8 +31,8 @@ from sut.wire.messages import (
     Outputs,
     Phase,
     Ready,
+    ReplicaSpec,
     Request,
-    Setup,
     Stop,
     ToCoordinator,
 )
@@ -62,10 +62,12 @@ class CoordinatorParts:
     config: ClusterConfig
     cluster: Cluster
     dispatcher: Dispatcher
-    ledger: Ledger
+    recorder: RunRecorder
     clock: RunClock
-    setup: Setup
-    """What each replica is told to build."""
+    responder: Responder
+    """LoadGen's side."""
+    replica_spec: ReplicaSpec
+    """What each replica builds."""
     prompts: Sequence[bytes]
     """Token ids (int32 bytes) by index of the data set."""
     socket: CoordinatorSocket
@@ -79,11 +81,12 @@ class Coordinator:
     def __init__(self, parts: CoordinatorParts) -> None:
         """Prepare; `start` starts the replicas."""
         self.dispatcher = parts.dispatcher
-        self.answers = Answers(
+        self.answers = ResponseHandler(
             parts.dispatcher,
-            parts.ledger,
+            parts.recorder,
+            parts.responder,
             parts.clock,
-            parts.setup.spec.streaming,
+            parts.replica_spec.engine.streaming,
             parts.config.max_attempts,
         )
         self.failure: str | None = None
@@ -92,15 +95,15 @@ class Coordinator:
         """Set when every replica is ready, or when the run has failed."""
         self.clock = parts.clock
         self._parts = parts
-        self._ledger = parts.ledger
+        self._recorder = parts.recorder
         self._issued: deque[Query] = deque()
         self._socket = parts.socket
-        self.members = Members(
+        self.replicas = ReplicaManager(
             config=parts.config,
             cluster=parts.cluster,
             dispatcher=parts.dispatcher,
-            ledger=parts.ledger,
-            setup=parts.setup,
+            recorder=parts.recorder,
+            replica_spec=parts.replica_spec,
             address=self._socket.address,
             fail=self._fail,
         )
@@ -121,17 +124,15 @@ class Coordinator:
         Raises:
             OSError: a process cannot be started.
         """
-        self.members.start()
+        self.replicas.start()
         self._thread.start()
 
-    def connect(self, sinks: Sinks, mean_gap_s: float = 0.0) -> None:
+    def begin_test(self, mean_gap_s: float = 0.0) -> None:
         """Begin LoadGen's test; call it before LoadGen starts.
 
         Args:
-            sinks: where answers go.
             mean_gap_s: mean seconds between queries, where LoadGen's clock paces them.
         """
-        self.answers.sinks = sinks
         self._mean_gap_s = mean_gap_s
         self._progress = time.monotonic()
         self.clock.watch()
@@ -165,14 +166,19 @@ class Coordinator:
 
     def _wind_up(self) -> None:
         self._watch_clock()
-        for peer in self.members.peers.values():
-            self._socket.send(peer.identity, Stop())
+        for replica in self.replicas.active():
+            self._socket.send(replica.identity, Stop())
         self._take_in_issued()
         for sample in self.dispatcher.unfinished():
-            holder = self.members.peers.get(
-                -1 if sample.replica is None else sample.replica
-            )
-            self._ledger.lost(sample, holder.node if holder else None)
+            holder = self._holder_of(sample)
+            self._recorder.lost(sample, holder.node if holder else None)
+
+    def _holder_of(self, sample: Sample) -> Replica | None:
+        """Return the replica that works on `sample`; None: none does."""
+        if sample.replica is None:
+            return None
+        holder = self.replicas.by_number[sample.replica]
+        return holder if holder.active else None
 
     # What follows belongs to the coordinator's own thread, and to `close` afterwards.
 
@@ -208,14 +214,14 @@ class Coordinator:
 
     def _hand_out(self) -> None:
         prompts = self._parts.prompts
-        for replica, samples in self.dispatcher.assign(self.clock.now_ns()).items():
-            peer = self.members.peers[replica]
+        for number, samples in self.dispatcher.assign(self.clock.now_ns()).items():
+            replica = self.replicas.by_number[number]
             requests = [
                 Request(s.seq, s.attempt, prompts[s.qsl_index]) for s in samples
             ]
-            if not self._socket.send(peer.identity, Generate(requests)):
+            if not self._socket.send(replica.identity, Generate(requests)):
                 # The next look at its health may tell why.
-                peer.unreachable = True
+                replica.unreachable = True
 
     def _take_in_messages(self, most: int) -> None:
         self._drained = False
@@ -225,51 +231,51 @@ class Coordinator:
                 self._drained = True
                 return
             identity, message = received
-            peer = self.members.known_as(identity)
-            if peer is None:
+            replica = self.replicas.with_identity(identity)
+            if replica is None:
                 continue
-            peer.heard = time.monotonic()
+            replica.heard = time.monotonic()
             if isinstance(message, ProtocolError):
-                self.members.fence(peer, f"malformed message: {message}")
+                self.replicas.fence(replica, f"malformed message: {message}")
             else:
-                self._handle(peer, message)
+                self._handle(replica, message)
 
-    def _handle(self, peer: Peer, message: ToCoordinator) -> None:
+    def _handle(self, replica: Replica, message: ToCoordinator) -> None:
         match message:
             case Outputs():
-                self._take_outputs(peer, message)
+                self._take_outputs(replica, message)
             case Heartbeat():
-                peer.stuck_s = message.stuck_s
-                peer.running = message.running
-                self._ledger.heartbeat(peer, message)
+                replica.stuck_s = message.stuck_s
+                replica.running = message.running
+                self._recorder.heartbeat(replica, message)
             case Hello():
                 if message.protocol == PROTOCOL:
-                    self._socket.send(peer.identity, self._parts.setup)
+                    self._socket.send(replica.identity, self._parts.replica_spec)
                 else:
                     cause = f"speaks protocol {message.protocol}, not {PROTOCOL}"
-                    self.members.fence(peer, cause)
+                    self.replicas.fence(replica, cause)
             case Phase():
-                peer.phase = message.name
+                replica.phase = message.name
             case Ready():
-                self.members.admit(peer, message)
-                if self.members.all_ready:
+                self.replicas.admit(replica, message)
+                if self.replicas.all_ready:
                     self.ready.set()
             case Fatal():
-                peer.fatal = message
-                self.members.fence(peer, message.cause)
+                replica.fatal = message
+                self.replicas.fence(replica, message.cause)
             case _:
                 assert_never(message)
 
-    def _take_outputs(self, peer: Peer, outputs: Outputs) -> None:
-        if peer.record is None:
-            self.members.fence(peer, "sent answers before it was ready")
+    def _take_outputs(self, replica: Replica, outputs: Outputs) -> None:
+        if replica.state is not State.READY:
+            self.replicas.fence(replica, "sent answers before it was ready")
             return
         self._progress = time.monotonic()
         try:
-            self.answers.take(peer, outputs)
+            self.answers.take(replica, outputs)
         except UnexpectedAnswer as error:
-            self.members.fence(peer, f"answered out of turn: {error}")
-        except RefusedTooOften as error:
+            self.replicas.fence(replica, f"answered out of turn: {error}")
+        except TooManyRefusals as error:
             self._fail(str(error))
 
     def _check_health(self) -> None:
@@ -281,27 +287,27 @@ class Coordinator:
         if not self._drained:
             # What is still in the queue may be the sign of life that is missed. The
             # socket takes turns among replicas, so this looks at each one's messages.
-            self._take_in_messages(_MESSAGES_A_TURN + len(self.members.peers))
-        self.members.check(now)
+            self._take_in_messages(_MESSAGES_A_TURN + len(self.replicas.by_number))
+        self.replicas.check(now)
         self._check_progress(now)
-        if self._ledger.failure:
-            self._fail(f"the run folder cannot be written: {self._ledger.failure}")
+        if self._recorder.failure:
+            self._fail(f"the run folder cannot be written: {self._recorder.failure}")
 
     def _excuse_pause(self) -> None:
         """Do not blame others for time in which this thread did not run."""
         absent_s = self._pause.look()
         if not absent_s:
             return
-        self.members.excuse(self._pause)
+        self.replicas.excuse(self._pause)
         self._progress = self._pause.excuse(self._progress)
         if self.clock.watching:
             cause = f"the coordinator did not run for {absent_s:.1f} s"
-            self._ledger.event("pause", cause)
+            self._recorder.event("pause", cause)
 
     def _watch_clock(self) -> None:
         if step_ns := self.clock.look():
             cause = f"the host's clock was set by {step_ns / 1e9:+.3f} s"
-            self._ledger.event("clock", cause)
+            self._recorder.event("clock", cause)
 
     def _check_progress(self, now: float) -> None:
         idle_s = now - self._progress
@@ -312,7 +318,7 @@ class Coordinator:
             cause = f"LoadGen has issued nothing for {idle_s:.1f} s and has not ended"
             if step_s := round(self.clock.record().largest_drift_ns / 1e9, 3):
                 cause += f"; the host's clock, by which it waits, was set by {step_s} s"
-        self._ledger.event("stall", cause)
+        self._recorder.event("stall", cause)
         self._fail(cause)
 
     @property
@@ -335,6 +341,6 @@ class Coordinator:
     def _fail(self, reason: str) -> None:
         if self.failure is None:
             self.failure = reason
-            self._ledger.event("abort", reason)
+            self._recorder.event("abort", reason)
         self._stop.set()
         self.ready.set()

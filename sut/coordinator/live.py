@@ -14,6 +14,7 @@ from rich.text import Text
 from conf.schema import LiveView
 from sut.console import say
 from sut.coordinator.coordinator import Coordinator
+from sut.coordinator.replica import State
 
 _LIVE_INTERVAL_S = 1.0
 """Drawing takes milliseconds, in which answers wait for Python's lock."""
@@ -109,7 +110,7 @@ class RunView:
         dispatcher = self._coordinator.dispatcher
         elapsed = f"[{now - self._began:5.0f} s]"
         if not self._coordinator.ready.is_set():
-            phases = [p.phase for p in list(self._coordinator.members.peers.values())]
+            phases = [r.phase for r in self._coordinator.replicas.active()]
             counts = ", ".join(f"{phases.count(p)} {p}" for p in dict.fromkeys(phases))
             return f"{elapsed} replicas: {counts}"
         samples, tokens = self._rates()
@@ -123,7 +124,7 @@ class RunView:
         if samples or not running:
             parts.append(f"{samples:.2f} samples/s")
             parts.append(f"{sum(tokens.values()):.0f} tokens/s")
-        if fences := self._coordinator.members.fences:
+        if fences := self._coordinator.replicas.fences:
             parts.append(f"{fences} replica{'s' * (fences > 1)} lost")
         return ", ".join([*parts, *self._latencies(), *self._eta(now, running)])
 
@@ -139,8 +140,8 @@ class RunView:
 
     @property
     def _running(self) -> int:
-        peers = list(self._coordinator.members.peers.values())
-        return sum(peer.running for peer in peers if peer.record is not None)
+        active = self._coordinator.replicas.active()
+        return sum(r.running for r in active if r.state is State.READY)
 
     def _eta(self, now: float, running: int) -> list[str]:
         """Return the time left at the mean speed since the start.
@@ -170,16 +171,16 @@ class RunView:
             table.add_column(title, justify="left" if left else "right")
         _, rates = self._rates()
         loads = dict(self._coordinator.dispatcher.replicas)
-        for number, peer in sorted(self._coordinator.members.peers.items()):
-            load = loads.get(number)
+        for replica in self._coordinator.replicas.active():
+            load = loads.get(replica.number)
             counts = (
                 (load.sent, load.finished, load.outstanding_samples)
                 if load
                 else (0, 0, 0)
             )
-            name = f"{peer.node}/{number}"
-            cells = [name, peer.phase]
-            cells += [f"{count:,}" for count in (*counts, peer.running)]
-            rate = rates.get(number, 0.0)
-            table.add_row(*cells, f"{rate:,.0f}" if rate or not peer.running else "")
+            name = f"{replica.node}/{replica.number}"
+            cells = [name, replica.phase]
+            cells += [f"{count:,}" for count in (*counts, replica.running)]
+            rate = rates.get(replica.number, 0.0)
+            table.add_row(*cells, f"{rate:,.0f}" if rate or not replica.running else "")
         return Group(Text(self._line(now), style="bold"), table)

@@ -10,9 +10,45 @@ import mlperf_loadgen as lg
 from qsl.dataset import Dataset
 from qsl.library import query_sample_library
 from record.folder import RunFolder
-from sut.coordinator.responses import Batch
+from sut.coordinator.responses import Batch, Responder
 
 _TOKEN_BYTES = 4
+
+
+class LoadGenResponder(Responder):
+    """Passes answers to LoadGen, which copies the tokens before a call returns."""
+
+    def __init__(self) -> None:
+        """Prepare; LoadGen takes answers as soon as it has issued their samples."""
+        self._firsts: list[lg.QuerySampleResponse] = []
+        """Responses for first tokens, used again and again."""
+
+    def first_tokens(self, batch: Batch) -> None:
+        """Report that answers have begun, each by its first token of 4 bytes."""
+        buffer, address = _join(batch)
+        firsts = self._firsts
+        while len(firsts) < len(batch):
+            firsts.append(lg.QuerySampleResponse(0, 0, _TOKEN_BYTES))
+        # Changing these takes half as long as making them, for every sample.
+        for (query_id, _), response in zip(batch, firsts, strict=False):
+            response.id = query_id
+            response.data = address
+            address += _TOKEN_BYTES
+        lg.FirstTokenComplete(firsts[: len(batch)])
+        del buffer  # LoadGen reads from it until here
+
+    def complete(self, batch: Batch) -> None:
+        """Report whole answers."""
+        buffer, address = _join(batch)
+        responses = []
+        for query_id, tokens in batch:
+            size = len(tokens)
+            responses.append(
+                lg.QuerySampleResponse(query_id, address, size, size // _TOKEN_BYTES)
+            )
+            address += size
+        lg.QuerySamplesComplete(responses)
+        del buffer  # LoadGen reads from it until here
 
 
 class LoadGenRun:
@@ -45,16 +81,14 @@ class LoadGenRun:
         self._issue = issue
         self._flush = flush
         self._trace = trace
-        self._firsts: list[lg.QuerySampleResponse] = []
-        """Responses for first tokens, used again and again."""
         self._thread = threading.Thread(target=self._run, name="loadgen", daemon=True)
 
     @property
     def mean_gap_s(self) -> float:
         """Mean seconds between queries that arrive by LoadGen's clock; 0: none do."""
         rate = float(self._settings.server_target_qps)
-        paced = self._settings.scenario == lg.TestScenario.Server and rate > 0
-        return 1 / rate if paced else 0.0
+        is_server = self._settings.scenario == lg.TestScenario.Server and rate > 0
+        return 1 / rate if is_server else 0.0
 
     def start(self) -> None:
         """Start the test."""
@@ -64,34 +98,6 @@ class LoadGenRun:
         """Return whether the test has ended, after `timeout_s` at most."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
-
-    def first_tokens(self, batch: Batch) -> None:
-        """Tell LoadGen that answers have begun, each by its first token of 4 bytes."""
-        buffer, address = _join(batch)
-        firsts = self._firsts
-        while len(firsts) < len(batch):
-            firsts.append(lg.QuerySampleResponse(0, 0, _TOKEN_BYTES))
-        # Changing these takes half as long as making them, for every sample.
-        for (query_id, _), response in zip(batch, firsts, strict=False):
-            response.id = query_id
-            response.data = address
-            address += _TOKEN_BYTES
-        lg.FirstTokenComplete(firsts[: len(batch)])
-        del buffer  # LoadGen reads from it until here
-
-    @staticmethod
-    def complete(batch: Batch) -> None:
-        """Tell LoadGen answers; it copies the tokens before this returns."""
-        buffer, address = _join(batch)
-        responses = []
-        for query_id, tokens in batch:
-            size = len(tokens)
-            responses.append(
-                lg.QuerySampleResponse(query_id, address, size, size // _TOKEN_BYTES)
-            )
-            address += size
-        lg.QuerySamplesComplete(responses)
-        del buffer  # LoadGen reads from it until here
 
     def _run(self) -> None:
         try:

@@ -14,15 +14,15 @@ from record.writer import RecordWriter
 from sut.clock import RunClock
 from sut.console import say
 from sut.coordinator.dispatcher import Sample
-from sut.coordinator.peers import Peer
+from sut.coordinator.replica import Replica
 from sut.telemetry import HostMonitor
-from sut.wire.messages import Done, Heartbeat, HostReading
+from sut.wire.messages import Completion, Heartbeat, HostReading
 
 _OWN_HOST_NS = 1_000_000_000
 _LONGEST_REASON = 160
 
 
-class Ledger:
+class RunRecorder:
     """Writes samples, events and telemetry behind the run's back."""
 
     def __init__(self, writer: RecordWriter, clock: RunClock) -> None:
@@ -40,7 +40,7 @@ class Ledger:
         return self._writer.failure
 
     def completed(
-        self, sample: Sample, peer: Peer, done: Done, completed_ns: int
+        self, sample: Sample, replica: Replica, done: Completion, completed_ns: int
     ) -> None:
         """Record an answer."""
         # By position: names would take four times as long, for every sample.
@@ -48,8 +48,8 @@ class Ledger:
             SampleRecord(
                 sample.seq,
                 sample.qsl_index,
-                peer.node,
-                peer.replica,
+                replica.node,
+                replica.number,
                 sample.attempt,
                 sample.issued_ns,
                 sample.dispatched_ns,
@@ -94,7 +94,7 @@ class Ledger:
         self,
         kind: EventKind,
         cause: str,
-        peer: Peer | None = None,
+        replica: Replica | None = None,
         seq: int | None = None,
     ) -> None:
         """Record something out of the ordinary."""
@@ -102,27 +102,27 @@ class Ledger:
             EventRecord(
                 t_ns=self._clock.now_ns(),
                 kind=kind,
-                node=peer.node if peer else None,
-                replica=peer.replica if peer else None,
+                node=replica.node if replica else None,
+                replica=replica.number if replica else None,
                 seq=seq,
                 cause=cause,
             )
         )
 
-    def heartbeat(self, peer: Peer, beat: Heartbeat) -> None:
+    def heartbeat(self, replica: Replica, beat: Heartbeat) -> None:
         """Record the state of a replica's engine and devices."""
         now_ns = self._clock.now_ns()
         self._writer.telemetry(
             EngineLine(
                 t_ns=now_ns,
-                node=peer.node,
-                replica=peer.replica,
+                node=replica.node,
+                replica=replica.number,
                 running=beat.running,
                 waiting=beat.waiting,
                 kv_used=beat.kv_used,
             )
         )
-        self._host(now_ns, peer.node, peer.replica, beat.host)
+        self._host(now_ns, replica.node, replica.number, beat.host)
         if now_ns - self._looked_ns > _OWN_HOST_NS:
             self._looked_ns = now_ns
             self._host(now_ns, platform.node(), None, self._read_own_host())
@@ -131,7 +131,9 @@ class Ledger:
                 name: getattr(reading, name) for name in reading.__struct_fields__
             }
             self._writer.telemetry(
-                DeviceLine(t_ns=now_ns, node=peer.node, replica=peer.replica, **values)
+                DeviceLine(
+                    t_ns=now_ns, node=replica.node, replica=replica.number, **values
+                )
             )
 
     def _read_own_host(self) -> HostReading | None:

@@ -1,4 +1,4 @@
-"""Which replicas take part in a run: started, admitted, fenced, started anew."""
+"""The replicas of a run: what starts, admits, fences and restarts them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,40 +9,38 @@ from record.structs import ReplicaRecord
 from sut.clock import OwnPause
 from sut.clusters.base import Cluster
 from sut.coordinator.dispatcher import Dispatcher, queue_target
-from sut.coordinator.peers import Peer, unfit
-from sut.coordinator.recorder import Ledger
-from sut.wire.messages import Ready, Setup
-from sut.wire.node_messages import Placement
+from sut.coordinator.recorder import RunRecorder
+from sut.coordinator.replica import Replica, State, health_problem
+from sut.wire.messages import Ready, ReplicaSpec
 
 
 @dataclass(slots=True, kw_only=True)
-class Members:
-    """The replicas of a run; belongs to the coordinator's thread once that runs."""
+class ReplicaManager:
+    """The replicas of a run; belongs to the coordinator's thread while that runs.
+
+    Other threads read `active()` and the counters.
+    """
 
     config: ClusterConfig
     cluster: Cluster
     dispatcher: Dispatcher
-    ledger: Ledger
-    setup: Setup
-    """What each replica is told to build."""
+    recorder: RunRecorder
+    replica_spec: ReplicaSpec
+    """What each replica builds."""
     address: str
     """Where replicas connect."""
     fail: Callable[[str], None]
     """Called with the reason once the run cannot go on."""
 
-    peers: dict[int, Peer] = field(default_factory=dict, init=False)
-    """Replicas that take part, by number."""
+    by_number: dict[int, Replica] = field(default_factory=dict, init=False)
+    """Every replica of the cluster, whatever its state."""
     fences: int = field(default=0, init=False)
-    """Times that a replica was lost."""
+    """Times that a replica was fenced."""
     misconfigured: bool = field(default=False, init=False)
     """Whether a replica did not start for a mistake of the user."""
     _run: str = field(default_factory=lambda: token_hex(4), init=False)
-    _by_identity: dict[str, Peer] = field(default_factory=dict, init=False)
-    _records: dict[int, ReplicaRecord] = field(default_factory=dict, init=False)
-    _starts: dict[int, int] = field(default_factory=dict, init=False)
-    """Times that each replica was started."""
-    _returning: set[int] = field(default_factory=set, init=False)
-    """Lost replicas that are started anew as soon as the old process is gone."""
+    _by_identity: dict[str, Replica] = field(default_factory=dict, init=False)
+    """Those with a process that takes part."""
 
     def start(self) -> None:
         """Start every replica.
@@ -50,101 +48,115 @@ class Members:
         Raises:
             OSError: a process cannot be started.
         """
-        for place in self.cluster.placements:
-            self._start(place)
+        for placement in self.cluster.placements:
+            replica = Replica(placement.replica, placement.node)
+            self.by_number[replica.number] = replica
+            self._start_process(replica)
 
-    def known_as(self, identity: str) -> Peer | None:
-        """Return the replica of that name; None: it takes part no more."""
+    def active(self) -> list[Replica]:
+        """Return the replicas with a process that takes part; any thread may ask."""
+        return [replica for replica in list(self.by_number.values()) if replica.active]
+
+    def with_identity(self, identity: str) -> Replica | None:
+        """Return the replica of that process; None: the process takes no part."""
         return self._by_identity.get(identity)
 
     @property
     def all_ready(self) -> bool:
         """Whether every replica that takes part is ready."""
-        return all(peer.record is not None for peer in self.peers.values())
+        return all(replica.state is State.READY for replica in self.active())
 
     def records(self) -> list[ReplicaRecord]:
         """Return the records of all replicas that were ready once, by number."""
-        for replica, load in list(self.dispatcher.replicas.items()):
-            record = self._records[replica]
-            record.capacity_tokens_per_s = load.capacity_tokens_per_s
-            record.restarts = self._starts[replica] - 1
-        return [record for _, record in sorted(self._records.items())]
+        loads = dict(self.dispatcher.replicas)
+        records = []
+        for _, replica in sorted(self.by_number.items()):
+            if replica.record is None:
+                continue
+            if (load := loads.get(replica.number)) is not None:
+                replica.record.capacity_tokens_per_s = load.capacity_tokens_per_s
+                replica.record.restarts = replica.starts - 1
+            records.append(replica.record)
+        return records
 
-    def admit(self, peer: Peer, message: Ready) -> None:
-        """Let a replica that says it is ready have samples."""
-        if peer.record is not None:
-            self.fence(peer, "said twice that it was ready")
+    def admit(self, replica: Replica, message: Ready) -> None:
+        """Let a replica that reports to be ready have samples."""
+        if replica.state is State.READY:
+            self.fence(replica, "reported twice that it was ready")
             return
-        if self._starts[peer.replica] > 1:
-            self.ledger.event("rejoin", "started anew and ready", peer)
-        peer.phase, peer.record = "ready", message.record
-        self._records[peer.replica] = message.record
-        self.cluster.settled(peer.replica)
+        if replica.state is State.RESTARTING:
+            self.recorder.event("rejoin", "restarted and ready", replica)
+        replica.enter(State.READY)
+        replica.phase, replica.record = "ready", message.record
+        self.cluster.on_ready(replica.number)
         target = queue_target(
-            message.max_num_batched_tokens, self.setup.warmup.typical_tokens
+            message.max_num_batched_tokens, self.replica_spec.warmup.typical_tokens
         )
         # Where answers are streamed they are timed from issue: nothing waits here.
-        streaming = self.setup.spec.streaming
+        streaming = self.replica_spec.engine.streaming
         self.dispatcher.add_replica(
-            peer.replica, peer.node, None if streaming else target
+            replica.number, replica.node, None if streaming else target
         )
 
     def check(self, now: float) -> None:
-        """Fence whoever is unfit at the time `now` (monotonic); bring back the lost."""
+        """Fence what is unhealthy at the time `now` (monotonic); restart the fenced."""
         exited = self.cluster.exited()
-        for peer in list(self.peers.values()):
-            if (ending := exited.get(peer.replica)) is not None:
-                self.ledger.event("death", ending, peer)
-                self.fence(peer, f"its process {ending}")
-            elif (cause := unfit(peer, self.config, now)) is not None:
-                self.fence(peer, cause)
-        for place in self.cluster.placements:
-            # Until the old process is gone it may hold the memory of its device.
-            if place.replica in self._returning and self.cluster.gone(place.replica):
-                self._bring_back(place)
+        for replica in self.active():
+            if (ending := exited.get(replica.number)) is not None:
+                self.recorder.event("death", ending, replica)
+                self.fence(replica, f"its process {ending}")
+            elif (cause := health_problem(replica, self.config, now)) is not None:
+                self.fence(replica, cause)
+        for replica in self.by_number.values():
+            fenced = replica.state is State.FENCED
+            if fenced and self.cluster.gone(replica.number):
+                self._restart(replica)
 
     def excuse(self, pause: OwnPause) -> None:
         """Do not count the coordinator's own `pause` as silence of replicas."""
-        for peer in self.peers.values():
-            peer.started = pause.excuse(peer.started)
-            peer.heard = pause.excuse(peer.heard)
+        for replica in self.active():
+            replica.started = pause.excuse(replica.started)
+            replica.heard = pause.excuse(replica.heard)
 
-    def fence(self, peer: Peer, cause: str) -> None:
+    def fence(self, replica: Replica, cause: str) -> None:
         """Kill a replica that cannot be trusted and hand its samples to others."""
-        if self.peers.pop(peer.replica, None) is None:
+        if not replica.active:
             return
-        del self._by_identity[peer.identity]
+        was = replica.state
+        replica.enter(State.FENCED)
+        del self._by_identity[replica.identity]
         self.fences += 1
-        self.cluster.kill(peer.replica)
-        self.ledger.event("fence", cause, peer)
-        if peer.record is None and self._starts[peer.replica] == 1:
-            self.misconfigured = peer.fatal is not None and peer.fatal.kind == "config"
+        self.cluster.kill(replica.number)
+        self.recorder.event("fence", cause, replica)
+        if was is State.STARTING:
+            fatal = replica.fatal
+            self.misconfigured = fatal is not None and fatal.kind == "config"
+            replica.enter(State.LOST)
             self.fail(
-                cause if self.misconfigured else f"{peer.name} did not start: {cause}"
+                cause
+                if self.misconfigured
+                else f"{replica.name} did not start: {cause}"
             )
             return
-        if peer.record is not None:
-            for sample in self.dispatcher.remove_replica(peer.replica):
-                self.ledger.event("retry", cause, peer, sample.seq)
-        if self._starts[peer.replica] <= self.config.restarts:
-            self._returning.add(peer.replica)
-        elif not self.peers and not self._returning:
-            self.fail(f"no replica is left; {peer.name} was the last: {cause}")
+        if was is State.READY:
+            for sample in self.dispatcher.remove_replica(replica.number):
+                self.recorder.event("retry", cause, replica, sample.seq)
+        if replica.starts > self.config.restarts:
+            replica.enter(State.LOST)
+        if all(other.state is State.LOST for other in self.by_number.values()):
+            self.fail(f"no replica is left; {replica.name} was the last: {cause}")
 
-    def _bring_back(self, place: Placement) -> None:
-        self._returning.remove(place.replica)
+    def _restart(self, replica: Replica) -> None:
+        replica.enter(State.RESTARTING)
         try:
-            self._start(place)
+            self._start_process(replica)
         except OSError as error:
-            cause = f"cannot be started anew: {error}"
-            self.fence(self.peers[place.replica], cause)
+            self.fence(replica, f"cannot be restarted: {error}")
 
-    def _start(self, place: Placement) -> None:
-        count = self._starts[place.replica] = self._starts.get(place.replica, 0) + 1
+    def _start_process(self, replica: Replica) -> None:
         # A name of its own: what the lost process, or one of an earlier run at the same
         # port, sends must not count as the new one's.
-        name = f"replica-{place.replica}-{count}-{self._run}"
-        peer = Peer(place.replica, place.node, name)
-        self.peers[place.replica] = peer
-        self._by_identity[peer.identity] = peer
-        self.cluster.start(place.replica, self.address, peer.identity)
+        count = replica.starts + 1
+        replica.begin_process(f"replica-{replica.number}-{count}-{self._run}")
+        self._by_identity[replica.identity] = replica
+        self.cluster.start(replica.number, self.address, replica.identity)

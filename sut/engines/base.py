@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from record.json_types import Json
-from sut.wire.messages import Done, First, Request
+from sut.wire.messages import Completion, FirstToken, Request
 
 
 class RequestError(Exception):
@@ -55,7 +55,7 @@ class Engine(Protocol):
             RequestError: this request cannot be answered.
         """
 
-    def step(self) -> tuple[Sequence[First], Sequence[Done]]:
+    def step(self) -> tuple[Sequence[FirstToken], Sequence[Completion]]:
         """Do one step; return the first tokens (if streaming) and whole answers."""
 
     def stats(self) -> EngineStats:

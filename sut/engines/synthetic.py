@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sut.engines.base import EngineInfo, EngineStats, RequestError
-from sut.wire.messages import Done, EngineSpec, First, Request
+from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
 
 _VOCABULARY = 32_000
 _FIRST_ID = 3
@@ -101,7 +101,7 @@ class SyntheticEngine:
         """
         self.queue(request, time.perf_counter())
 
-    def step(self) -> tuple[Sequence[First], Sequence[Done]]:
+    def step(self) -> tuple[Sequence[FirstToken], Sequence[Completion]]:
         """Take in prompts up to the budget, then give each running sequence a token."""
         begin = time.perf_counter()
         self._sleep_until(begin + self.begin_step(begin))
@@ -145,12 +145,14 @@ class SyntheticEngine:
             self._ending.setdefault(last, []).extend(self._begun)
         return self._step_s + self._prefill_s * taken + self._decode_s * self._running
 
-    def end_step(self, now: float) -> tuple[Sequence[First], Sequence[Done]]:
+    def end_step(self, now: float) -> tuple[Sequence[FirstToken], Sequence[Completion]]:
         """Return what the step produced that ended at the time `now` in s."""
         for sequence in self._begun:
             sequence.first = now
         begun = self._begun if self._streaming else []
-        firsts = [First(s.request.seq, s.request.attempt, s.answer[:4]) for s in begun]
+        firsts = [
+            FirstToken(s.request.seq, s.request.attempt, s.answer[:4]) for s in begun
+        ]
         self._begun.clear()
         ended = self._ending.pop(self._steps, [])
         self._running -= len(ended)
@@ -169,9 +171,9 @@ class SyntheticEngine:
     def close(self) -> None:
         """Hold nothing."""
 
-    def _done(self, sequence: _Sequence, now: float) -> Done:
+    def _done(self, sequence: _Sequence, now: float) -> Completion:
         request = sequence.request
-        return Done(
+        return Completion(
             request.seq,
             request.attempt,
             sequence.answer,

@@ -22,7 +22,7 @@ from record.json_types import Json
 from sut.engines.base import EngineConfigError, EngineInfo, EngineStats, RequestError
 from sut.engines.quantization import told_by_checkpoint
 from sut.engines.refusal import OWN_OPTIONS, config_problem, first_line
-from sut.wire.messages import Done, EngineSpec, First, Request
+from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
 
 _NEVER = 1_000_000
 """stream_interval that no answer reaches: one message at the first token, one last."""
@@ -214,7 +214,7 @@ class VllmEngine:
         except Exception as error:
             raise RequestError(first_line(error)) from error
 
-    def step(self) -> tuple[Sequence[First], Sequence[Done]]:
+    def step(self) -> tuple[Sequence[FirstToken], Sequence[Completion]]:
         """Run the model once; return what has begun and what has ended."""
         first, done = [], []
         for output in self._engine.step():
@@ -223,12 +223,12 @@ class VllmEngine:
             tokens = self._first.pop(output.request_id, []) + list(completion.token_ids)
             if not output.finished:
                 self._first[output.request_id] = tokens
-                first.append(First(seq, attempt, _int32(tokens[:1])))
+                first.append(FirstToken(seq, attempt, _int32(tokens[:1])))
                 continue
             if self._params.output_kind is RequestOutputKind.DELTA and len(
                 tokens
             ) == len(completion.token_ids):
-                first.append(First(seq, attempt, _int32(tokens[:1])))
+                first.append(FirstToken(seq, attempt, _int32(tokens[:1])))
             done.append(_done(seq, attempt, tokens, output))
         return first, done
 
@@ -267,14 +267,14 @@ def _dtype(spec: EngineSpec) -> str:
     return "float32" if slow else "bfloat16"
 
 
-def _done(seq: int, attempt: int, tokens: list[int], output: Any) -> Done:
+def _done(seq: int, attempt: int, tokens: list[int], output: Any) -> Completion:
     times = output.metrics
     queue = prefill = decode = None
     if times is not None and times.first_token_ts:
         queue = _ns(times.scheduled_ts - times.queued_ts)
         prefill = _ns(times.first_token_ts - times.scheduled_ts)
         decode = _ns(times.last_token_ts - times.first_token_ts)
-    return Done(
+    return Completion(
         seq,
         attempt,
         _int32(tokens),

@@ -17,8 +17,8 @@ from sut.wire.node_messages import (
     Left,
     Ping,
     Refused,
+    ReplicaReady,
     Report,
-    Settled,
     Start,
     ToNode,
     Welcome,
@@ -42,7 +42,7 @@ class NodeSocket(ConnectedSocket[ToNode]):
 
 
 @dataclass(slots=True, kw_only=True)
-class Session:
+class NodeAgent:
     """One run that this node takes part in."""
 
     socket: NodeSocket
@@ -114,8 +114,8 @@ class Session:
         match message:
             case Start():
                 self._start(message)
-            case Settled():
-                self._cluster.settled(message.replica)
+            case ReplicaReady():
+                self._cluster.on_ready(message.replica)
             case Kill():
                 self._cluster.kill(message.replica)
                 identity = self._identities.pop(message.replica, None)

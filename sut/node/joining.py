@@ -26,7 +26,7 @@ from sut.clusters.host import this_host
 from sut.console import say
 from sut.interrupts import abort_on_interrupt, ignore_interrupts
 from sut.keys import ClusterKey, read_key
-from sut.node.agent import NodeSocket, Session
+from sut.node.agent import NodeAgent, NodeSocket
 from sut.scratch import Scratch
 from sut.wire.node_messages import (
     NODE_PROTOCOL,
@@ -98,7 +98,7 @@ def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
         welcome = _join(socket, options, join)
         say(f"run joined: {len(welcome.placements)} replica(s) here")
         with Scratch() as scratch:
-            return Session(
+            return NodeAgent(
                 socket=socket,
                 welcome=welcome,
                 coordinator=options.connect.rpartition(":")[0],

@@ -32,7 +32,7 @@ from sut.wire.messages import (
     Outputs,
     Phase,
     Ready,
-    Setup,
+    ReplicaSpec,
     Stop,
 )
 
@@ -59,10 +59,10 @@ def main() -> int:
     link.send(Hello(PROTOCOL, os.getpid()))
     try:
         link.monitor = monitor = DeviceMonitor(arguments.gpus)
-        setup = link.receive_setup()
-        if setup is not None:
-            engine = _start(setup, arguments, link, monitor)
-            _serve(engine, link, asks=not setup.spec.streaming)
+        spec = link.receive_spec()
+        if spec is not None:
+            engine = _start(spec, arguments, link, monitor)
+            _serve(engine, link, asks=not spec.engine.streaming)
             link.engine = None
             engine.close()
     except EngineConfigError as error:
@@ -78,16 +78,16 @@ def main() -> int:
 
 
 def _start(
-    setup: Setup, arguments: _Arguments, link: ReplicaLink, monitor: DeviceMonitor
+    spec: ReplicaSpec, arguments: _Arguments, link: ReplicaLink, monitor: DeviceMonitor
 ) -> Engine:
     started = time.perf_counter()
     before = monitor.use()
     link.send(Phase("loading"))
-    engine = make_engine(setup.spec, arguments.replica)
+    engine = make_engine(spec.engine, arguments.replica)
     load_s = time.perf_counter() - started
     link.send(Phase("warming up"))
     link.engine = engine
-    warm = warm_up(engine, setup.warmup, lambda: link.stepped(engine.busy))
+    warm = warm_up(engine, spec.warmup, lambda: link.stepped(engine.busy))
     info = engine.info
     record = ReplicaRecord(
         replica=arguments.replica,

@@ -19,7 +19,7 @@ from sut.wire.messages import (
     Generate,
     Heartbeat,
     HostReading,
-    Setup,
+    ReplicaSpec,
     Stop,
     ToCoordinator,
     ToReplica,
@@ -39,7 +39,7 @@ class ReplicaLink:
     def __init__(self, address: str, identity: str, key: ClusterKey | None) -> None:
         """Connect and start the thread."""
         self.inbox: queue.SimpleQueue[ToReplica] = queue.SimpleQueue()
-        """Setup, Generate and Stop messages, for the main thread."""
+        """ReplicaSpec, Generate and Stop messages, for the main thread."""
         self.engine: Engine | None = None
         self.monitor: DeviceMonitor | None = None
         self._host: HostMonitor | None = None
@@ -59,10 +59,10 @@ class ReplicaLink:
         self._outbox.append(message)
         self._socket.wakeup.set()
 
-    def receive_setup(self) -> Setup | None:
-        """Wait for the Setup message; None where the coordinator says Stop instead."""
+    def receive_spec(self) -> ReplicaSpec | None:
+        """Wait for the specification; None where the coordinator sends Stop instead."""
         message = self.inbox.get()
-        return message if isinstance(message, Setup) else None
+        return message if isinstance(message, ReplicaSpec) else None
 
     def stepped(self, busy: bool) -> None:
         """Note that the engine finished a step, or got its first work."""

@@ -52,10 +52,10 @@ class EngineSpec(Struct):
     """vLLM engine arguments, or the parameters of the synthetic engine."""
 
 
-class Setup(Struct, tag="setup", array_like=True):
+class ReplicaSpec(Struct, tag="setup", array_like=True):
     """Answer to Hello: build this engine, warm it up, then say Ready."""
 
-    spec: EngineSpec
+    engine: EngineSpec
     warmup: WarmupSpec
 
 
@@ -93,7 +93,7 @@ class Ready(Struct, tag="ready", array_like=True):
     """Prompt tokens that one engine step may take in."""
 
 
-class First(Struct, array_like=True, gc=False):
+class FirstToken(Struct, array_like=True, gc=False):
     """The first token of an answer."""
 
     seq: Int64
@@ -101,7 +101,7 @@ class First(Struct, array_like=True, gc=False):
     token: bytes
 
 
-class Done(Struct, array_like=True, gc=False):
+class Completion(Struct, array_like=True, gc=False):
     """A whole answer."""
 
     seq: Int64
@@ -127,8 +127,8 @@ class Failed(Struct, array_like=True, gc=False):
 class Outputs(Struct, tag="outputs", array_like=True):
     """What one engine step produced, and the engine's queue after it."""
 
-    first: list[First]
-    done: list[Done]
+    first: list[FirstToken]
+    done: list[Completion]
     failed: list[Failed]
     waiting: Int64
     """Samples that wait in the engine, of those `received`."""
@@ -179,5 +179,5 @@ class Fatal(Struct, tag="fatal", array_like=True):
     cause: str
 
 
-ToReplica = Setup | Generate | Stop
+ToReplica = ReplicaSpec | Generate | Stop
 ToCoordinator = Hello | Phase | Ready | Outputs | Heartbeat | Fatal

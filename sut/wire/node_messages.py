@@ -94,7 +94,7 @@ class Start(Struct, tag="start", array_like=True):
     """The coordinator's, for replicas."""
 
 
-class Settled(Struct, tag="settled", array_like=True):
+class ReplicaReady(Struct, tag="on_ready", array_like=True):
     """A replica holds what it will hold."""
 
     replica: int
@@ -117,4 +117,4 @@ class Close(Struct, tag="close", array_like=True):
 
 
 ToCluster = Join | Report | Left
-ToNode = Welcome | Refused | Start | Settled | Kill | Ping | Close
+ToNode = Welcome | Refused | Start | ReplicaReady | Kill | Ping | Close

@@ -17,9 +17,9 @@ from zmq.utils.monitor import parse_monitor_message
 from base.decode import DecodeError, decode_with
 from sut.keys import ClusterKey
 from sut.wire.messages import (
-    Done,
+    Completion,
     Failed,
-    First,
+    FirstToken,
     Generate,
     Outputs,
     Request,
@@ -30,7 +30,7 @@ from sut.wire.wakeup import Wakeup
 
 Incoming = TypeVar("Incoming")
 
-_Entry = TypeVar("_Entry", First, Done, Failed)
+_Entry = TypeVar("_Entry", FirstToken, Completion, Failed)
 
 _LINGER_MS = 1000
 _HANDSHAKE_MS = 5000

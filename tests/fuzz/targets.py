@@ -50,16 +50,16 @@ from submission.verification import verification_text
 from sut.clusters.external import ExternalCluster
 from sut.clusters.host import Host
 from sut.clusters.nodes import Node, NodesSocket
-from sut.clusters.registration import Gathering
+from sut.clusters.registration import NodeRegistration
 from sut.keys import make_key, read_key
 from sut.model import find_model
 from sut.node import joining as node_command
 from sut.wire.messages import (
+    Completion,
     DeviceReading,
-    Done,
     Failed,
     Fatal,
-    First,
+    FirstToken,
     Generate,
     Heartbeat,
     Hello,
@@ -67,8 +67,8 @@ from sut.wire.messages import (
     Outputs,
     Phase,
     Ready,
+    ReplicaSpec,
     Request,
-    Setup,
     Stop,
     ToCoordinator,
     ToReplica,
@@ -83,8 +83,8 @@ from sut.wire.node_messages import (
     Ping,
     Placement,
     Refused,
+    ReplicaReady,
     Report,
-    Settled,
     Start,
     ToCluster,
     ToNode,
@@ -158,8 +158,8 @@ def _messages(folder: Path) -> list[Target]:
         Phase("loading"),
         Ready(plain, 8192),
         Outputs(
-            [First(1, 1, b"1234")],
-            [Done(2, 1, b"12345678", "length", 0, 1, 2, 3, 4)],
+            [FirstToken(1, 1, b"1234")],
+            [Completion(2, 1, b"12345678", "length", 0, 1, 2, 3, 4)],
             [Failed(3, 1, "too long")],
             1,
             3,
@@ -170,7 +170,7 @@ def _messages(folder: Path) -> list[Target]:
         Fatal("crash", "it broke"),
     ]
     to_replica: list[msgspec.Struct] = [
-        Setup(spec(), WarmupSpec(100, 200, 4, 1000)),
+        ReplicaSpec(spec(), WarmupSpec(100, 200, 4, 1000)),
         Generate([Request(1, 1, b"12345678")]),
         Stop(),
     ]
@@ -178,7 +178,7 @@ def _messages(folder: Path) -> list[Target]:
         Welcome([Placement(replica=0, node="n0", gpus=["0"])], {"A": "b"}, 10.0),
         Refused("no"),
         Start(0, "r0", 5556),
-        Settled(0),
+        ReplicaReady(0),
         Kill(0),
         Ping(),
         Close(1.0),
@@ -259,7 +259,7 @@ class _Inbox:
 
 def _gathering(data: bytes) -> None:
     said: list[str] = []
-    gathering = Gathering(
+    gathering = NodeRegistration(
         socket=cast(NodesSocket, _Inbox(data, "n0\x1b-1")),
         config=ExternalConfig(name="external", nodes=1, key="key"),
         source="source",

@@ -82,7 +82,7 @@ def sabotage(replica: str, folder: Path) -> None:
     import sut.engines.factory as factory
     import sut.telemetry as telemetry
     import sut.wire.sockets as transport
-    from sut.wire.messages import Done, Outputs
+    from sut.wire.messages import Completion, Outputs
 
     make_engine = factory.make_engine
 
@@ -124,7 +124,7 @@ def sabotage(replica: str, folder: Path) -> None:
                 case "twice":
                     send(self, message)
                 case "stranger":
-                    answer = Done(10**9, 1, b"\0" * 8, "length", 0, 0, 0, 0)
+                    answer = Completion(10**9, 1, b"\0" * 8, "length", 0, 0, 0, 0)
                     message.done.append(answer)
                 case "garbage":
                     self._socket.send(b"\xc1 no message")

@@ -107,7 +107,7 @@ class ClusterContract:
         self, cluster: Cluster, socket: CoordinatorSocket
     ) -> None:
         pids = [self.start(cluster, socket, replica) for replica in (0, 1)]
-        cluster.settled(0)
+        cluster.on_ready(0)
         begun = time.monotonic()
         cluster.close(0.5)
         assert time.monotonic() - begun >= 0.5, "they were given their time"

@@ -16,14 +16,14 @@ import zmq
 
 from sut.wire.messages import (
     PROTOCOL,
-    Done,
-    First,
+    Completion,
+    FirstToken,
     Generate,
     Hello,
     Outputs,
     Ready,
+    ReplicaSpec,
     Request,
-    Setup,
     Stop,
     ToReplica,
 )
@@ -34,9 +34,9 @@ Behaviour = Callable[["FakeReplica", list[Request]], None]
 TOKENS = b"\x05\x00\x00\x00\x06\x00\x00\x00"
 
 
-def done(request: Request, tokens: bytes = TOKENS) -> Done:
+def done(request: Request, tokens: bytes = TOKENS) -> Completion:
     """Return a whole answer."""
-    return Done(request.seq, request.attempt, tokens, "length", 0, 0, 0, 0)
+    return Completion(request.seq, request.attempt, tokens, "length", 0, 0, 0, 0)
 
 
 class FakeReplica(threading.Thread):
@@ -73,7 +73,7 @@ class FakeReplica(threading.Thread):
             if not self._socket.poll(20):
                 continue
             match decoder.decode(self._socket.recv()):
-                case Setup():
+                case ReplicaSpec():
                     self.send(Ready(replica_record(self.number), 8192))
                 case Generate() as message:
                     self._behaviour(self, message.requests)
@@ -98,7 +98,7 @@ class FakeReplica(threading.Thread):
     def answer(self, request: Request, tokens: bytes = TOKENS) -> None:
         """Answer as a good replica does."""
         seq, attempt = request.seq, request.attempt
-        first = [First(seq, attempt, tokens[:4])]
+        first = [FirstToken(seq, attempt, tokens[:4])]
         self.send(Outputs(first, [done(request, tokens)], [], 0, 0))
 
     def kill(self) -> None:
@@ -137,7 +137,7 @@ class FakeCluster:
         self.replicas[replica] = kind(replica, address, identity, behaviour)
         self.replicas[replica].start()
 
-    def settled(self, replica: int) -> None:
+    def on_ready(self, replica: int) -> None:
         pass
 
     def exited(self) -> dict[int, str]:

@@ -14,7 +14,7 @@ from sut.clusters.base import Cluster
 from sut.clusters.external import ExternalCluster
 from sut.clusters.nodes import Node, NodesSocket
 from sut.clusters.placement import place
-from sut.clusters.registration import Gathering
+from sut.clusters.registration import NodeRegistration
 from sut.keys import ClusterKey, read_key
 from sut.node.agent import NodeSocket
 from sut.wire.node_messages import (
@@ -56,9 +56,9 @@ def config(nodes: Nodes, count: int = 2, timeout_s: float = 30) -> ExternalConfi
 
 def gathering(
     nodes: Nodes, said: list[str] | None = None, source: str = "", **options: float
-) -> Gathering:
+) -> NodeRegistration:
     address = f"tcp://127.0.0.1:{nodes.port}"
-    return Gathering(
+    return NodeRegistration(
         socket=NodesSocket(Endpoint(address=address, key=read_key(nodes.key))),
         config=config(nodes, **options),  # type: ignore[arg-type]
         source=source or source_digest(),

@@ -14,8 +14,8 @@ from sut.clusters.external import ExternalCluster
 from sut.clusters.host import Host
 from sut.clusters.local import LocalCluster
 from sut.clusters.nodes import Node, NodesSocket
-from sut.clusters.registration import Gathering
-from sut.node.agent import NodeSocket, Session
+from sut.clusters.registration import NodeRegistration
+from sut.node.agent import NodeAgent, NodeSocket
 from sut.wire.node_messages import (
     NODE_PROTOCOL,
     Join,
@@ -184,7 +184,7 @@ def test_offers_are_checked(changes: dict[str, Any], told: str) -> None:
     assert problem.isprintable()
     said: list[str] = []
     socket = FakeSocket()
-    gathering = Gathering(
+    gathering = NodeRegistration(
         socket=cast(NodesSocket, socket),
         config=ExternalConfig(name="external", nodes=1, key="key"),
         source="source",
@@ -232,9 +232,9 @@ class FakeNodeSocket:
 
 def _session(
     folder: Path, clock: Clock, *steps: tuple[float, ToNode | None]
-) -> tuple[Session, FakeNodeSocket]:
+) -> tuple[NodeAgent, FakeNodeSocket]:
     socket = FakeNodeSocket(clock, list(steps))
-    session = Session(
+    session = NodeAgent(
         socket=cast(NodeSocket, socket),
         welcome=Welcome([Placement(replica=0, node="n0")], {"A": "nul\0"}, SILENCE_S),
         coordinator="127.0.0.1",

@@ -18,18 +18,18 @@ from sut.clusters.base import Cluster
 from sut.clusters.local import LocalCluster
 from sut.coordinator.coordinator import Coordinator, CoordinatorParts
 from sut.coordinator.dispatcher import Dispatcher
-from sut.coordinator.peers import Peer
-from sut.coordinator.recorder import Ledger
-from sut.coordinator.responses import Sinks
+from sut.coordinator.recorder import RunRecorder
+from sut.coordinator.replica import Replica
+from sut.coordinator.responses import Batch
 from sut.wire.messages import (
     Failed,
     Fatal,
-    First,
+    FirstToken,
     Heartbeat,
     Outputs,
     Ready,
+    ReplicaSpec,
     Request,
-    Setup,
     WarmupSpec,
 )
 from sut.wire.node_messages import Placement
@@ -69,25 +69,41 @@ def events_of(folder: RunFolder) -> list[EventRecord]:
     return list(read_lines(folder.events, EventRecord))
 
 
+class Answers:
+    """Stands for LoadGen: keeps what is reported to it."""
+
+    def __init__(self) -> None:
+        self.first: list[tuple[int, bytes]] = []
+        self.whole: list[tuple[int, bytes]] = []
+
+    def first_tokens(self, batch: Batch) -> None:
+        self.first += batch
+
+    def complete(self, batch: Batch) -> None:
+        self.whole += batch
+
+
 class Run:
-    """A coordinator, and what LoadGen would be told."""
+    """A coordinator, and what LoadGen is told."""
 
     def __init__(
-        self, folder: RunFolder, coordinator: Coordinator, cluster: FakeCluster
+        self,
+        folder: RunFolder,
+        coordinator: Coordinator,
+        cluster: FakeCluster,
+        answers: Answers,
     ) -> None:
         self.folder = folder
         self.coordinator = coordinator
         self.cluster = cluster
-        self.first: list[tuple[int, bytes]] = []
-        self.complete: list[tuple[int, bytes]] = []
+        self.first, self.complete = answers.first, answers.whole
 
-    def connect(self, mean_gap_s: float = 0.0) -> None:
+    def begin_test(self, mean_gap_s: float = 0.0) -> None:
         assert self.coordinator.ready.wait(10)
-        sinks = Sinks(first_tokens=self.first.extend, complete=self.complete.extend)
-        self.coordinator.connect(sinks, mean_gap_s)
+        self.coordinator.begin_test(mean_gap_s)
 
     def issue(self, count: int) -> None:
-        self.connect()
+        self.begin_test()
         self.coordinator.issue(range(1000, 1000 + count), range(count))
 
     def wait(self, count: int) -> None:
@@ -124,9 +140,12 @@ def coordinator_parts(
         config=ClusterConfig(name="local", heartbeat_timeout_s=60, max_attempts=3),
         cluster=cluster,
         dispatcher=Dispatcher(make_balancer(None, True), [10] * SAMPLES),
-        ledger=Ledger(writer, clock),
+        recorder=RunRecorder(writer, clock),
         clock=clock,
-        setup=Setup(spec(streaming=True, options=OPTIONS), WarmupSpec(10, 10, 1, 100)),
+        responder=Answers(),
+        replica_spec=ReplicaSpec(
+            spec(streaming=True, options=OPTIONS), WarmupSpec(10, 10, 1, 100)
+        ),
         prompts=[index.to_bytes(4, "little") for index in range(SAMPLES)],
         socket=None,  # type: ignore[arg-type]
         stall_timeout_s=60,
@@ -142,8 +161,11 @@ def running(
     wall: Wall | None = None,
 ) -> Iterator[Run]:
     cluster = FakeCluster([b if isinstance(b, list) else [b] for b in behaviours])
-    with running_over(tmp_path, cluster, stall_s, restarts, wall) as coordinator:
-        yield Run(RunFolder(tmp_path), coordinator, cluster)
+    answers = Answers()
+    with running_over(
+        tmp_path, cluster, stall_s, restarts, wall, answers
+    ) as coordinator:
+        yield Run(RunFolder(tmp_path), coordinator, cluster, answers)
 
 
 @contextmanager
@@ -153,6 +175,7 @@ def running_over(
     stall_s: float = 60,
     restarts: int = 0,
     wall: Wall | None = None,
+    answers: Answers | None = None,
 ) -> Iterator[Coordinator]:
     """Yield a coordinator that runs over `cluster`."""
     with RecordWriter(RunFolder(tmp_path)) as writer:
@@ -160,6 +183,7 @@ def running_over(
         parts = coordinator_parts(writer, cluster, clock)
         parts.config.restarts = restarts
         parts.stall_timeout_s = stall_s
+        parts.responder = answers or parts.responder
         parts.socket = CoordinatorSocket(Endpoint(address=f"ipc://{tmp_path}/socket"))
         coordinator = Coordinator(parts)
         coordinator.start()
@@ -223,12 +247,12 @@ def leaves(replica: FakeReplica, _requests: list[Request]) -> None:
 
 
 def begins_twice(replica: FakeReplica, requests: list[Request]) -> None:
-    first = First(requests[0].seq, requests[0].attempt, TOKENS[:4])
+    first = FirstToken(requests[0].seq, requests[0].attempt, TOKENS[:4])
     replica.send(Outputs([first, first], [], [], 0, 0))
 
 
 def begins_only(replica: FakeReplica, requests: list[Request]) -> None:
-    begun = [First(r.seq, r.attempt, TOKENS[:4]) for r in requests]
+    begun = [FirstToken(r.seq, r.attempt, TOKENS[:4]) for r in requests]
     replica.send(Outputs(begun, [], [], 0, 0))
     replica.send(Fatal("crash", "killed half-way"))
 
@@ -243,7 +267,7 @@ def begins_only(replica: FakeReplica, requests: list[Request]) -> None:
         (ends_before_it_begins, "ended before it began"),
         (no_tokens, "no int32 tokens"),
         (wrong_attempt, "attempt 7 is not in its hands"),
-        (ready_twice, "said twice"),
+        (ready_twice, "reported twice"),
         (crashes, "out of memory"),
         (leaves, "its process killed by SIGKILL"),
         (begins_only, "killed half-way"),
@@ -307,7 +331,7 @@ def test_an_answer_that_was_cut_short_is_tried_again(tmp_path: Path) -> None:
             if request.attempt == 1:
                 cut = done(request)
                 cut.finish_reason = "abort"
-                first = First(request.seq, 1, TOKENS[:4])
+                first = FirstToken(request.seq, 1, TOKENS[:4])
                 replica.send(Outputs([first], [cut], [], 0, 0))
             else:
                 replica.answer(request)
@@ -365,7 +389,7 @@ def test_a_lost_replica_may_return(tmp_path: Path) -> None:
     with running(tmp_path, [leaves, good], restarts=1) as run:
         run.issue(6)
         run.wait(6)
-        (record,) = run.coordinator.members.records()
+        (record,) = run.coordinator.replicas.records()
     assert run.coordinator.failure is None
     assert record.restarts == 1
     assert {s.attempt for s in run.samples()} == {2}
@@ -426,10 +450,10 @@ def test_a_replica_that_cannot_be_started_anew_stays_lost(tmp_path: Path) -> Non
     with running(tmp_path, [leaves], good, restarts=1) as run:
         run.issue(6)
         run.wait(6)
-        run.wait_for(lambda: run.coordinator.members.fences == 2)
+        run.wait_for(lambda: run.coordinator.replicas.fences == 2)
     assert run.coordinator.failure is None
     causes = [e.cause for e in run.events() if e.kind == "fence"]
-    assert "cannot be started anew: no memory" in causes
+    assert "cannot be restarted: no memory" in causes
 
 
 @pytest.mark.integration
@@ -531,7 +555,7 @@ def test_a_clock_set_back_is_named_where_it_stalls_loadgen(tmp_path: Path) -> No
 @pytest.mark.integration
 def test_a_loadgen_that_never_begins_ends_the_run(tmp_path: Path) -> None:
     with running(tmp_path, good, stall_s=0.5) as run:
-        run.connect()
+        run.begin_test()
         assert "LoadGen has issued nothing for" in run.wait_failure()
 
 
@@ -542,7 +566,7 @@ def test_a_loadgen_that_has_reason_to_be_quiet_is_left_alone(
     # No limit that is counted in seconds passes here: the coordinator is only asked.
     with running(tmp_path, good, stall_s=5) as run:
         if state != "loading":
-            run.connect(mean_gap_s=100.0 if state == "slow arrivals" else 0.0)
+            run.begin_test(mean_gap_s=100.0 if state == "slow arrivals" else 0.0)
         if state == "summing up":
             run.coordinator.flush()
         limit = {"loading": float("inf"), "slow arrivals": 4000, "summing up": 600}
@@ -569,11 +593,11 @@ def test_a_pause_of_the_coordinator_is_no_replicas_silence(
 ) -> None:
     clocks = Clocks(monkeypatch)
     with running(tmp_path, good, good) as run:
-        run.connect()
+        run.begin_test()
         take, left = run.coordinator.answers.take, [90]
 
-        def paused(peer: Peer, outputs: Outputs) -> None:
-            take(peer, outputs)
+        def paused(replica: Replica, outputs: Outputs) -> None:
+            take(replica, outputs)
             if left:
                 clocks.jump(left.pop())
 
@@ -616,16 +640,18 @@ def test_a_sign_of_life_that_still_waits_in_the_queue_counts(
         )
         parts.socket = socket  # type: ignore[assignment]
         coordinator = Coordinator(parts)
-        coordinator.members.start()
-        peers = list(coordinator.members.peers.values())
-        for peer in peers:
-            record = replica_record(peer.replica)
-            coordinator.members.admit(peer, Ready(record, 8192))
+        coordinator.replicas.start()
+        replicas = list(coordinator.replicas.by_number.values())
+        for replica in replicas:
+            record = replica_record(replica.number)
+            coordinator.replicas.admit(replica, Ready(record, 8192))
         # The thread was at work all the time, and now takes in one message.
         clocks.jump(90, worked_s=90)
         beat = Heartbeat(0.0, 3, 0, None, [])
-        socket.messages = [(peer.identity, beat) for peer in peers[:2]]
+        socket.messages = [(replica.identity, beat) for replica in replicas[:2]]
         coordinator._take_in_messages(1)
         coordinator._check_health()
-    assert set(coordinator.members.peers) == {0, 1}, "only the third was silent"
-    assert peers[0].running == 3
+    assert {r.number for r in coordinator.replicas.active()} == {0, 1}, (
+        "only the third was silent"
+    )
+    assert replicas[0].running == 3

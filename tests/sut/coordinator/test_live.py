@@ -15,8 +15,7 @@ from sut.coordinator.latencies import (
     RecentLatencies,
 )
 from sut.coordinator.live import RunView
-from sut.coordinator.peers import Peer
-from tests.run_folder import replica_record
+from sut.coordinator.replica import Replica, State
 
 
 class FakeCoordinator:
@@ -25,8 +24,10 @@ class FakeCoordinator:
     def __init__(self) -> None:
         self.dispatcher = Dispatcher(RoundRobin(), [100] * 10)
         self.answers = SimpleNamespace(latencies=RecentLatencies())
-        peers = {0: Peer(0, "n1", "replica-0"), 1: Peer(1, "n1", "replica-1")}
-        self.members = SimpleNamespace(peers=peers, fences=2)
+        self.replicas = SimpleNamespace(
+            by_number={0: Replica(0, "n1"), 1: Replica(1, "n1")}, fences=2
+        )
+        self.replicas.active = lambda: list(self.replicas.by_number.values())
         self.ready = threading.Event()
 
 
@@ -68,11 +69,11 @@ class Playback:
     def __init__(self) -> None:
         self.coordinator, self.now = FakeCoordinator(), 0.0
         dispatcher = self.coordinator.dispatcher = Dispatcher(RoundRobin(), [100])
-        self.coordinator.members.fences = 0
+        self.coordinator.replicas.fences = 0
         self.coordinator.ready.set()
-        for number, peer in self.coordinator.members.peers.items():
-            peer.record = replica_record(number)
-            dispatcher.add_replica(number, "n1", None)
+        for replica in self.coordinator.replicas.active():
+            replica.enter(State.READY)
+            dispatcher.add_replica(replica.number, "n1", None)
         dispatcher.issue([(0, range(self.EXPECTED), [0] * self.EXPECTED)])
         batches = dispatcher.assign(0).values()
         self._left = [sample for pair in zip(*batches, strict=True) for sample in pair]
@@ -87,8 +88,8 @@ class Playback:
         for sample in self._left[: int(second / self.PERIOD_S) * self.WAVE - done]:
             self.coordinator.dispatcher.complete(sample, 128, 0)
             self._left.remove(sample)
-        for peer in self.coordinator.members.peers.values():
-            peer.running = min(self.WAVE, len(self._left)) // 2
+        for replica in self.coordinator.replicas.active():
+            replica.running = min(self.WAVE, len(self._left)) // 2
         self.view.update()
 
 

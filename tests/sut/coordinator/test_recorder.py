@@ -7,8 +7,8 @@ from record.lines import read_lines
 from record.structs import EngineLine, HostLine, TelemetryLine
 from record.writer import RecordWriter
 from sut.clock import RunClock
-from sut.coordinator.peers import Peer
-from sut.coordinator.recorder import Ledger
+from sut.coordinator.recorder import RunRecorder
+from sut.coordinator.replica import Replica
 from sut.wire.messages import Heartbeat, HostReading
 
 READING = HostReading(50.0, 60.0, 0.0, 7)
@@ -18,12 +18,12 @@ def _lines(tmp_path: Path, beats: int) -> list[TelemetryLine]:
     """Return the telemetry of a replica's heartbeats, which come 2 s apart."""
     folder, now = RunFolder(tmp_path), [0]
     clock = RunClock(lambda: now[0], lambda: now[0])
-    peer = Peer(0, "n1", "replica-0")
+    replica = Replica(0, "n1", "replica-0")
     with RecordWriter(folder) as writer:
-        ledger = Ledger(writer, clock)
+        recorder = RunRecorder(writer, clock)
         for _ in range(beats):
             now[0] += 2_000_000_000
-            ledger.heartbeat(peer, Heartbeat(0.0, 3, 1, None, [], READING))
+            recorder.heartbeat(replica, Heartbeat(0.0, 3, 1, None, [], READING))
     return list(read_lines(folder.telemetry, TelemetryLine))
 
 

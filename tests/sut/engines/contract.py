@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sut.engines.base import Engine, RequestError
-from sut.wire.messages import Done, EngineSpec, First, Request
+from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
 
 MAX_TOKENS = 12
 VOCABULARY = 32_000
@@ -39,12 +39,14 @@ def request(seq: int, length: int = 40, attempt: int = 1) -> Request:
     return Request(seq, attempt, ids.astype("<i4").tobytes())
 
 
-def run(engine: Engine, *requests: Request) -> tuple[list[First], list[Done]]:
+def run(
+    engine: Engine, *requests: Request
+) -> tuple[list[FirstToken], list[Completion]]:
     """Answer the requests; return first tokens and answers in order of appearance."""
     for item in requests:
         engine.add(item)
-    first: list[First] = []
-    done: list[Done] = []
+    first: list[FirstToken] = []
+    done: list[Completion] = []
     while engine.busy:
         begun, ended = engine.step()
         first += begun

@@ -11,8 +11,8 @@ import zmq
 from sut.clusters.nodes import NodesSocket
 from sut.keys import ClusterKey, make_key, read_key
 from sut.wire.messages import (
-    Done,
-    First,
+    Completion,
+    FirstToken,
     Generate,
     Hello,
     Outputs,
@@ -282,8 +282,10 @@ def test_many_samples_travel_in_parts(
             messages += 1
     assert [request.seq for request in taken] == list(range(1000))
     assert messages == 10
-    first = [First(seq, 1, b"1234") for seq in range(1500)]
-    done = [Done(seq, 1, bytes(512), "length", 0, 0, 0, 0, 0) for seq in range(1500)]
+    first = [FirstToken(seq, 1, b"1234") for seq in range(1500)]
+    done = [
+        Completion(seq, 1, bytes(512), "length", 0, 0, 0, 0, 0) for seq in range(1500)
+    ]
     replica.send(Outputs(first, done, [], 7, 1500))
     kinds: list[str] = []
     while len(kinds) < 4:
