@@ -16,19 +16,26 @@ SLOW = [
     "engine.output_tokens=32",
     "engine.max_num_seqs=64",
 ]
-SERVER = ["scenario=server", "scenario.target_qps=120", "run.min_queries=600"]
+# One replica holds about 57 queries/s: its queue must not grow when it is alone.
+SERVER = ["scenario=server", "scenario.target_qps=30", "run.min_queries=150"]
 
 
-@pytest.mark.parametrize("scenario", [["scenario=offline"], SERVER], ids=["off", "srv"])
-def test_a_killed_replica_loses_nothing(tmp_path: Path, scenario: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("scenario", "count"),
+    [(["scenario=offline"], 600), (SERVER, 150)],
+    ids=["off", "srv"],
+)
+def test_a_killed_replica_loses_nothing(
+    tmp_path: Path, scenario: list[str], count: int
+) -> None:
     command = Command(tmp_path, *SLOW, *scenario)
     pids = command.replica_pids()
-    command.wait_for_samples(100)
+    command.wait_for_samples(count // 6)
     kill_group(pids[0])
     done = command.finish()
-    assert done.lost_nothing, done.err
-    assert len(done.samples) == 600
-    assert {s.seq for s in done.samples} == set(range(600))
+    assert done.is_good, done.err
+    assert len(done.samples) == count
+    assert {s.seq for s in done.samples} == set(range(count))
     assert {s.status for s in done.samples} == {"completed"}
     assert max(s.attempt for s in done.samples) == 2
     assert done.verdict.degraded

@@ -24,7 +24,9 @@ SLOW = [
     *("engine.output_tokens=32", "engine.max_num_seqs=64"),
     *("cluster.replicas=4", "cluster.heartbeat_timeout_s=3"),
 ]
-SERVER = ["scenario=server", "scenario.target_qps=120", f"run.min_queries={SAMPLES}"]
+QUERIES = 150
+# Far below what two of the four replicas hold: a queue that grew would fail the run.
+SERVER = ["scenario=server", "scenario.target_qps=30", f"run.min_queries={QUERIES}"]
 
 
 @pytest.mark.parametrize(
@@ -66,11 +68,12 @@ def test_a_lost_node_loses_nothing(
     with Nodes(tmp_path) as nodes:
         command = Command(tmp_path / "runs", *SLOW, *scenario, *nodes.overrides)
         pids = command.replica_pids()
-        command.wait_for_samples(100)
+        count = QUERIES if scenario is SERVER else SAMPLES
+        command.wait_for_samples(count // 6)
         nodes.all[1].signal(number)
         done = command.finish()
-        assert done.lost_nothing, done.err
-        assert {s.seq for s in done.samples} == set(range(SAMPLES))
+        assert done.is_good, done.err
+        assert {s.seq for s in done.samples} == set(range(count))
         assert {s.status for s in done.samples} == {"completed"}
         assert done.verdict.degraded
         lost = [event for event in done.events if event.kind == "fence"]
@@ -90,11 +93,11 @@ def test_a_cut_cable_loses_nothing(tmp_path: Path) -> None:
         listen = f"cluster.listen=0.0.0.0:{nodes.port}"
         command = Command(tmp_path / "runs", *SLOW, *SERVER, *nodes.overrides, listen)
         pids = command.replica_pids()
-        command.wait_for_samples(100)
+        command.wait_for_samples(QUERIES // 6)
         far.cut()
         done = command.finish()
-        assert done.lost_nothing, done.err
-        assert {s.seq for s in done.samples} == set(range(SAMPLES))
+        assert done.is_good, done.err
+        assert {s.seq for s in done.samples} == set(range(QUERIES))
         assert {s.status for s in done.samples} == {"completed"}
         lost = [event for event in done.events if event.kind == "fence"]
         assert {event.node for event in lost} == {"n1"}
