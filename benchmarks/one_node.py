@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sut.keys import make_key
+from sut.wire.keys import make_key
 
 ROOT = Path(__file__).resolve().parents[1]
 

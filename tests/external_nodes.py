@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from sut.keys import make_key
+from sut.wire.keys import make_key
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -59,7 +59,7 @@ COMMANDS = [
     Command(submission.__main__, ("check", "request.yaml"), "read_request"),
     Command(submission.__main__, ("describe",), "describe_machine"),
     Command(sut.main, ("engine=synthetic",), "load_config"),
-    Command(sut.node, ("--connect", "head:5555", "--key", "key"), "read_key"),
+    Command(sut.node.joining, ("--connect", "head:5555", "--key", "key"), "read_key"),
     Command(sut.keys, ("key",), "_make"),
 ]
 ENDINGS: list[tuple[BaseException, int, str]] = [
@@ -80,7 +80,7 @@ def _process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = {number: signal.getsignal(number) for number in numbers}
     interval = sys.getswitchinterval()
-    monkeypatch.setattr(sut.node, "_check_resolves", lambda _connect: None)
+    monkeypatch.setattr(sut.node.joining, "_check_resolves", lambda _connect: None)
     yield
     sys.setswitchinterval(interval)
     for number, handler in handlers.items():

@@ -17,7 +17,7 @@ from sut.clusters.local import LocalCluster
 from sut.clusters.nodes import NodesSocket
 from sut.clusters.placement import place
 from sut.clusters.registration import NodeRegistration
-from sut.keys import read_key
+from sut.wire.keys import read_key
 from sut.wire.sockets import CoordinatorSocket, Endpoint
 
 _LAST_PORT = 65535

@@ -9,7 +9,7 @@ from typing import BinaryIO, assert_never
 from record.folder import RunFolder
 from sut.clock import OwnPause
 from sut.clusters.local import LocalCluster
-from sut.keys import ClusterKey
+from sut.wire.keys import ClusterKey
 from sut.wire.node_messages import (
     LARGEST_TO_NODE,
     Close,

@@ -25,9 +25,9 @@ from record.source import source_digest
 from sut.clusters.host import this_host
 from sut.console import say
 from sut.interrupts import abort_on_interrupt, ignore_interrupts
-from sut.keys import ClusterKey, read_key
 from sut.node.agent import NodeAgent, NodeSocket
 from sut.scratch import Scratch
+from sut.wire.keys import ClusterKey, read_key
 from sut.wire.node_messages import (
     NODE_PROTOCOL,
     Join,

@@ -19,10 +19,10 @@ from base.garbage import spare_garbage_collector
 from record.structs import ReplicaRecord
 from sut.engines.base import Engine, EngineConfigError, RequestError
 from sut.engines.factory import make_engine
-from sut.keys import read_key
 from sut.replica.link import ReplicaLink
 from sut.replica.warmup import warm_up
 from sut.telemetry import DeviceMonitor
+from sut.wire.keys import read_key
 from sut.wire.messages import (
     PROTOCOL,
     Failed,

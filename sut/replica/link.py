@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sut.engines.base import Engine
-from sut.keys import ClusterKey
 from sut.telemetry import DeviceMonitor, HostMonitor
+from sut.wire.keys import ClusterKey
 from sut.wire.messages import (
     Fatal,
     Generate,

@@ -15,7 +15,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from base.decode import DecodeError, decode_with
-from sut.keys import ClusterKey
+from sut.wire.keys import ClusterKey
 from sut.wire.messages import (
     Completion,
     Failed,

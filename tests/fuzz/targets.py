@@ -51,9 +51,9 @@ from sut.clusters.external import ExternalCluster
 from sut.clusters.host import Host
 from sut.clusters.nodes import Node, NodesSocket
 from sut.clusters.registration import NodeRegistration
-from sut.keys import make_key, read_key
 from sut.model import find_model
 from sut.node import joining as node_command
+from sut.wire.keys import make_key, read_key
 from sut.wire.messages import (
     Completion,
     DeviceReading,

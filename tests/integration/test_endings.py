@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sut.keys import make_key
+from sut.wire.keys import make_key
 from tests.integration.command import FAST, ROOT, SYNTHETIC, Command, alive, run
 
 pytestmark = pytest.mark.integration

@@ -12,7 +12,7 @@ from conf.schema import DatasetConfig
 from qsl.dataset import load_dataset
 from record.loadgen_log import read_answers
 from sut.engines.synthetic import synthetic_answer
-from sut.keys import make_key
+from sut.wire.keys import make_key
 from tests.external_nodes import Cable, NodeProcess, Nodes, free_port
 from tests.integration.command import FAST, SYNTHETIC, Command, alive, run
 from tests.sut.clusters.contract import wait_for

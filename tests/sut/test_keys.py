@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from base.errors import UserError
-from sut.keys import main, make_key, read_key
+from sut.keys import main
+from sut.wire.keys import make_key, read_key
 
 
 def test_a_key_is_this_users_alone_and_reads_as_it_was_made(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from sut.clusters.external import ExternalCluster
 from sut.clusters.nodes import Node, NodesSocket
 from sut.clusters.placement import place
 from sut.clusters.registration import NodeRegistration
-from sut.keys import ClusterKey, read_key
 from sut.node.agent import NodeSocket
+from sut.wire.keys import ClusterKey, read_key
 from sut.wire.node_messages import (
     NODE_PROTOCOL,
     Join,

@@ -9,7 +9,7 @@ import pytest
 import zmq
 
 from sut.clusters.nodes import NodesSocket
-from sut.keys import ClusterKey, make_key, read_key
+from sut.wire.keys import ClusterKey, make_key, read_key
 from sut.wire.messages import (
     Completion,
     FirstToken,
