@@ -401,7 +401,7 @@ def _progress(search: Search, series: Series, size: int) -> str:
     sides = ((stage.good, "sustained"), (stage.bad, "missed"))
     found = [f"{rate:.4g} {word}" for rate, word in sides if rate is not None]
     words = [
-        f"{stage.name} search: {', '.join(found) or 'no rate tried yet'}",
+        f"{stage.name} search: {', '.join(found) or 'no rate decided yet'}",
         f"at most {rates} rate{'s' * (rates > 1)} left in {runs} runs",
     ]
     own = [m.record.seconds for m in series.made if m.record.replicas == size]

@@ -139,7 +139,7 @@ def test_good_server(
     assert "1 replica(s): sustained rate" in printed.out
     searched = [line for line in printed.err.splitlines() if "(search): " in line]
     assert (
-        "; rough search: no rate tried yet, at most 30 rates left in 120 runs, "
+        "; rough search: no rate decided yet, at most 30 rates left in 120 runs, "
         in (searched[0])
     )
     assert searched[0].endswith("never above 1200 min of arrivals")
