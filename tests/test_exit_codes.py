@@ -20,7 +20,7 @@ import report.__main__
 import submission.__main__
 import sut.keys
 import sut.main
-import sut.node.__main__
+import sut.node.joining
 from base.command import ArgumentParser, run_command
 from base.errors import Aborted, ExitCode, NotGood, UserError
 from tests.accuracy.made_up import ids, scorable_run
