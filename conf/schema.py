@@ -259,7 +259,7 @@ class ClusterConfig:
         at_most=1_000_000,
     )
     restarts: int = option(
-        "times that each replica may be started anew after it was lost in the run",
+        "times that each replica may be restarted after it was lost in the run",
         0,
         at_least=0,
         at_most=1_000_000,

@@ -37,7 +37,7 @@ def prepare(
     target: Path,
     instruction: Instruction,
 ) -> Summary:
-    """Write `target` from `articles`; an interrupted call is gone on with.
+    """Write `target` from `articles`; the next call resumes an interrupted one.
 
     Args:
         articles: in the order of the file.

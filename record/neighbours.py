@@ -11,7 +11,7 @@ def shared_devices(record: ReplicaRecord) -> list[DeviceUse]:
     """Return the devices of a replica that other processes were using.
 
     A process that came later, or holds no memory and was idle at that moment, is not
-    seen; nor is any beside a replica that was started anew, whose own traces fade.
+    seen; nor is any beside a replica that was restarted, whose own traces fade.
     """
     return [
         use

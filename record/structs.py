@@ -188,7 +188,7 @@ class ReplicaRecord(Struct, kw_only=True):
     capacity_tokens_per_s: float | None = None
     """Prompt and answer tokens per second of having work; known after the run."""
     restarts: int = 0
-    """Times that it was lost and started anew; the other fields tell of the last."""
+    """Times that it was lost and restarted; the rest describes its last process."""
 
 
 class Relaxed(Struct, kw_only=True):

@@ -8,7 +8,7 @@ from record.structs import ReplicaRecord
 _ALIKE = 0.02
 """Sizes that vLLM derives from free memory differ by less between equal devices."""
 _CORES_ALIKE = 1.0
-"""Cores are shared out whole: one more or less is none of a host's doing."""
+"""Cores are shared out whole, so a difference of one core has no cause on the host."""
 
 Value = float | str
 

@@ -23,7 +23,7 @@ def place(
             even where the host is not full, so that it has as many in every size.
 
     Raises:
-        UserError: there are not enough GPUs, or a host would stand idle unasked.
+        UserError: there are not enough GPUs, or a host would have no replica.
     """
     per_replica = config.gpus_per_replica
     if per_replica is None:

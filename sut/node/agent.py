@@ -1,4 +1,4 @@
-"""A node's side of one run: starts and kills replicas at the coordinator's word."""
+"""A node's side of one run: starts and kills replicas when the coordinator asks."""
 
 import time
 from collections.abc import Callable

@@ -92,7 +92,7 @@ REPLICA_FAULTS = [
     ),
     ReplicaFault(
         name="never-opens",
-        how="started anew, it connects elsewhere",
+        how="after a restart it connects to another address",
         cause="not ready after",
     ),
     ReplicaFault(name="telemetry", how="reading the device raises", cause=None),
