@@ -221,7 +221,7 @@ class Search:
     queries: int = 0
     """Queries of each run of the close search, and so of the runs that confirm it."""
     stage: Stage = field(default_factory=Stage)
-    """Where the search is, for whoever watches."""
+    """How far the search has come; progress lines show it."""
 
     @property
     def step(self) -> float:

@@ -27,7 +27,7 @@ Runs = dict[ScenarioName, dict[Mode, RunFolder]]
 
 
 def build_tree(request: Request) -> Path:
-    """Make the tree of `request` anew and return its root.
+    """Make the tree of `request` from the start and return its root.
 
     Raises:
         UserError: runs or facts are missing; each is named.

@@ -9,7 +9,7 @@ from conf.schema import BalancerName
 _BETA = 8.0
 """Weight of a sample that has no first token yet."""
 _REFRESH = 64
-"""Choices until speeds are looked up anew: they change slowly, choices are many."""
+"""Choices until speeds are read again: they change slowly, and choices are many."""
 
 
 class Load(Protocol):

@@ -211,7 +211,7 @@ def _messages(folder: Path) -> list[Target]:
         Target(
             name="messages of nodes while they join",
             inputs=damaged_message(to_cluster),
-            run=_gathering,
+            run=_registration,
             errors=(UserError,),
         ),
         Target(
@@ -257,16 +257,16 @@ class _Inbox:
         return True
 
 
-def _gathering(data: bytes) -> None:
+def _registration(data: bytes) -> None:
     said: list[str] = []
-    gathering = NodeRegistration(
+    registration = NodeRegistration(
         socket=cast(NodesSocket, _Inbox(data, "n0\x1b-1")),
         config=ExternalConfig(name="external", nodes=1, key="key"),
         source="source",
         notify=said.append,
     )
     with mock.patch("sut.clusters.registration._FLUSH_S", 0):
-        gathering._take_in()
+        registration._take_in()
     assert all(line.isprintable() for line in said), said
 
 

@@ -184,14 +184,14 @@ def test_offers_are_checked(changes: dict[str, Any], told: str) -> None:
     assert problem.isprintable()
     said: list[str] = []
     socket = FakeSocket()
-    gathering = NodeRegistration(
+    registration = NodeRegistration(
         socket=cast(NodesSocket, socket),
         config=ExternalConfig(name="external", nodes=1, key="key"),
         source="source",
         notify=said.append,
     )
     for _ in range(2):
-        gathering._join("identity", join)
+        registration._join("identity", join)
     assert said == [f"refused: {problem}"]
     assert re.search(told, problem)
     assert socket.refusals() == [problem] * 2
@@ -234,7 +234,7 @@ def _session(
     folder: Path, clock: Clock, *steps: tuple[float, ToNode | None]
 ) -> tuple[NodeAgent, FakeNodeSocket]:
     socket = FakeNodeSocket(clock, list(steps))
-    session = NodeAgent(
+    agent = NodeAgent(
         socket=cast(NodeSocket, socket),
         welcome=Welcome([Placement(replica=0, node="n0")], {"A": "nul\0"}, SILENCE_S),
         coordinator="127.0.0.1",
@@ -243,22 +243,22 @@ def _session(
         cache=folder / "cache",
         clock=clock,
     )
-    return session, socket
+    return agent, socket
 
 
 def test_a_node_that_was_stopped_does_not_blame_its_coordinator(
     tmp_path: Path, clock: Clock
 ) -> None:
-    session, _ = _session(
+    agent, _ = _session(
         tmp_path, clock, (0.1, Ping()), (3600, None), (0.1, Ping()), (0.1, None)
     )
-    assert session.run() == "the connection to the coordinator is lost"
+    assert agent.run() == "the connection to the coordinator is lost"
 
 
 def test_a_mute_coordinator_is_given_up(tmp_path: Path, clock: Clock) -> None:
     steps = [(0.5, None)] * 30
-    session, socket = _session(tmp_path, clock, *steps)
-    assert session.run() == "no word from the coordinator for 10 s"
+    agent, socket = _session(tmp_path, clock, *steps)
+    assert agent.run() == "no word from the coordinator for 10 s"
     assert isinstance(socket.sent[-1], Left)
 
 
@@ -269,15 +269,15 @@ def test_a_node_says_goodbye_whatever_its_cluster_does(
         raise ValueError("write to closed file")
 
     monkeypatch.setattr(LocalCluster, "close", fail)
-    session, socket = _session(tmp_path, clock)
+    agent, socket = _session(tmp_path, clock)
     with pytest.raises(ValueError, match="closed file"):
-        session.run()
+        agent.run()
     assert isinstance(socket.sent[-1], Left)
 
 
 def test_orders_that_make_no_sense_are_answered(tmp_path: Path, clock: Clock) -> None:
-    session, socket = _session(tmp_path, clock, (0.1, Start(7, "r7", 5556)))
-    session.run()
+    agent, socket = _session(tmp_path, clock, (0.1, Start(7, "r7", 5556)))
+    agent.run()
     reports = [m for m in socket.sent if isinstance(m, Report) and m.exited]
     assert [report.exited for report in reports] == [
         {"r7": "cannot be started: replica 7 has no place here"}

@@ -84,7 +84,7 @@ class Answers:
 
 
 class Run:
-    """A coordinator, and what LoadGen is told."""
+    """A coordinator, and what it reports to LoadGen."""
 
     def __init__(
         self,
