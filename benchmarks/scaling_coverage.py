@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from report.scaling.sizes import against, of_values
+from report.statistics.sizes import against, of_values
 
 TRUE = 0.965
 _SLOTS = 48

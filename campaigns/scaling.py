@@ -47,7 +47,7 @@ from qsl.dataset import load_dataset
 from record.campaign import NAME, Campaign, CampaignSize
 from report.build import write_files
 from report.content import Report, make_report
-from report.scaling.sizes import Scaled, scaled
+from report.statistics.sizes import Scaled, scaled
 
 _FEWEST_RUNS = 3
 _STEPS_DOWN = 12

@@ -17,10 +17,11 @@ from base.errors import ExitCode, write_failure
 from record.campaign import NAME, Campaign, read_campaign
 from record.errors import RecordError
 from report.build import write_files
-from report.config import MAY_DIFFER, differences
 from report.content import make_report
-from report.physics import RATINGS, read_ratings
-from report.run import Run, read_run
+from report.reading.config import MAY_DIFFER, differences
+from report.reading.folder import read_run
+from report.reading.run import Run
+from report.statistics.physics import RATINGS, read_ratings
 
 _QUIET_S = 3.0
 

@@ -10,12 +10,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from record.folder import RunFolder, write_json, write_text
 from record.json_types import Json
 from report.content import Report, make_report
-from report.headline import headline, title
-from report.plots.canvas import Plot
-from report.plots.draw import draw
-from report.run import read_run
-from report.tables import as_csv, tables
-from report.words import (
+from report.reading.folder import read_run
+from report.rendering.csv_tables import as_csv, tables
+from report.rendering.headline import headline, title
+from report.rendering.plots.canvas import Plot
+from report.rendering.plots.draw import draw
+from report.rendering.words import (
     TABLES,
     TITLES,
     cell,
@@ -112,7 +112,7 @@ def render(
         out: folder of the page, for links to the files of the run; None: no links.
     """
     environment = Environment(
-        loader=PackageLoader("report"),
+        loader=PackageLoader("report.rendering"),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,

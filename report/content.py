@@ -9,24 +9,24 @@ from msgspec import Struct
 
 from record.campaign import Campaign
 from record.json_types import Json
-from report.cold_start import cold_start
-from report.comparison import Comparison
-from report.configuration import configuration
 from report.figures import Section
 from report.findings.collect import collect
 from report.findings.finding import ORDER, Finding, Found, Recommendation
 from report.findings.scaling import scaling_findings
-from report.latency import latency
-from report.physics import RATINGS, DeviceRating
-from report.resources import resources
-from report.run import Run
-from report.scaling.rates import counted
-from report.scaling.section import scaling
-from report.scaling.sizes import scaled
-from report.symmetry import symmetry
-from report.tokens import tokens
-from report.validity import validity
-from report.words import count
+from report.reading.run import Run
+from report.rendering.words import count
+from report.sections.cold_start import cold_start
+from report.sections.configuration import configuration
+from report.sections.latency import latency
+from report.sections.resources import resources
+from report.sections.scaling import scaling
+from report.sections.symmetry import symmetry
+from report.sections.tokens import tokens
+from report.sections.validity import validity
+from report.statistics.comparison import Comparison
+from report.statistics.physics import RATINGS, DeviceRating
+from report.statistics.rates import counted
+from report.statistics.sizes import scaled
 
 
 class Content(Struct, kw_only=True):

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from report.comparison import Comparison
 from report.figures import Table
 from report.findings.collect import collect
 from report.findings.finding import Finding
-from report.run import read_run
-from report.symmetry import symmetry
+from report.reading.folder import read_run
+from report.sections.symmetry import symmetry
+from report.statistics.comparison import Comparison
 from tests.simulated.cluster import Cluster, Fault
 from tests.simulated.run import write_cluster
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from report.findings.finding import Finding, Found
-from report.run import Run
-from report.scaling.rates import arrived_per_s, paced, rate_of
+from report.reading.run import Run
+from report.statistics.rates import arrived_per_s, paced, rate_of
 
 _NOTICED = 0.02
 

@@ -11,9 +11,9 @@ from scipy import stats
 
 from report.findings.cause import Cause
 from report.findings.circumstances import busy_neighbour, resting_neighbour, setup
-from report.findings.scene import Scene, mean_of
-from report.numbers import bits
-from report.telemetry import HARMFUL, POWER_CAP
+from report.findings.slow_context import Scene, mean_of
+from report.reading.telemetry import HARMFUL, POWER_CAP
+from report.statistics.numbers import bits
 
 _EARLY = 0.5
 _SHARE_EXPLAINED = 0.5

@@ -3,9 +3,9 @@
 from record.neighbours import describe_use, is_busy, shared_devices
 from report.findings.cause import Cause
 from report.findings.finding import some
-from report.findings.scene import Scene
 from report.findings.setups import apart
-from report.setup import differing
+from report.findings.slow_context import Scene
+from report.reading.traits import differing
 
 _SHARE_SHARED = 0.5
 """How many more of a slow place's replicas than of its peers have a neighbour."""

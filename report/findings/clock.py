@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from record.structs import EventKind, EventRecord
 from report.findings.finding import Finding, Found, some
-from report.run import Run
-from report.words import count
+from report.reading.run import Run
+from report.rendering.words import count
 
 
 def clock(run: Run) -> Iterator[Found]:

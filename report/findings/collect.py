@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from report.comparison import Comparison
 from report.figures import Figure, figure
 from report.findings.arrivals import arrivals
 from report.findings.cause import Cause
@@ -13,10 +12,11 @@ from report.findings.flow import flow
 from report.findings.losses import losses
 from report.findings.neighbours import neighbours
 from report.findings.quality import quality
-from report.findings.scene import Likeness, Scene, likeness, mean_of, scene
 from report.findings.setups import setups
 from report.findings.slow import WORDS, Slow, find_slow
-from report.run import Run
+from report.findings.slow_context import Likeness, Scene, likeness, mean_of, scene
+from report.reading.run import Run
+from report.statistics.comparison import Comparison
 
 _CRITICAL = 0.2
 _WARNING = 0.075

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from report.busy import idle_s
 from report.figures import figure
 from report.findings.finding import (
     Finding,
@@ -12,10 +11,11 @@ from report.findings.finding import (
     Recommendation,
     name_replicas,
 )
-from report.run import Run
-from report.scaling.rates import steadiness
-from report.telemetry import COORDINATOR
-from report.words import count
+from report.reading.run import Run
+from report.reading.telemetry import COORDINATOR
+from report.rendering.words import count
+from report.statistics.busy import idle_s
+from report.statistics.rates import steadiness
 
 _IDLE = 0.05
 _THIN = 0.8

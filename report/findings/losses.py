@@ -13,9 +13,9 @@ from report.findings.finding import (
     name_replicas,
     some,
 )
-from report.run import Absence, Run
-from report.samples import UNKNOWN
-from report.words import count
+from report.reading.run import Absence, Run
+from report.reading.samples import UNKNOWN
+from report.rendering.words import count
 
 _UNTOLD = "not shown by the record"
 

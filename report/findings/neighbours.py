@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from record.neighbours import describe_use, shared_devices
 from report.findings.finding import Finding, Found, name_replicas, some
-from report.run import Run
+from report.reading.run import Run
 
 
 def neighbours(run: Run, told: set[int]) -> Iterator[Found]:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from report.blocks import ALONE, overlap
-from report.comparison import Comparison
 from report.figures import figure
 from report.findings.finding import Finding, Found, Recommendation, some
-from report.run import Run
-from report.validity import agreement
-from report.words import count
+from report.reading.run import Run
+from report.rendering.words import count
+from report.sections.validity import agreement
+from report.statistics.blocks import ALONE, overlap
+from report.statistics.comparison import Comparison
 
 MAX_TOKENS = 128
 """Longest answer that the benchmark allows."""

@@ -6,9 +6,9 @@ import numpy as np
 
 from report.figures import figure
 from report.findings.finding import Finding, Found, Recommendation
-from report.run import Run
-from report.scaling.rates import counted
-from report.scaling.sizes import Scaled, by_size, work_parts
+from report.reading.run import Run
+from report.statistics.rates import counted
+from report.statistics.sizes import Scaled, by_size, work_parts
 
 _LEAST = 0.9
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from report.findings.finding import Finding, Found, name_replicas, some
-from report.run import Run
-from report.setup import Trait, differing
+from report.reading.run import Run
+from report.reading.traits import Trait, differing
 
 
 def setups(run: Run, told: set[int]) -> Iterator[Found]:

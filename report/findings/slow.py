@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from report.comparison import Comparison
-from report.noise import Difference
-from report.run import Run
-from report.samples import FloatArray
+from report.reading.run import Run
+from report.reading.samples import FloatArray
+from report.statistics.comparison import Comparison
+from report.statistics.noise import Difference
 
 LEAST = 0.05
 """Smallest slowdown that is a finding."""

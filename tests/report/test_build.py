@@ -15,16 +15,16 @@ from record.campaign import NAME, Campaign, CampaignRun, CampaignSize
 from record.errors import RecordError
 from record.folder import RunFolder, write_json
 from report.build import render, write_report
-from report.config import differences, read_config
 from report.content import KEYS, make_report
-from report.headline import headline
-from report.numbers import bits
-from report.plots.latency import life_plot, scatter_plot
-from report.plots.symmetry import replica_plot
-from report.run import read_run
+from report.reading.config import differences, read_config
+from report.reading.folder import read_run
+from report.rendering.csv_tables import as_csv
+from report.rendering.headline import headline
+from report.rendering.plots.latency import life_plot, scatter_plot
+from report.rendering.plots.symmetry import replica_plot
+from report.rendering.words import shown
 from report.schema import SCHEMA
-from report.tables import as_csv
-from report.words import shown
+from report.statistics.numbers import bits
 from tests.report.reading import Plain, codes, report_of, rows
 from tests.run_folder import (
     START_NS,

@@ -11,9 +11,9 @@ from record.structs import (
     HostLine,
     TelemetryLine,
 )
-from report.findings.scene import Likeness, judge
 from report.findings.slow import all_were_slow
-from report.noise import compare
+from report.findings.slow_context import Likeness, judge
+from report.statistics.noise import compare
 from tests.planted_causes import CASES, EVEN, Case, findings_of, hit, strays
 from tests.report.reading import Plain, codes, report_of
 from tests.run_folder import (

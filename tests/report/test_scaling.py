@@ -6,7 +6,7 @@ from scipy import stats
 
 from record.folder import RunFolder, read_json, write_json
 from record.structs import Check, SettingsRecord, Verdict
-from report.scaling.sizes import Reached, against
+from report.statistics.sizes import Reached, against
 from tests.report.reading import codes, report_of, row, rows
 from tests.run_folder import START_NS, FolderSpec, good_spec, sample, write_folder
 

@@ -2,7 +2,7 @@ import pytest
 
 from record.structs import DeviceLimits, ReplicaRecord
 from report.findings.setups import apart, describe
-from report.setup import differing
+from report.reading.traits import differing
 from tests.run_folder import replica_record
 
 

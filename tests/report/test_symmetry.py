@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from record.structs import EventRecord
-from report.busy import idle_s
-from report.comparison import Comparison
-from report.run import read_run
-from report.symmetry import spread_pct, status
+from report.reading.folder import read_run
+from report.sections.symmetry import spread_pct, status
+from report.statistics.busy import idle_s
+from report.statistics.comparison import Comparison
 from tests.planted_causes import EQUAL, called_uneven
 from tests.report.reading import codes, report_of, row, rows
 from tests.run_folder import START_NS, good_spec, write_folder

@@ -7,8 +7,8 @@ import pytest
 
 from report.build import render
 from report.content import make_report
-from report.run import read_run
-from report.symmetry import status
+from report.reading.folder import read_run
+from report.sections.symmetry import status
 from tests.report.reading import Plain, codes, report_of, row
 from tests.shared_data import shared_data
 from tests.two_node_case import LATENCIES_MS, write_baseline, write_two_nodes

@@ -6,9 +6,9 @@ import pytest
 
 from record.trace import read_trace
 from report.content import make_report
-from report.headline import headline
-from report.run import read_run
-from report.validity import setting
+from report.reading.folder import read_run
+from report.rendering.headline import headline
+from report.sections.validity import setting
 from tests.report.reading import report_of, row, rows
 from tests.run_folder import START_NS, FolderSpec, good_spec, sample, write_folder
 
