@@ -1,4 +1,4 @@
-"""The part of a run's configuration that the report tells of."""
+"""The part of a run's configuration that the report uses."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,13 +24,13 @@ _SAME = (
     "run.tpot_ms",
     "run.latency_percentile",
 )
-"""Options, or groups of them, in which runs that are compared may not differ."""
+"""Options, or groups of options, that must be equal in runs that are compared."""
 MAY_DIFFER = "replicas, arrival rate, number of queries, nodes, timeouts and output"
-"""What else may differ, for messages."""
+"""What may differ, for messages."""
 
 
 class Named(msgspec.Struct):
-    """A part of the configuration that has a name."""
+    """A part of the configuration that has a name and a path."""
 
     name: str
     path: str | None = None
@@ -60,7 +60,7 @@ class ScenarioPart(msgspec.Struct):
 
 
 class RunConfig(msgspec.Struct):
-    """What the report tells of the configuration."""
+    """The parts of the configuration that the report uses."""
 
     model: ModelPart
     dataset: Named
@@ -72,7 +72,7 @@ class RunConfig(msgspec.Struct):
 
 
 def differences(one: RunConfig, other: RunConfig) -> list[str]:
-    """Return in what two runs differ that are compared, e.g. "engine.step_s: 1, 2"."""
+    """Return options that must be equal and differ, e.g. `engine.step_s: 1, 2`."""
     names = sorted(one.options.keys() | other.options.keys())
     return [
         f"{name}: {one.options.get(name)}, {other.options.get(name)}"
@@ -83,7 +83,7 @@ def differences(one: RunConfig, other: RunConfig) -> list[str]:
 
 
 def read_config(path: Path) -> RunConfig:
-    """Return what the report needs of the run's `config.yaml`.
+    """Return the parts of the run's `config.yaml` that the report uses.
 
     Raises:
         RecordError: the file is missing or damaged.

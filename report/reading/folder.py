@@ -23,17 +23,18 @@ T = TypeVar("T")
 def read_run(path: Path) -> Run:
     """Return the run in the folder `path`.
 
-    What a run that died could not write is left out and told in `notes`.
+    Files that a run could not write because it died are replaced by empty values, and
+    `Run.notes` names them.
 
     Raises:
-        RecordError: there is no such folder, a file that every run writes is missing,
+        RecordError: the folder does not exist, a file that every run writes is missing,
             or a file is damaged.
     """
     if not path.is_dir():
         raise RecordError(path, "no such run folder")
     folder, notes = RunFolder(path), list[str]()
     if not folder.config.exists():
-        raise RecordError(path, "no run folder: it holds no config.yaml")
+        raise RecordError(path, "not a run folder: it has no config.yaml")
     config = read_config(folder.config)
     verdict = _verdict(folder, notes)
     died = verdict.outcome == "aborted"
@@ -44,7 +45,9 @@ def read_run(path: Path) -> Run:
         notes.append(f"{file.name} is missing: {cost}")
         return without
 
-    def must(file: Path, reader: Callable[[Path], T], without: T, cost: str) -> T:
+    def read_unless_died(
+        file: Path, reader: Callable[[Path], T], without: T, cost: str
+    ) -> T:
         return read(file, reader, without, cost) if died else reader(file)
 
     run = Run(
@@ -52,19 +55,19 @@ def read_run(path: Path) -> Run:
         path=path,
         config=config,
         verdict=verdict,
-        settings=must(
+        settings=read_unless_died(
             folder.settings,
             lambda file: read_json(file, SettingsRecord),
             _no_settings(config),
-            "LoadGen's settings are not known",
+            "LoadGen's settings are unknown",
         ),
-        replicas=must(
+        replicas=read_unless_died(
             folder.replicas,
             lambda file: read_json(file, list[ReplicaRecord]),
             [],
             "the run ended before its replicas were ready",
         ),
-        samples=must(
+        samples=read_unless_died(
             folder.samples,
             read_samples,
             _no_samples(),
@@ -74,45 +77,45 @@ def read_run(path: Path) -> Run:
             folder.events,
             lambda file: list(read_lines(file, EventRecord)),
             [],
-            "faults and retries are not known",
+            "faults and retries are unknown",
         ),
         telemetry=read(
             folder.telemetry,
             read_telemetry,
             no_telemetry(),
-            "clocks, power, memory and load over time are not known, and causes that"
-            " show there cannot be told",
+            "clocks, power, memory and load over time are unknown, and causes that show"
+            " in them cannot be found",
         ),
-        log=must(
+        log=read_unless_died(
             folder.detail_log,
             read_detail,
             DetailLog(),
-            "LoadGen's own figures are not known",
+            "LoadGen's own figures are unknown",
         ),
         trace=read_trace(folder / "mlperf_log_trace.json"),
         notes=notes,
     )
-    _note_cut(folder, notes)
-    _refuse_strangers(run, folder.samples)
+    _note_cut_lines(folder, notes)
+    _check_replicas(run, folder.samples)
     return run
 
 
-def _note_cut(folder: RunFolder, notes: list[str]) -> None:
+def _note_cut_lines(folder: RunFolder, notes: list[str]) -> None:
     for file in (folder.samples, folder.events, folder.telemetry):
         if file.exists() and cut_off(file):
-            notes.append(f"the last line of {file.name} was cut off; it is left out")
+            notes.append(f"the last line of {file.name} was cut off and is ignored")
 
 
-def _refuse_strangers(run: Run, path: Path) -> None:
-    """Refuse samples of replicas that `replicas.json` does not list.
+def _check_replicas(run: Run, path: Path) -> None:
+    """Check that `replicas.json` lists the replica of every sample.
 
     Raises:
-        RecordError: there is one.
+        RecordError: a sample names a replica that is not listed.
     """
     known = np.array([UNKNOWN, *run.node_of], np.int64)
-    strange = ~np.isin(run.samples.replica, known)
-    if strange.any():
-        line = int(np.flatnonzero(strange)[0]) + 1
+    unlisted = ~np.isin(run.samples.replica, known)
+    if unlisted.any():
+        line = int(np.flatnonzero(unlisted)[0]) + 1
         where = "replicas.json" if run.replicas else "replicas.json, which is missing"
         raise RecordError(
             path, f"replica {run.samples.replica[line - 1]} is not in {where}", line
@@ -122,13 +125,15 @@ def _refuse_strangers(run: Run, path: Path) -> None:
 def _verdict(folder: RunFolder, notes: list[str]) -> Verdict:
     if folder.verdict.exists():
         return read_json(folder.verdict, Verdict)
-    notes.append("verdict.json is missing: the run was killed before it was judged")
+    notes.append(
+        "verdict.json is missing: the run was killed before the gate judged it"
+    )
     return Verdict(
         outcome="aborted",
         degraded=True,
         submission_candidate=False,
         relaxed=[],
-        reason="the run left no verdict",
+        reason="the run was killed before the gate judged it",
     )
 
 

@@ -33,7 +33,7 @@ class Absence:
 
 @dataclass(kw_only=True)
 class Run:
-    """One run, as its folder tells it."""
+    """One run, as its folder records it."""
 
     name: str
     config: RunConfig
@@ -46,18 +46,18 @@ class Run:
     log: DetailLog
     trace: Trace | None
     notes: list[str] = field(default_factory=list)
-    """What the folder lacks and what that costs the report."""
+    """What the folder lacks, and what the report cannot show because of that."""
     path: Path | None = None
     """Its folder; None where it has none."""
 
     @cached_property
     def done(self) -> Samples:
-        """Samples that were answered."""
+        """Completed samples."""
         return self.samples.where(self.samples.done)
 
     @cached_property
     def lost(self) -> Samples:
-        """Samples that were not."""
+        """Lost samples."""
         return self.samples.where(~self.samples.done)
 
     @property
@@ -72,7 +72,7 @@ class Run:
 
     @cached_property
     def node_of(self) -> dict[int, str]:
-        """Name of a replica's node."""
+        """Name of the node of each replica."""
         return {record.replica: record.node for record in self.replicas}
 
     @cached_property
@@ -98,17 +98,17 @@ class Run:
 
     @cached_property
     def begin_ns(self) -> int:
-        """First issue."""
+        """Time of the first issue; 0 without samples."""
         return int(self.samples.issued.min()) if len(self.samples) else 0
 
     @cached_property
     def end_ns(self) -> int:
-        """Last completion; the first issue where nothing was completed."""
+        """Time of the last completion; of the first issue if nothing was completed."""
         return int(self.done.completed.max()) if len(self.done) else self.begin_ns
 
     @cached_property
     def absences(self) -> list[Absence]:
-        """When replicas were away, from leaving to coming back, in order of time."""
+        """Spans in which replicas were away from the run, ordered by their start."""
         found: list[Absence] = []
         away: dict[int, Absence] = {}
         for event in sorted(self.events, key=lambda event: event.t_ns):
@@ -128,7 +128,7 @@ class Run:
                 )
                 found.append(away[event.replica])
             elif event.kind == "fence" and known is not None:
-                # The fence says why the coordinator gave it up.
+                # The fence records why the coordinator gave the replica up.
                 known.cause = event.cause or known.cause
         return found
 
@@ -156,9 +156,9 @@ class Run:
 
     @cached_property
     def issued(self) -> int:
-        """Samples that LoadGen says it issued; those on record where it says nothing.
+        """Number of samples that LoadGen logged as issued; else the number recorded.
 
-        A damaged record holds fewer.
+        A damaged record holds fewer samples than LoadGen issued.
         """
         queries = self.log.values.get("result_query_count")
         if not isinstance(queries, int):
@@ -173,7 +173,7 @@ class Run:
 
     @property
     def streaming(self) -> bool:
-        """Whether LoadGen was told of first tokens."""
+        """Whether first tokens were reported to LoadGen."""
         return self.settings.streaming
 
     @property
@@ -188,17 +188,18 @@ class Run:
 
     @property
     def samples_per_s(self) -> float:
-        """Completed samples / first issue to last completion; 0 where there are none.
+        """Completed samples / seconds from first issue to last completion.
 
-        LoadGen's own figure where it logs one, so that one name has one number. For
-        Server it logs another measure: see `completed_per_s`.
+        0 if no sample completed. The value is LoadGen's own where LoadGen logs it, so
+        that one name has one number. For Server LoadGen logs another measure: see
+        `completed_per_s`.
         """
         logged = self._logged("result_samples_per_second")
         return logged or self._per_s(float(len(self.done)))
 
     @property
     def tokens_per_s(self) -> float:
-        """Output tokens of completed samples / the same seconds, likewise."""
+        """Output tokens of completed samples / the same seconds, as above."""
         logged = self._logged("result_tokens_per_second")
         return logged or self._per_s(float(self.done.output_tokens.sum()))
 
@@ -206,14 +207,14 @@ class Run:
     def completed_per_s(self) -> tuple[float, float] | None:
         """LoadGen's completed samples/s and tokens/s of Server; None: not logged.
 
-        Their seconds end with the completion of the last issued sample.
+        Their time ends with the completion of the last issued sample.
         """
         samples = self._logged("result_completed_samples_per_sec")
         tokens = self._logged("result_completed_tokens_per_second")
         return None if samples is None or tokens is None else (samples, tokens)
 
     def _logged(self, key: str) -> float | None:
-        """Return a rate from LoadGen's log, unless the record lacks samples of it."""
+        """Return a rate from LoadGen's log; None if the record lacks samples."""
         value = self.log.values.get(key)
         whole = len(self.done) == self.issued
         return float(value) if whole and isinstance(value, int | float) else None

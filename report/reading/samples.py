@@ -1,4 +1,4 @@
-"""The samples of a run as columns, so that a million of them stay cheap."""
+"""The samples of a run as columns, which keep a million samples small."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -15,6 +15,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+MAX_TOKENS = 128
+"""Highest number of output tokens of a sample that the benchmark allows."""
 UNKNOWN = -1
 """Stands for None in a column of integers."""
 
@@ -23,8 +25,8 @@ UNKNOWN = -1
 class Samples:
     """One entry per line of `samples.jsonl`, in that order (of completion).
 
-    Points in time are ns of the coordinator's clock, `UNKNOWN` where there is none;
-    durations are ns, NaN where unknown.
+    Times are in ns of the coordinator's clock, `UNKNOWN` where there is none. Durations
+    are in ns, NaN where unknown.
     """
 
     seq: IntArray
@@ -38,7 +40,8 @@ class Samples:
     queue: FloatArray
     prefill: FloatArray
     decode: FloatArray
-    held: FloatArray
+    residence: FloatArray
+    """Arrival in the replica to the sending of its answer, `held_ns` of the file."""
     prompt_tokens: IntArray
     output_tokens: IntArray
     done: BoolArray
@@ -47,67 +50,67 @@ class Samples:
     """Whether the answer ended by the limit on its length."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of samples."""
         return len(self.seq)
 
     def where(self, mask: BoolArray | IntArray) -> Self:
-        """Return those for which `mask` holds, or those at these places."""
+        """Return the samples that a mask selects, or those at these indices."""
         columns = {f.name: getattr(self, f.name)[mask] for f in fields(self)}
         return type(self)(**columns)
 
     @property
     def service_ns(self) -> FloatArray:
-        """Dispatch to completion; NaN where either is unknown."""
+        """Service latency: dispatch to completion; NaN where either is unknown."""
         return _between(self.dispatched, self.completed)
 
     @property
     def latency_ns(self) -> FloatArray:
-        """Issue to completion; NaN where it was lost."""
+        """Issue to completion; NaN for lost samples."""
         return _between(self.issued, self.completed)
 
     @property
     def wait_ns(self) -> FloatArray:
-        """Issue to dispatch, the time in the coordinator's queue."""
+        """Issue to dispatch: the time in the coordinator's queue."""
         return _between(self.issued, self.dispatched)
 
     @property
     def ttft_ns(self) -> FloatArray:
-        """Issue to first token; NaN where nothing was streamed."""
+        """Issue to first token; NaN where first tokens were not streamed."""
         return _between(self.issued, self.first_token)
 
     @property
     def tpot_ns(self) -> FloatArray:
         """Mean time per output token after the first; NaN below two tokens.
 
-        (completion - first token) / (tokens - 1), as LoadGen has it.
+        (completion - first token) / (tokens - 1), as LoadGen computes it.
         """
         later = np.where(self.output_tokens > 1, self.output_tokens - 1.0, np.nan)
         values: FloatArray = _between(self.first_token, self.completed) / later
         return values
 
     @property
-    def way_ns(self) -> FloatArray:
-        """Service less the time that the replica accounts for.
+    def overhead_ns(self) -> FloatArray:
+        """Service latency less the residence time in the replica.
 
-        That is the way there and back, where the replica told how long it held the
-        sample; else it holds the wait for the engine's next step too.
+        That is the time of network and messages. If the residence time is unknown, the
+        time in the engine takes its place, and the overhead also includes the wait for
+        the engine's next step.
         """
-        inside = np.where(
-            np.isnan(self.held), self.queue + self.prefill + self.decode, self.held
-        )
+        in_engine = self.queue + self.prefill + self.decode
+        inside = np.where(np.isnan(self.residence), in_engine, self.residence)
         values: FloatArray = self.service_ns - inside
         return values
 
     @property
-    def begun(self) -> IntArray:
-        """When work on the sample began: its prefill, else its dispatch."""
+    def started(self) -> IntArray:
+        """Start of the prefill; the dispatch where the prefill is unknown."""
         work = self.prefill + self.decode
         start = self.completed - np.nan_to_num(work).astype(np.int64)
         return np.where(np.isnan(work), self.dispatched, start)
 
 
 def join(parts: Sequence[Samples]) -> Samples:
-    """Return the samples of all `parts`, of which there is one at least."""
+    """Return the samples of all `parts`; there must be at least one part."""
     return Samples(
         **{
             f.name: np.concatenate([getattr(part, f.name) for part in parts])
@@ -156,7 +159,7 @@ def _columns(batch: list[SampleRecord]) -> dict[str, Any]:
         "queue": real("queue_ns"),
         "prefill": real("prefill_ns"),
         "decode": real("decode_ns"),
-        "held": real("held_ns"),
+        "residence": real("held_ns"),
         "prompt_tokens": whole("prompt_tokens"),
         "output_tokens": whole("output_tokens"),
         "done": flag("status", "completed"),

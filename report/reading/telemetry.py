@@ -1,4 +1,4 @@
-"""What was sampled once a second, as columns per kind of line."""
+"""Telemetry, read once a second, as columns for each kind of line."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from record.structs import DeviceLine, EngineLine, HostLine, TelemetryLine
 from report.reading.samples import BoolArray, FloatArray, IntArray
 
 COORDINATOR = -1
-"""Stands for the coordinator among the replicas."""
+"""Replica number that stands for the coordinator."""
 
 HARMFUL = 0x8 | 0x20 | 0x40 | 0x80
-"""NVML's clock event reasons that take speed away: hardware slowdown, software and
+"""NVML's clock event reasons that reduce speed: hardware slowdown, software and
 hardware thermal slowdown, power brake."""
 POWER_CAP = 0x4
-"""NVML's clock event reason of a device at its power limit, common under full load."""
+"""NVML's clock event reason of a device at its power limit; common under full load."""
 
 _MEASURES: dict[type[TelemetryLine], tuple[str, ...]] = {
     DeviceLine: (
@@ -38,8 +38,8 @@ _MEASURES: dict[type[TelemetryLine], tuple[str, ...]] = {
 
 
 @dataclass(slots=True, kw_only=True)
-class Series:
-    """Lines of one kind, in order of time."""
+class Readings:
+    """Lines of one kind, ordered by time."""
 
     t_ns: IntArray
     replica: IntArray
@@ -49,17 +49,17 @@ class Series:
     """By measure; NaN where it could not be read."""
 
     def of(self, replica: int, measure: str) -> FloatArray:
-        """Return what a replica's lines say of a measure, without the unknown."""
+        """Return the known values of a measure for one replica, ordered by time."""
         values = self.values[measure][self.replica == replica]
-        told: FloatArray = values[~np.isnan(values)]
-        return told
+        known: FloatArray = values[~np.isnan(values)]
+        return known
 
-    def during(self, begin_ns: int, end_ns: int) -> "Series":
-        """Return the lines between two points in time."""
+    def during(self, begin_ns: int, end_ns: int) -> "Readings":
+        """Return the lines between two times, both included."""
         return self._where((self.t_ns >= begin_ns) & (self.t_ns <= end_ns))
 
-    def _where(self, mask: BoolArray) -> "Series":
-        return Series(
+    def _where(self, mask: BoolArray) -> "Readings":
+        return Readings(
             t_ns=self.t_ns[mask],
             replica=self.replica[mask],
             device=[self.device[i] for i in np.flatnonzero(mask)]
@@ -73,12 +73,12 @@ class Series:
 class Telemetry:
     """All of `telemetry.jsonl`."""
 
-    devices: Series
-    engines: Series
-    hosts: Series
+    devices: Readings
+    engines: Readings
+    hosts: Readings
 
     def during(self, begin_ns: int, end_ns: int) -> "Telemetry":
-        """Return what was sampled between two points in time."""
+        """Return the lines between two times, both included."""
         return Telemetry(
             devices=self.devices.during(begin_ns, end_ns),
             engines=self.engines.during(begin_ns, end_ns),
@@ -109,7 +109,7 @@ def read_telemetry(path: Path) -> Telemetry:
 
 
 def no_telemetry() -> Telemetry:
-    """Return what a run without the file has."""
+    """Return the telemetry of a run that recorded none."""
     return _telemetry({kind: _Columns() for kind in _MEASURES})
 
 
@@ -130,10 +130,10 @@ def _telemetry(columns: dict[type[TelemetryLine], _Columns]) -> Telemetry:
     )
 
 
-def _series(kind: type[TelemetryLine], columns: _Columns) -> Series:
+def _series(kind: type[TelemetryLine], columns: _Columns) -> Readings:
     t_ns = np.array(columns.t_ns, np.int64)
     order = np.argsort(t_ns, kind="stable")
-    return Series(
+    return Readings(
         t_ns=t_ns[order],
         replica=np.array(columns.replica, np.int64)[order],
         device=[columns.device[i] for i in order],

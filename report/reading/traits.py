@@ -1,47 +1,48 @@
-"""What each replica runs on and with, and where replicas differ in it."""
+"""Hardware, limits, versions and settings of each replica, and their differences."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from record.structs import ReplicaRecord
 
-_ALIKE = 0.02
-"""Sizes that vLLM derives from free memory differ by less between equal devices."""
-_CORES_ALIKE = 1.0
-"""Cores are shared out whole, so a difference of one core has no cause on the host."""
+_SAME_SHARE = 0.02
+"""Sizes that vLLM derives from free memory differ by less than this between equal
+devices."""
+_SAME_CORES = 1.0
+"""Cores are assigned as whole cores, so equal hosts may differ by one core."""
 
 Value = float | str
 
 
 @dataclass(slots=True, kw_only=True)
 class Trait:
-    """Something that replicas have, and each one's value of it."""
+    """A property of replicas, with the value of each replica."""
 
     name: str
     unit: str
     values: dict[int, Value]
-    """By replica; those of which it is not known are left out."""
+    """By replica; replicas with an unknown value are left out."""
 
-    def told(self, value: Value) -> str:
+    def text(self, value: Value) -> str:
         """Return a value with its unit."""
         number = f"{value:,.10g}" if isinstance(value, float) else value
         return f"{number} {self.unit}".rstrip()
 
     def same(self, one: Value, other: Value) -> bool:
-        """Return whether two values are as good as equal."""
+        """Return whether two values are equal within what equal hosts show."""
         if isinstance(one, str) or isinstance(other, str):
             return one == other
         if self.name == "cores":
-            return abs(one - other) <= _CORES_ALIKE
-        return abs(one - other) <= _ALIKE * max(abs(one), abs(other))
+            return abs(one - other) <= _SAME_CORES
+        return abs(one - other) <= _SAME_SHARE * max(abs(one), abs(other))
 
     def groups(self) -> list[tuple[Value, list[int]]]:
-        """Return each value with the replicas that have it, the rarest first."""
+        """Return each value with its replicas; the rarest value first."""
         found: list[tuple[Value, list[int]]] = []
         for replica, value in sorted(self.values.items()):
-            for known, members in found:
+            for known, owners in found:
                 if self.same(known, value):
-                    members.append(replica)
+                    owners.append(replica)
                     break
             else:
                 found.append((value, [replica]))
@@ -49,28 +50,42 @@ class Trait:
 
 
 def differing(replicas: Iterable[ReplicaRecord]) -> list[Trait]:
-    """Return the traits in which replicas differ."""
+    """Return the traits that are not the same on all replicas."""
+    traits = _collect(replicas, _traits)
+    return [trait for trait in traits if len(trait.groups()) > 1]
+
+
+def versions(replicas: Iterable[ReplicaRecord]) -> list[Trait]:
+    """Return the software versions of replicas."""
+    return _collect(replicas, _versions)
+
+
+def engine_settings(replicas: Iterable[ReplicaRecord]) -> list[Trait]:
+    """Return the engine settings of replicas, ordered by name."""
+    return sorted(_collect(replicas, _engine_settings), key=lambda trait: trait.name)
+
+
+_Values = Iterable[tuple[str, str, Value]]
+"""Name, unit and value of traits of one replica."""
+
+
+def _collect(
+    replicas: Iterable[ReplicaRecord], values: Callable[[ReplicaRecord], _Values]
+) -> list[Trait]:
     traits: dict[str, Trait] = {}
     for record in replicas:
-        for name, unit, value in _traits(record):
+        for name, unit, value in values(record):
             trait = traits.setdefault(name, Trait(name=name, unit=unit, values={}))
             trait.values[record.replica] = value
-    return [trait for trait in traits.values() if len(trait.groups()) > 1]
+    return list(traits.values())
 
 
-def _traits(record: ReplicaRecord) -> Iterable[tuple[str, str, Value]]:
+def _traits(record: ReplicaRecord) -> _Values:
     kinds = [device.rpartition(" #")[0] or device for device in record.devices]
     yield "devices", "", ", ".join(sorted(kinds))
     yield "cores", "", float(len(record.cpus))
-    for name, version in record.versions.items():
-        yield name, "", version
-    for name, setting in record.engine.items():
-        if name.endswith("_s"):
-            continue  # How long something took is no setting.
-        if isinstance(setting, int | float) and not isinstance(setting, bool):
-            yield name, "", float(setting)
-        elif setting is not None:
-            yield name, "", str(setting)
+    yield from _versions(record)
+    yield from _engine_settings(record)
     for name, unit, values in (
         ("power limit", "W", [limit.power_w for limit in record.limits]),
         ("highest SM clock", "MHz", [limit.sm_clock_mhz for limit in record.limits]),
@@ -79,3 +94,18 @@ def _traits(record: ReplicaRecord) -> Iterable[tuple[str, str, Value]]:
         known = [value for value in values if value is not None]
         if known:
             yield name, unit, float(min(known))
+
+
+def _versions(record: ReplicaRecord) -> _Values:
+    for name, version in record.versions.items():
+        yield name, "", version
+
+
+def _engine_settings(record: ReplicaRecord) -> _Values:
+    for name, setting in record.engine.items():
+        if name.endswith("_s"):
+            continue  # A duration is a measurement, not a setting.
+        if isinstance(setting, int | float) and not isinstance(setting, bool):
+            yield name, "", float(setting)
+        elif setting is not None:
+            yield name, "", str(setting)

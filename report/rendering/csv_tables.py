@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from record.json_types import Json
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How cells begin that a spreadsheet computes."""
+"""First characters of cells that a spreadsheet takes for a formula."""
 
 
 def tables(content: dict[str, Json]) -> Iterator[tuple[str, dict[str, Json]]]:
@@ -32,7 +32,7 @@ def as_csv(table: dict[str, Json]) -> str:
 
 
 def _cell(value: Json) -> Json:
-    """Return a value as a cell; a spreadsheet must not take text for a formula."""
+    """Return a value as a cell that a spreadsheet does not take for a formula."""
     if isinstance(value, str) and value.startswith(_FORMULA):
         return f"'{value}"
     return "" if value is None else value

@@ -1,8 +1,9 @@
-"""How values, names and headings are written for readers."""
+"""How values, names and headings of report.json are written for readers."""
 
 import re
 
 from record.json_types import Json
+from report.wording import cell
 
 TITLES = {
     "scaling": "Scaling",
@@ -18,29 +19,31 @@ TITLES = {
 
 TABLES = {
     "scaling.rates": "Rates that were found",
-    "scaling.sizes": "Each size against one replica",
-    "scaling.losses": "Where efficiency goes",
+    "scaling.sizes": "Each size compared with one replica",
+    "scaling.losses": "Where efficiency is lost",
     "scaling.runs": "Runs",
     "scaling.law": "Universal Scalability Law",
     "scaling.forecast": "Forecast",
     "symmetry.summary": "Spread between nodes and between replicas",
-    "symmetry.nodes": "Node by node",
-    "symmetry.replicas": "Replica by replica",
+    "symmetry.nodes": "Nodes",
+    "symmetry.replicas": "Replicas",
     "latency.loadgen": "Latency of the run, by LoadGen",
-    "latency.nodes": "Latency of each node",
-    "latency.life": "Where a sample's time goes",
     "latency.limits": "Latency limits",
+    "latency.nodes": "Latency by node",
+    "latency.breakdown": "Stages of latency",
     "latency.outliers": "Slowest samples (outliers)",
-    "tokens.replicas": "Tokens of each replica",
+    "tokens.replicas": "Tokens by replica",
     "resources.memory": "Memory",
     "resources.load": "Load, power and clocks",
-    "resources.arithmetic": "How far from the physical limit",
-    "resources.engines": "Engine settings",
+    "resources.arithmetic": "Distance from the physical limit",
     "cold_start.nodes": "First sample of each node",
     "cold_start.replicas": "Start of each replica",
     "validity.agreement": "Agreement with LoadGen's own figures",
-    "validity.checks": "The gate's checks",
-    "configuration.places": "Nodes and replicas",
+    "validity.checks": "Checks of the gate",
+    "configuration.hosts": "Nodes and replicas",
+    "configuration.software": "Software",
+    "configuration.engine_settings": "Engine settings",
+    "configuration.model_properties": "Model",
     "configuration.settings": "LoadGen's settings",
 }
 """Captions of tables by section and name."""
@@ -51,15 +54,16 @@ _NAMES = {
     "loadgen": "LoadGen",
     "qsl": "QSL",
     "kv": "KV",
+    "sha256": "SHA-256",
+    "dataset": "data set",
 }
-
 
 _LABELS = {
     "sample_weighted_mean": "Mean service latency of all samples",
     "mean_of_node_means": "Mean of the nodes' mean service latencies",
-    "start_to_ready": "Start until ready",
-    "cost_if_measured": "Start until ready, as a share of the run",
-    "cold_requests_if_measured": "Slow first requests kept out of the run",
+    "start_to_ready": "Start to ready",
+    "cost_if_measured": "Start to ready, as a share of the run",
+    "cold_requests_if_measured": "Cold requests that warm-up kept out of the run",
     "sum_of_node_rates": "Sum of the nodes' rates",
     "over_limit": "Answers over the limit",
     "ended_by_length": "Answers cut at the limit",
@@ -71,29 +75,13 @@ _LABELS = {
     "relaxed": "Relaxed settings",
     "notes": "Not recorded",
     "success_status": "Status of the success rate",
-    "method": "How noise is judged",
+    "method": "Statistical method",
 }
 """Labels of figures whose names do not read as words."""
 
-_HEADINGS = {
-    "from": "95% interval from",
-    "to": "95% interval to",
-    "both": "busy x speed",
-    "first sample": "first sample over the fastest",
-    "min at": "shortest: sample",
-    "max at": "longest: sample",
-    "KV used": "KV cache used, mean",
-    "KV used, most": "KV cache used, highest",
-    "running, most": "running, highest",
-    "rest": "activations, graphs, runtime",
-    "of peak": "share of peak",
-    "of bandwidth": "share of bandwidth",
-    "over": "over the limit",
-    "p": "p (chance among equals)",
-    "penalty": "first over warm request",
-}
-"""Headings of columns whose names are short for what they hold."""
-
+_LONG_CELL = 28
+"""Characters above which the text of a cell wraps."""
+_CELL_PADDING = 3
 _SINGULAR = {
     "replicas": "replica",
     "nodes": "node",
@@ -102,13 +90,8 @@ _SINGULAR = {
 }
 
 
-def count(number: int, noun: str) -> str:
-    """Return `1 sample`, `2 samples`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def unit_of(figure: dict[str, Json]) -> str:
-    """Return a figure's unit as it stands behind its value."""
+    """Return a figure's unit as it follows its value."""
     unit = str(figure["unit"])
     return _SINGULAR.get(unit, unit) if figure["value"] == 1 else unit
 
@@ -122,6 +105,8 @@ def shown(figure: dict[str, Json]) -> str:
             f" {cell(value['replica'])} on {cell(value['node'])}"
         )
     if isinstance(value, dict) and {"min", "mean", "max"} <= set(value):
+        if value["min"] == value["max"]:
+            return f"{cell(value['min'])} {unit} each"
         return (
             f"{cell(value['min'])} to {cell(value['max'])} {unit}: mean"
             f" {cell(value['mean'])}, median {cell(value['p50'])}, p90"
@@ -135,9 +120,9 @@ _MARKDOWN = re.compile(r"[\\`*\[\]|~{}#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 def markdown(text: str) -> str:
-    """Return foreign text so that Markdown shows it as it is, on one line.
+    """Return foreign text escaped for Markdown, on one line.
 
-    HTML and Markdown in names of nodes and models, or in causes, must not act.
+    HTML and Markdown in names of nodes and models, or in causes, must have no effect.
     """
     plain = "".join(
         char if char.isprintable() else " " if char in "\n\t" else repr(char)[1:-1]
@@ -147,24 +132,6 @@ def markdown(text: str) -> str:
     return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def cell(value: Json) -> str:
-    """Return a value as a reader wants to see it."""
-    if value is None or value == "":
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        # Seeds are names rather than amounts.
-        return f"{value:,}" if abs(value) < 10**12 else str(value)
-    if isinstance(value, float):
-        return _number(value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {cell(item)}" for key, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(cell(item) for item in value)
-    return str(value)
-
-
 def label(name: str) -> str:
     """Return a figure's name as words."""
     if name in _LABELS:
@@ -172,34 +139,42 @@ def label(name: str) -> str:
     words = [_NAMES.get(word, word) for word in name.split("_")]
     text = " ".join(words).replace("tokens per s", "tokens/s")
     text = text.replace("samples per s", "samples/s")
+    text = text.replace("samples/sample", "samples per sample")
+    text = text.replace("tokens/sample", "tokens per sample")
     return text[0].upper() + text[1:]
 
 
 def filled(table: dict[str, Json]) -> dict[str, Json]:
-    """Return a table without the columns that hold nothing in this run."""
+    """Return a table without the columns that are empty in this run."""
     columns, rows = table["columns"], table["rows"]
     keep = [
-        place
-        for place in range(len(columns))
-        if place == 0 or any(row[place] not in (None, "") for row in rows)
+        index
+        for index in range(len(columns))
+        if index == 0 or any(row[index] not in (None, "") for row in rows)
     ]
     return {
-        "columns": [columns[place] for place in keep],
-        "rows": [[row[place] for place in keep] for row in rows],
+        "columns": [columns[index] for index in keep],
+        "rows": [[row[index] for index in keep] for row in rows],
     }
 
 
+def informative(table: dict[str, Json]) -> bool:
+    """Whether a table has rows, and more in them than their names."""
+    return bool(table["rows"]) and len(filled(table)["columns"]) > 1
+
+
+def width(table: dict[str, Json]) -> int:
+    """Return the estimated width of a table in characters."""
+    total = 0
+    for index, column in enumerate(table["columns"]):
+        cells = [len(cell(row[index])) for row in table["rows"]]
+        words = [len(word) for word in heading(column).split()]
+        total += max(*words, min(_LONG_CELL, max(cells, default=0))) + _CELL_PADDING
+    return total
+
+
 def heading(column: dict[str, str]) -> str:
-    """Return a column's name with its unit."""
-    name, unit = column["name"], column["unit"]
-    head = _HEADINGS.get(name, name)
-    told = not unit or unit == "seq" or head == unit or head.startswith(f"{unit} ")
-    return head if told else f"{head}, {unit}"
-
-
-def _number(value: float) -> str:
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    if value == int(value):
-        return f"{value:.0f}"
-    return f"{value:.4g}" if abs(value) >= 1e-3 else f"{value:.2g}"
+    """Return a column's heading with its unit."""
+    head, unit = column.get("heading") or column["name"], column["unit"]
+    known = not unit or unit == "seq" or head == unit or head.startswith(f"{unit} ")
+    return head if known else f"{head}, {unit}"

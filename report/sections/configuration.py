@@ -1,13 +1,17 @@
-"""What ran, on what, under which settings."""
+"""The configuration section: what ran, on which hosts, with which settings."""
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from record.json_types import Json
 from record.structs import ReplicaRecord
-from report.figures import Section, figure, table
+from report.figures import Column, Section, Table, figure, table
 from report.reading.run import Run
-from report.sections.validity import relaxed, setting
+from report.reading.traits import Trait, engine_settings, versions
+from report.sections.settings import relaxed, setting
 from report.statistics.numbers import lengths, rounded
+from report.wording import name_replicas
 
 _BATCHING = (
     "max_num_seqs",
@@ -21,10 +25,8 @@ _BATCHING = (
 
 
 def configuration(run: Run) -> Section:
-    """Return the run's configuration."""
+    """Return the configuration of a run."""
     settings, config = run.settings, run.config
-    versions = {k: v for r in run.replicas for k, v in r.versions.items()}
-    versions["loadgen"] = str(run.log.values.get("loadgen_version", "")).split(" ")[0]
     return {
         "run": figure(run.name, "", "name of the run folder"),
         "started": figure(
@@ -42,16 +44,14 @@ def configuration(run: Run) -> Section:
             "benchmark suite, scenario, mode and strictness",
         ),
         "model": figure(config.model.name, "", "model that the replicas served"),
-        "model_shape": figure(_shape(run), "", "as the engine loaded it"),
+        "model_shape": figure(_shape(run), "", "shape that the engine loaded"),
         "precision": figure(_precision(run), "", "of weights and arithmetic"),
-        "weights": figure(
-            config.model.weights or None, "", "where the weights come from"
-        ),
+        "weights": figure(config.model.weights or None, "", "source of the weights"),
         "model_path": figure(config.model.path, "", "checkpoint folder, as given"),
-        "dataset": figure(config.dataset.name, "", "samples behind the QSL"),
+        "dataset": figure(config.dataset.name, "", "data set behind the QSL"),
         "dataset_path": figure(config.dataset.path, "", "file, as given"),
         "dataset_sha256": figure(
-            settings.dataset_sha256, "", "SHA-256 of the data set's file"
+            settings.dataset_sha256, "", "SHA-256 of the file of the data set"
         ),
         "prompt_tokens": figure(
             lengths(run.samples.prompt_tokens), "tokens", "per issued sample"
@@ -59,15 +59,17 @@ def configuration(run: Run) -> Section:
         "output_tokens": figure(
             lengths(run.done.output_tokens), "tokens", "per completed sample"
         ),
-        "nodes": figure(len(run.nodes), "nodes", "hosts"),
+        "nodes": figure(len(run.nodes), "nodes", "hosts that ran replicas"),
         "replicas": figure(run.size, "replicas", "engines, one process each"),
-        "engine": figure(config.engine.name or None, "", "what answers the samples"),
-        "batching": figure(_common(run.replicas), "", "engine settings of replica 0"),
+        "engine": figure(config.engine.name or None, "", "engine of the replicas"),
+        "batching": figure(
+            _batching(run.replicas), "", "engine settings of the first replica"
+        ),
         "balancer": figure(
-            (config.cluster.balancer or "the default of the scenario")
+            (config.cluster.balancer or "default of the scenario")
             + (", longest prompts first" if config.cluster.longest_first else ""),
             "",
-            "choice of the replica for a sample",
+            "policy that chooses a replica for each sample",
         ),
         "target_rate": figure(
             settings.effective.get("server_target_qps")
@@ -76,11 +78,7 @@ def configuration(run: Run) -> Section:
             "queries/s",
             "arrival rate that LoadGen was set to (Server)",
         ),
-        "versions": figure(
-            ", ".join(f"{k} {v}" for k, v in versions.items() if v),
-            "",
-            "of the software; where replicas differ, those of the last one",
-        ),
+        "versions": figure(_versions(run), "", "software of the first replica"),
         "seeds": figure(
             {
                 name.removesuffix("_rng_seed"): value
@@ -89,66 +87,141 @@ def configuration(run: Run) -> Section:
             }
             or None,
             "",
-            "LoadGen's random seeds",
+            "random seeds of LoadGen",
         ),
         "relaxed": figure(
             relaxed(run) or None, "", "settings that differ from MLPerf's rules"
         ),
-        "places": table(
-            [
-                ("node", "", "host"),
-                ("replica", "", "its number"),
-                ("devices", "", "of the replica"),
-                ("device memory", "GiB", "of all its devices"),
-                ("links", "", "to other devices and the host, where known"),
-                ("cores", "", "processor cores that it may use"),
-                ("versions", "", "of its software"),
-            ],
-            [_place(run, record) for record in run.replicas],
+        "hosts": table(_hosts(run), run.replicas),
+        "software": by_replica("software", "version", versions(run.replicas), run),
+        "engine_settings": by_replica(
+            "setting", "value", engine_settings(run.replicas), run
         ),
-        "settings": table(
+        "model_properties": table(
             [
-                ("setting", "", "LoadGen's TestSettings attribute"),
-                ("effective", "", "value in this run"),
-                ("rule", "", "value that MLPerf's rules ask for"),
-                ("as time", "", "the effective value of a duration, and the rule's"),
+                Column[tuple[str, Json]](
+                    "property", "", "property of the model", lambda row: row[0]
+                ),
+                Column("value", "", "its value in the engine", lambda row: row[1]),
             ],
             [
-                [name, settings.effective.get(name), rule, _as_time(run, name)]
-                for name, rule in sorted(settings.rules.items())
+                (name.replace("_", " "), value)
+                for name, value in (
+                    run.replicas[0].model if run.replicas else {}
+                ).items()
             ],
         ),
+        "settings": _settings(run),
     }
 
 
-def _as_time(run: Run, name: str) -> str | None:
-    effective, rule = (
-        setting(name, values.get(name))
-        for values in (run.settings.effective, run.settings.rules)
-    )
-    if not effective.endswith("s"):
-        return None
-    return effective if effective == rule else f"{effective} (rule: {rule})"
-
-
-def _place(run: Run, record: ReplicaRecord) -> list[Json]:
-    totals = run.telemetry.devices.of(record.replica, "memory_total_bytes")
-    limit = sum(d.memory_bytes or 0 for d in record.limits)
-    memory = limit or (float(totals.max()) if len(totals) else 0.0)
+def _hosts(run: Run) -> list[Column[ReplicaRecord]]:
     return [
-        record.node,
-        record.replica,
-        ", ".join(record.devices),
-        rounded(memory / 2**30) if memory else None,
-        "; ".join(dict.fromkeys(d.link for d in record.limits if d.link)) or None,
-        len(record.cpus),
-        ", ".join(f"{k} {v}" for k, v in record.versions.items()),
+        Column("node", "", "host", lambda r: r.node),
+        Column("replica", "", "number of the replica", lambda r: r.replica),
+        Column("devices", "", "devices of the replica", lambda r: ", ".join(r.devices)),
+        Column(
+            "device memory",
+            "GiB",
+            "of all devices of the replica; on a CPU: of the host",
+            lambda r: rounded(_device_bytes(run, r) / 2**30) or None,
+        ),
+        Column(
+            "links",
+            "",
+            "links to other devices and to the host, if known",
+            lambda r: (
+                "; ".join(dict.fromkeys(d.link for d in r.limits if d.link)) or None
+            ),
+        ),
+        Column(
+            "cores",
+            "",
+            "processor cores that the replica may use",
+            lambda r: len(r.cpus),
+        ),
     ]
 
 
+def _device_bytes(run: Run, record: ReplicaRecord) -> float:
+    totals = run.telemetry.devices.of(record.replica, "memory_total_bytes")
+    limit = sum(d.memory_bytes or 0 for d in record.limits)
+    return limit or (float(totals.max()) if len(totals) else 0.0)
+
+
+@dataclass(slots=True)
+class _Value:
+    """A value of a trait, with the replicas that have it."""
+
+    trait: str
+    value: str
+    replicas: str
+
+
+def by_replica(name: str, value: str, traits: list[Trait], run: Run) -> Table:
+    """Return a table of the values of traits, with the replicas that have each value.
+
+    Args:
+        name: name of the column of traits.
+        value: name of the column of values.
+        traits: one row for each of their values.
+        run: the run of the replicas.
+    """
+
+    def rows() -> Iterator[_Value]:
+        for trait in traits:
+            for found, owners in reversed(trait.groups()):
+                everyone = len(owners) == run.size
+                replicas = "all" if everyone else name_replicas(owners)
+                yield _Value(trait.name, trait.text(found), replicas)
+
+    return table(
+        [
+            Column[_Value](name, "", f"name of the {name}", lambda row: row.trait),
+            Column(value, "", f"its {value}", lambda row: row.value),
+            Column("replicas", "", "replicas that have it", lambda row: row.replicas),
+        ],
+        rows(),
+    )
+
+
+def _settings(run: Run) -> Table:
+    effective, rules = run.settings.effective, run.settings.rules
+    return table(
+        [
+            Column[str](
+                "setting", "", "attribute of LoadGen's TestSettings", lambda name: name
+            ),
+            Column(
+                "effective",
+                "",
+                "value in this run; durations in s or ms",
+                lambda name: setting(name, effective.get(name)),
+            ),
+            Column(
+                "rule",
+                "",
+                "value that MLPerf's rules require",
+                lambda name: setting(name, rules[name]),
+            ),
+        ],
+        sorted(rules),
+    )
+
+
+def _versions(run: Run) -> str:
+    found = dict(run.replicas[0].versions) if run.replicas else {}
+    found["loadgen"] = str(run.log.values.get("loadgen_version", "")).split(" ")[0]
+    return ", ".join(f"{name} {version}" for name, version in found.items() if version)
+
+
+def _model(run: Run) -> dict[str, Json]:
+    return dict(run.replicas[0].model) if run.replicas else {}
+
+
 def _shape(run: Run) -> str | None:
-    model = run.replicas[0].model if run.replicas else {}
-    return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in model.items()) or None
+    words = (f"{k.replace('_', ' ')} {v}" for k, v in _model(run).items())
+    return ", ".join(words) or None
 
 
 def _precision(run: Run) -> str | None:
@@ -160,7 +233,7 @@ def _precision(run: Run) -> str | None:
     return f"{dtype}, weights {narrow}" if narrow else dtype
 
 
-def _common(replicas: list[ReplicaRecord]) -> str | None:
+def _batching(replicas: list[ReplicaRecord]) -> str | None:
     engine = replicas[0].engine if replicas else {}
     return (
         ", ".join(f"{name} {engine[name]}" for name in _BATCHING if name in engine)

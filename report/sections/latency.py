@@ -1,92 +1,132 @@
-"""How long samples took, and in which part of their life."""
+"""The latency section: latency per node, its stages, its limits and its outliers."""
+
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from base.percentiles import loadgen_percentile
-from record.json_types import Json
-from report.figures import Section, Table, figure, table
+from report.figures import Column, Section, Table, figure, table
 from report.reading.run import Run
 from report.reading.samples import FloatArray, Samples
-from report.statistics.numbers import MS, known, percentile, ratio, rounded
+from report.sections.outliers import outliers
+from report.statistics.breakdown import (
+    DISPATCH_WAIT,
+    STAGES,
+    issue_delay,
+    latency_breakdown,
+    logged_extreme,
+    logged_percentile,
+)
+from report.statistics.limits import Limit, limits
+from report.statistics.numbers import MS, known, mean, percentile, ratio, rounded
 
 _PERCENTILES = (50, 90, 95, 99, 99.9)
-_WAIT = "wait for dispatch"
-PARTS = (
-    "queue",
-    "prefill",
-    "decode",
-    "rest in the replica",
-    "outside the replica",
-    _WAIT,
-    "issue delay",
-)
-"""Parts of a sample's life; the first six have colors of their own in every plot."""
-_ORDER = "as LoadGen takes it: element floor(n x percentile) in order"
-_OUTLIERS = 10
+_ORDER = "as in LoadGen: element floor(n x percentile) in order"
 _FROM_ISSUE = " from issue"
 _KINDS = (
-    ("service", "dispatch to completion"),
-    ("latency", "scheduled time to completion, by LoadGen's trace"),
-    ("TTFT", "scheduled time to first token, by LoadGen's trace"),
-    ("TPOT", "(completion - first token) / (output tokens - 1)"),
-    (
-        f"latency{_FROM_ISSUE}, TTFT{_FROM_ISSUE}",
-        "the same from the issue, where the trace is off: less the issue delay, which"
-        " LoadGen counts",
-    ),
+    "service: dispatch to completion; latency: scheduled time to completion, from"
+    " LoadGen's trace; TTFT: scheduled time to first token, from LoadGen's trace; TPOT:"
+    " (completion - first token) / (output tokens - 1); latency from issue, TTFT from"
+    " issue: without the trace, less the issue delay, which LoadGen includes"
 )
-_LOGGED = (
-    ("latency", "result_{}_latency_ns", "result_{}_latency_ns"),
-    ("TTFT", "result_first_token_{}_latency_ns", "result_first_token_{}_latency_ns"),
-    ("TPOT", "result_time_per_output_token_{}_ns", "result_time_to_output_token_{}"),
-)
-"""Measures of LoadGen's detail log: names of its percentiles, of its extremes."""
 
 
 def latency(run: Run) -> Section:
-    """Return latencies per node, outliers, the parts of a life, and the limits."""
-    means = {node: _mean_ms(own.service_ns) for node, own in run.by_node.items()}
-    told = [value for value in means.values() if value is not None]
+    """Return latencies per node, outliers, the stages of latency, and the limits."""
+    means = [mean(own.service_ns, MS) for own in run.by_node.values()]
+    node_means = [value for value in means if value is not None]
     return {
         "loadgen": _loadgen(run),
         "sample_weighted_mean": figure(
-            _mean_ms(run.done.service_ns),
+            mean(run.done.service_ns, MS),
             "ms",
-            "mean service latency over all samples, wherever they were answered",
+            "mean service latency of all completed samples",
         ),
         "mean_of_node_means": figure(
-            rounded(np.mean(told)) if told else None,
+            rounded(np.mean(node_means)) if node_means else None,
             "ms",
-            "mean of the nodes' means; differs where nodes answered unequal numbers",
+            "mean of the nodes' means; differs if nodes completed unequal numbers",
         ),
-        "nodes": table(
-            [
-                ("node", "", "host"),
-                ("kind", "", "; ".join(f"{k}: {what}" for k, what in _KINDS)),
-                ("samples", "samples", "completed samples with a known value"),
-                *((name, "ms", "over these samples") for name in ("min", "mean")),
-                *((f"p{p:g}", "ms", _ORDER) for p in _PERCENTILES),
-                *((name, "ms", "over these samples") for name in ("max", "std")),
-                ("min at", "seq", "the sample"),
-                ("max at", "seq", "the sample"),
-            ],
-            [
-                row
-                for node, own in run.by_node.items()
-                for kind, values in _kinds(run, own)
-                if (row := _row(node, kind, own, values)) is not None
-            ],
-        ),
-        "life": _life(run),
-        "limits": _limits(run),
-        "outliers": _outliers(run),
+        "limits": table(_LIMITS, limits(run)),
+        "nodes": table(_NODES, _node_rows(run)),
+        "breakdown": _breakdown(run),
+        "outliers": outliers(run),
     }
+
+
+@dataclass(slots=True)
+class _Latencies:
+    """Known latencies of one kind and one node."""
+
+    node: str
+    kind: str
+    own: Samples
+    values: FloatArray
+    """In ns, one per sample; NaN where unknown."""
+    known_ms: FloatArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.known_ms = known(self.values) / MS
+
+
+def _node_percentile(percent: float) -> Column[_Latencies]:
+    return Column(
+        f"p{percent:g}",
+        "ms",
+        _ORDER,
+        lambda one: rounded(loadgen_percentile(one.known_ms, percent / 100)),
+    )
+
+
+_NODES: list[Column[_Latencies]] = [
+    Column("node", "", "host", lambda one: one.node),
+    Column("kind", "", _KINDS, lambda one: one.kind),
+    Column(
+        "samples",
+        "samples",
+        "completed samples with a known value",
+        lambda one: len(one.known_ms),
+    ),
+    Column("min", "ms", "of these samples", lambda one: rounded(one.known_ms.min())),
+    Column("mean", "ms", "of these samples", lambda one: rounded(one.known_ms.mean())),
+    *(_node_percentile(percent) for percent in _PERCENTILES),
+    Column("max", "ms", "of these samples", lambda one: rounded(one.known_ms.max())),
+    Column(
+        "std",
+        "ms",
+        "standard deviation of these samples",
+        lambda one: rounded(one.known_ms.std(ddof=1)) if len(one.known_ms) > 1 else 0.0,
+    ),
+    Column(
+        "min at",
+        "seq",
+        "sequence number of the fastest sample",
+        lambda one: int(one.own.seq[np.nanargmin(one.values)]),
+        "fastest sample",
+    ),
+    Column(
+        "max at",
+        "seq",
+        "sequence number of the slowest sample",
+        lambda one: int(one.own.seq[np.nanargmax(one.values)]),
+        "slowest sample",
+    ),
+]
+
+
+def _node_rows(run: Run) -> list[_Latencies]:
+    return [
+        one
+        for node, own in run.by_node.items()
+        for kind, values in _kinds(run, own)
+        if len((one := _Latencies(node, kind, own, values)).known_ms)
+    ]
 
 
 def _kinds(run: Run, own: Samples) -> list[tuple[str, FloatArray]]:
     kinds = [("service", own.service_ns)]
     if run.streaming:
-        delay = _issue_delay(run, own) if run.trace is not None else 0.0
+        delay = issue_delay(run, own) if run.trace is not None else 0.0
         clock = "" if run.trace is not None else _FROM_ISSUE
         kinds += [
             (f"latency{clock}", own.latency_ns + delay),
@@ -97,239 +137,115 @@ def _kinds(run: Run, own: Samples) -> list[tuple[str, FloatArray]]:
 
 
 def _loadgen(run: Run) -> Table:
-    """Return what LoadGen logged of the whole run: the figures of its summary."""
-    values = run.log.values
-    rows: list[list[Json]] = []
-    for kind, ordered, extreme in _LOGGED:
-        keys = [
-            *(extreme.format(name) for name in ("min", "mean")),
-            *(ordered.format(f"{p:.2f}_percentile") for p in _PERCENTILES),
-            extreme.format("max"),
-        ]
-        told = [values.get(key) for key in keys]
-        if any(isinstance(value, int | float) for value in told):
-            rows.append(
-                [
-                    kind,
-                    *(
-                        rounded(value / MS) if isinstance(value, int | float) else None
-                        for value in told
-                    ),
-                ]
-            )
-    return table(
-        [
-            (
-                "kind",
-                "",
-                "as LoadGen has it: latency and TTFT begin at the scheduled time,"
-                " TPOT is (latency - TTFT) / (output tokens - 1)",
-            ),
-            *((name, "ms", "over all samples") for name in ("min", "mean")),
-            *((f"p{p:g}", "ms", _ORDER) for p in _PERCENTILES),
-            ("max", "ms", "over all samples"),
-        ],
-        rows,
-    )
+    """Return the latencies of LoadGen's summary."""
 
+    def extreme(name: str) -> Column[str]:
+        return Column(
+            name,
+            "ms",
+            "of all samples",
+            lambda kind: _ms(logged_extreme(run, kind, name)),
+        )
 
-def _row(node: str, kind: str, own: Samples, values: FloatArray) -> list[Json] | None:
-    told = known(values) / MS
-    if not len(told):
-        return None
-    figures = [
-        told.min(),
-        told.mean(),
-        *(loadgen_percentile(told, p / 100) for p in _PERCENTILES),
-        told.max(),
-        told.std(ddof=1) if len(told) > 1 else 0.0,
+    def ordered(percent: float) -> Column[str]:
+        return Column(
+            f"p{percent:g}",
+            "ms",
+            _ORDER,
+            lambda kind: _ms(logged_percentile(run, kind, percent / 100)),
+        )
+
+    columns = [
+        Column[str](
+            "kind",
+            "",
+            "as in LoadGen: latency and TTFT begin at the scheduled time; TPOT is"
+            " (latency - TTFT) / (output tokens - 1)",
+            lambda kind: kind,
+        ),
+        extreme("min"),
+        extreme("mean"),
+        *(ordered(percent) for percent in _PERCENTILES),
+        extreme("max"),
     ]
-    return [
-        node,
-        kind,
-        len(told),
-        *(rounded(value) for value in figures),
-        int(own.seq[np.nanargmin(values)]),
-        int(own.seq[np.nanargmax(values)]),
-    ]
+    kinds = ("latency", "TTFT", "TPOT")
+    logged = [kind for kind in kinds if any(c.value(kind) for c in columns[1:])]
+    return table(columns, logged)
 
 
-def parts_of_life(run: Run, own: Samples) -> dict[str, FloatArray]:
-    """Return the parts of the samples' lives in ns, in order; NaN where unknown."""
-    inside = own.queue + own.prefill + own.decode
-    return {
-        "issue delay": _issue_delay(run, own),
-        _WAIT: own.wait_ns,
-        "queue": own.queue,
-        "prefill": own.prefill,
-        "decode": own.decode,
-        "rest in the replica": own.held - inside,
-        "outside the replica": own.way_ns,
-    }
+@dataclass(slots=True)
+class _Stage:
+    """One stage of the latency of a node's samples."""
+
+    node: str
+    name: str
+    values: FloatArray
+    """Known values, in ns."""
+    whole: float
+    """Sum of the means of all stages that count, in ns."""
+    counts: bool
+    """Whether it counts into the shares."""
 
 
-def _issue_delay(run: Run, own: Samples) -> FloatArray:
-    if run.trace is None:
-        return np.full(len(own), np.nan)
-    place = np.searchsorted(run.trace.seq, own.seq)
-    place = np.minimum(place, len(run.trace.seq) - 1)
-    delays = run.trace.issue_delay_ns[place].astype(float)
-    return np.where(run.trace.seq[place] == own.seq, delays, np.nan)
+_STAGES: list[Column[_Stage]] = [
+    Column("node", "", "host", lambda one: one.node),
+    Column("stage", "", "stage of a sample's latency", lambda one: one.name),
+    Column("mean", "ms", "of completed samples", lambda one: mean(one.values, MS)),
+    Column("p50", "ms", _ORDER, lambda one: percentile(one.values, 50, MS)),
+    Column("p99", "ms", _ORDER, lambda one: percentile(one.values, 99, MS)),
+    Column(
+        "share",
+        "%",
+        "of the sum of the means; Offline: without the wait for dispatch",
+        lambda one: (
+            ratio(100 * float(one.values.mean()), one.whole) if one.counts else None
+        ),
+    ),
+    Column("meaning", "", "begin and end of the stage", lambda one: STAGES[one.name]),
+]
 
 
-def _life(run: Run) -> Table:
-    definitions = {
-        "issue delay": "scheduled to issued, by LoadGen's trace",
-        _WAIT: "issued to handed to a replica",
-        "queue": "in the engine, before its prefill",
-        "prefill": "in the engine, to the first token",
-        "decode": "in the engine, first to last token",
-        "rest in the replica": "waiting for the engine's step, sending",
-        "outside the replica": "network and messages between dispatch and completion"
-        " (with the rest in the replica where that was not recorded)",
-    }
-    rows: list[list[Json]] = []
+def _breakdown(run: Run) -> Table:
+    rows: list[_Stage] = []
     for node, own in run.by_node.items():
-        parts = parts_of_life(run, own)
-        told = {name: known(values) for name, values in parts.items()}
-        # Offline issues all at once: that wait is the run's length, not a cost.
-        counted = {k: v for k, v in told.items() if not (run.offline and k == _WAIT)}
-        whole = sum(float(values.mean()) for values in counted.values() if len(values))
+        stages = {n: known(v) for n, v in latency_breakdown(run, own).items()}
+        # Offline issues all samples at once, so the wait is the length of the run.
+        left_out = {DISPATCH_WAIT} if run.offline else set[str]()
+        whole = sum(
+            float(values.mean())
+            for name, values in stages.items()
+            if len(values) and name not in left_out
+        )
         rows += [
-            [
-                node,
-                name,
-                rounded(values.mean() / MS),
-                percentile(values, 50, MS),
-                percentile(values, 99, MS),
-                ratio(100 * float(values.mean()), whole) if name in counted else None,
-                definitions[name],
-            ]
-            for name, values in told.items()
+            _Stage(node, name, values, whole, name not in left_out)
+            for name, values in stages.items()
             if len(values)
         ]
-    return table(
-        [
-            ("node", "", "host"),
-            ("part", "", "part of a sample's life, in order"),
-            ("mean", "ms", "over completed samples"),
-            ("p50", "ms", _ORDER),
-            ("p99", "ms", _ORDER),
-            ("share", "%", "of the means' sum; Offline: without the wait for dispatch"),
-            ("meaning", "", "from when to when"),
-        ],
-        rows,
-    )
+    return table(_STAGES, rows)
 
 
-def _limits(run: Run) -> Table:
-    rows: list[list[Json]] = []
-    if run.settings.loadgen_scenario == "Server":
-        effective = run.settings.effective
-        share = effective.get("server_target_latency_percentile")
-        for name, key, values in (
-            ("TTFT", "ttft_latency", run.done.ttft_ns),
-            ("TPOT", "tpot_latency", run.done.tpot_ns),
-        ):
-            limit = effective.get(key)
-            if not isinstance(share, float) or not limit:
-                continue
-            found = by_loadgen(run, name, share)
-            if found is None:
-                found = loadgen_percentile(values, share)
-            over = int((known(values) > limit).sum())
-            rows.append(
-                [
-                    name,
-                    100 * share,
-                    rounded((found or 0) / MS) if found else None,
-                    rounded(limit / MS),
-                    ratio(100 * (limit - (found or 0)), limit),
-                    over,
-                ]
-            )
-    return table(
-        [
-            ("limit", "", "what is limited"),
-            ("percentile", "%", "at which it is judged"),
-            (
-                "value",
-                "ms",
-                "LoadGen's figure; where it logged none, from the issue in the same"
-                " order",
-            ),
-            ("allowed", "ms", "the limit in force"),
-            ("headroom", "%", "(allowed - value) / allowed"),
-            ("over", "samples", "that exceed it"),
-        ],
-        rows,
-    )
+_LIMITS: list[Column[Limit]] = [
+    Column("limit", "", "latency that is limited", lambda one: one.name),
+    Column("percentile", "%", "percentile that is judged", lambda one: one.percentile),
+    Column(
+        "value",
+        "ms",
+        "as logged by LoadGen; else from the issue, with the same order of samples",
+        lambda one: _ms(one.value_ns),
+    ),
+    Column("allowed", "ms", "limit of this run", lambda one: _ms(one.allowed_ns)),
+    Column(
+        "headroom", "%", "(allowed - value) / allowed", lambda one: one.headroom_pct
+    ),
+    Column(
+        "over",
+        "samples",
+        "samples above the limit",
+        lambda one: one.over,
+        "over the limit",
+    ),
+]
 
 
-def by_loadgen(run: Run, kind: str, share: float) -> float | None:
-    """Return a percentile (0 to 1) of the run in ns that LoadGen logged, if it did.
-
-    Args:
-        run: the run.
-        kind: `latency`, `TTFT` or `TPOT`.
-        share: 0.99 for p99.
-    """
-    names = {name: ordered for name, ordered, _ in _LOGGED}
-    key = names[kind].format(f"{100 * share:.2f}_percentile")
-    logged = run.log.values.get(key)
-    return float(logged) if isinstance(logged, int | float) else None
-
-
-def _outliers(run: Run) -> Table:
-    service = run.done.service_ns
-    rows: list[list[Json]] = []
-    if len(known(service)) >= 4:
-        low, middle, high = np.nanpercentile(service, (25, 50, 75))
-        fence = high + 3 * (high - low)
-        far = np.flatnonzero(service > fence)
-        far = far[np.argsort(-service[far])][:_OUTLIERS]
-        for place in far.tolist():
-            rows.append(_outlier(run, place, float(middle)))
-    return table(
-        [
-            ("sample", "seq", "in order of issue; the longest first, ten at most"),
-            ("node", "", "host"),
-            ("replica", "", "its number"),
-            ("service", "ms", "beyond the upper quartile by 3 interquartile ranges"),
-            ("against the median", "times", "service / median service"),
-            ("at", "s", "completion, since the first issue"),
-            ("prompt", "tokens", "its length"),
-            ("answer", "tokens", "its length"),
-            ("attempt", "", "1: the first"),
-            ("longest part", "", "of its life, against that part's median"),
-        ],
-        rows,
-    )
-
-
-def _outlier(run: Run, place: int, middle: float) -> list[Json]:
-    one = run.done.where(np.array([place]))
-    replica = int(one.replica[0])
-    excess = {
-        name: float(values[0])
-        for name, values in parts_of_life(run, one).items()
-        if values[0] == values[0] and name not in (_WAIT, "issue delay")
-    }
-    longest = max(excess, key=lambda name: excess[name]) if excess else None
-    return [
-        int(one.seq[0]),
-        run.node_of.get(replica),
-        replica,
-        rounded(one.service_ns[0] / MS),
-        rounded(one.service_ns[0] / middle, 3),
-        rounded((one.completed[0] - run.begin_ns) / 1e9),
-        int(one.prompt_tokens[0]),
-        int(one.output_tokens[0]),
-        int(one.attempt[0]),
-        longest,
-    ]
-
-
-def _mean_ms(values: FloatArray) -> float | None:
-    told = known(values)
-    return rounded(told.mean() / MS) if len(told) else None
+def _ms(value: float | None) -> float | None:
+    return None if value is None else rounded(value / MS)

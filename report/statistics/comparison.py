@@ -1,4 +1,4 @@
-"""A run's replicas and nodes set against each other, measure by measure."""
+"""Comparison of a run's replicas, and of its nodes, measure by measure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,13 +28,13 @@ from report.statistics.noise import (
 Level = Literal["replica", "node"]
 _WHOLE = 0.999
 _LEAST_PRESENT = 0.5
-"""Replicas' worth of a block below which a node's block says nothing."""
+"""Number of replicas below which a node's block is left out."""
 
 RATES: dict[str, Callable[[Samples], FloatArray]] = {
     "samples_per_s": lambda s: np.ones(len(s)),
     "tokens_per_s": lambda s: s.output_tokens.astype(float),
 }
-"""What a sample adds to a rate."""
+"""What each sample adds to a rate, by measure."""
 
 MEANS: dict[str, Callable[[Samples], FloatArray]] = {
     "service": lambda s: s.service_ns,
@@ -42,19 +42,19 @@ MEANS: dict[str, Callable[[Samples], FloatArray]] = {
     "ttft": lambda s: s.ttft_ns,
     "tpot": lambda s: s.tpot_ns,
 }
-"""What is averaged over samples."""
+"""What is averaged over samples, by measure."""
 
 
 @dataclass(kw_only=True)
-class Comparison:
-    """Sets the groups of one level against each other."""
+class GroupComparison:
+    """Compares the groups of one level: single replicas, or nodes."""
 
     run: Run
     level: Level
     _found: dict[str, Difference] = field(default_factory=dict)
 
     @cached_property
-    def members(self) -> list[list[int]]:
+    def groups(self) -> list[list[int]]:
         """Replicas of each group."""
         if self.level == "replica":
             return [[record.replica] for record in self.run.replicas]
@@ -71,11 +71,11 @@ class Comparison:
         return [f"replica {record.replica}" for record in self.run.replicas]
 
     @cached_property
-    def groups(self) -> IntArray:
-        """Group of each completed sample; -1 where its replica left the run."""
+    def group_of_sample(self) -> IntArray:
+        """Group of each completed sample; -1 if its replica left the run."""
         highest = max((r.replica for r in self.run.replicas), default=-1)
         group_of = np.full(highest + 2, -1, np.int64)
-        for group, replicas in enumerate(self.members):
+        for group, replicas in enumerate(self.groups):
             for replica in replicas:
                 if replica not in self.gone:
                     group_of[replica] = group
@@ -87,49 +87,48 @@ class Comparison:
         return self.run.gone
 
     @cached_property
-    def strength(self) -> FloatArray:
-        """Replicas of each group that were there in each block, (group, block).
+    def replicas_present(self) -> FloatArray:
+        """Number of replicas of each group present in each block, (group, block).
 
-        NaN where none was: a replica counts for itself only where it was there for
-        the whole block, for its node by the share of the block.
+        NaN if none was. A replica counts for itself only if it was present for the
+        whole block. It counts for its node by the share of the block.
         """
         edges = self.blocks.edges
-        found = np.zeros((len(self.members), self.blocks.count))
-        for group, replicas in enumerate(self.members):
+        found = np.zeros((len(self.groups), self.blocks.count))
+        for group, replicas in enumerate(self.groups):
             for replica in set(replicas) - self.gone:
-                there = np.ones(self.blocks.count)
+                present = np.ones(self.blocks.count)
                 for begin, end in self.run.away(replica):
                     inside = np.minimum(edges[1:], end) - np.maximum(edges[:-1], begin)
-                    there -= np.maximum(inside, 0) / np.diff(edges)
-                found[group] += there if self.level == "node" else there > _WHOLE
+                    present -= np.maximum(inside, 0) / np.diff(edges)
+                found[group] += present if self.level == "node" else present > _WHOLE
         found[found < _LEAST_PRESENT] = np.nan
         return found
 
     @cached_property
     def blocks(self) -> Blocks:
         """Blocks of time in which all groups worked."""
-        return time_blocks(self.run.done, self.groups)
+        return time_blocks(self.run.done, self.group_of_sample)
 
     @property
     def method(self) -> str:
-        """How differences are told from noise in this run."""
-        untested = SINGLE if len(self.members) < 2 else TOO_SHORT
-        told = [d.method for d in self._found.values()]
-        return next(
-            (d.method for d in self._found.values() if d.tested), (*told, untested)[0]
-        )
+        """How differences are separated from noise in this run."""
+        untested = SINGLE if len(self.groups) < 2 else TOO_SHORT
+        methods = [d.method for d in self._found.values()]
+        tested = [d.method for d in self._found.values() if d.tested]
+        return (*tested, *methods, untested)[0]
 
     def cells(self, measure: str) -> FloatArray:
-        """Return a measure by group and block of time; rates are per replica."""
-        done, count = self.run.done, len(self.members)
+        """Return a measure, shape (group, block); rates are per replica."""
+        done, count = self.run.done, len(self.groups)
         if measure in RATES:
             work = RATES[measure](done)
-            rates = work_by_block(done, self.groups, count, self.blocks, work)
-            per_replica: FloatArray = rates / self.strength
+            rates = work_by_block(done, self.group_of_sample, count, self.blocks, work)
+            per_replica: FloatArray = rates / self.replicas_present
             return per_replica
         values = MEANS[measure](done)
-        means = mean_by_block(done, self.groups, count, self.blocks, values)
-        return np.where(np.isnan(self.strength), np.nan, means)
+        means = mean_by_block(done, self.group_of_sample, count, self.blocks, values)
+        return np.where(np.isnan(self.replicas_present), np.nan, means)
 
     def difference(self, measure: str) -> Difference:
         """Return how the groups differ in a measure of `RATES` or `MEANS`."""
@@ -141,11 +140,11 @@ class Comparison:
         if self.blocks.count:
             return compare(self.cells(measure))
         done = self.run.done
-        if not len(done) or overlap(done, self.groups) > ALONE:
-            return compare(np.full((len(self.members), 0), np.nan))
+        if not len(done) or overlap(done, self.group_of_sample) > ALONE:
+            return compare(np.full((len(self.groups), 0), np.nan))
         if measure in RATES:
             values = RATES[measure](done) / done.service_ns
         else:
             values = MEANS[measure](done)
-        own = [values[self.groups == g] for g in range(len(self.members))]
+        own = [values[self.group_of_sample == g] for g in range(len(self.groups))]
         return compare_alone([v[~np.isnan(v)] for v in own])

@@ -19,29 +19,30 @@ SIGNIFICANCE = 0.01
 _FEWEST_ALONE = 4
 _FEWEST_IN_SPAN = 2
 _MOST_FREEDOM = 8
-"""Degrees of freedom at most: latencies have heavy tails, whatever their number."""
+"""Highest number of degrees of freedom: latencies have heavy tails."""
 _LEAST_DEVIATION = 0.005
-"""No run is so even that half a percent in a block would mean anything."""
+"""Smallest deviation of a block that is assumed: half a percent means nothing."""
 
 METHOD = (
-    "batch means: the run in equal blocks of time of at least two service latencies;"
-    " in each block the log ratio of a group to the median of the others; over the"
-    " whole run Student's t of the mean with at most 8 degrees of freedom, its error"
-    " from the blocks' standard deviation and lag-1 autocorrelation, Bonferroni's"
-    " correction for groups and measures;"
-    " findings of slow spans: scan over all spans of blocks, pooled robust deviation,"
-    " Student's t with at most 8 degrees of freedom, Bonferroni's correction for"
-    " groups and spans"
+    "Batch means. The run is cut into equal blocks of time, each at least two service"
+    " latencies long. Each block gives the log ratio of a group to the median of the"
+    " other groups. The whole run is tested by Student's t of the mean with at most 8"
+    " degrees of freedom; the error comes from the standard deviation of the blocks and"
+    " their lag-1 autocorrelation; Bonferroni's correction covers groups and measures."
+    " Slow spans are found by a scan over all spans of blocks with a pooled robust"
+    " deviation, Student's t with at most 8 degrees of freedom, and Bonferroni's"
+    " correction for groups and spans."
 )
 METHOD_ALONE = (
-    "too short for blocks of time, but samples did not overlap: Mann-Whitney test of"
-    " each group against the others, Holm's correction for the number of groups"
+    "Mann-Whitney test of each group against the others, with Holm's correction for the"
+    " number of groups. The run is too short for blocks of time, but its samples did"
+    " not overlap."
 )
-ALONE = "none: only one of them worked to the end"
-SINGLE = "none: there is only one, nothing to compare it with"
+ALONE = "Not tested: only one of them worked until the end."
+SINGLE = "Not tested: there is only one, so there is nothing to compare."
 TOO_SHORT = (
-    f"none: the time in which all worked is shorter than {FEWEST_BLOCKS} blocks of two"
-    " service latencies"
+    f"Not tested: the time in which all worked is shorter than {FEWEST_BLOCKS} blocks"
+    " of two service latencies."
 )
 
 
@@ -50,11 +51,12 @@ class Difference:
     """How the groups differ in one measure; one entry per group."""
 
     effects: FloatArray
-    """Ratio to the median of the others over the run, less 1; NaN where not tested."""
+    """Ratio to the median of the others over the run, less 1; NaN if not tested."""
     p: FloatArray
-    """Probability of such a span among equals, corrected; NaN: not tested."""
+    """Probability of such a span if groups are equal, corrected; NaN: not tested."""
     whole_p: FloatArray
-    """Probability of such an effect over the run among equals, corrected for groups."""
+    """Probability of such an effect over the run if groups are equal, corrected for
+    the number of groups."""
     method: str
     span_effects: FloatArray
     """The same ratio over the span of blocks in which it is clearest."""
@@ -65,7 +67,7 @@ class Difference:
 
     @property
     def tested(self) -> bool:
-        """Whether the run was long enough to tell."""
+        """Whether the run was long enough for a test."""
         return bool(np.isfinite(self.p).any())
 
     @property
@@ -77,8 +79,8 @@ class Difference:
         """Return the spread that noise does not explain: (max - min) / min, in percent.
 
         Args:
-            measures: how many are tested beside each other, each at its share of
-                `SIGNIFICANCE`.
+            measures: number of measures that are tested together, each at its share
+                of `SIGNIFICANCE`.
         """
         p = np.nan_to_num(self.whole_p, nan=1) * measures
         effects = np.where(p < SIGNIFICANCE, np.nan_to_num(self.effects), 0.0)
@@ -127,7 +129,7 @@ def compare_alone(values: Sequence[FloatArray]) -> Difference:
     difference = _untested(len(values), METHOD_ALONE)
     p = np.full(len(values), np.nan)
     for group, own in enumerate(values):
-        rest = [v for place, v in enumerate(values) if place != group and len(v)]
+        rest = [v for other, v in enumerate(values) if other != group and len(v)]
         others = np.concatenate(rest) if rest else np.array([])
         if min(len(own), len(others)) < _FEWEST_ALONE:
             continue
@@ -151,10 +153,10 @@ def _untested(groups: int, method: str) -> Difference:
 
 
 def _whole_p(ratios: FloatArray) -> FloatArray:
-    """Return for each group how likely its mean ratio is among equals, corrected.
+    """Return the probability of each group's mean ratio if groups are equal, corrected.
 
-    By the standard deviation rather than a robust one: a single long step makes one
-    block stand out, and makes the error as large as itself.
+    The error is the standard deviation, not a robust one: a single long step makes one
+    block stand out, and it makes the error as large as itself.
     """
     scores, freedoms = np.full(len(ratios), np.nan), np.ones(len(ratios))
     for group, row in enumerate(ratios):
@@ -166,20 +168,20 @@ def _whole_p(ratios: FloatArray) -> FloatArray:
         scores[group] = abs(own.mean()) / error
         freedoms[group] = min(_MOST_FREEDOM, freedom)
     p = 2 * stdtr(freedoms, -scores)
-    # Of two groups each is the other's mirror image: that is one test.
+    # With two groups each is the mirror image of the other: that is one test.
     tests = int(np.isfinite(p).sum()) if len(ratios) > 2 else 1
     corrected: FloatArray = np.minimum(1, p * tests)
     return corrected
 
 
 def _deviation(ratios: FloatArray) -> float:
-    """Return the deviation of one cell, from what each group does about its median."""
+    """Return the robust deviation of one cell about the median of its group."""
     about = ratios - _nanmedian(ratios.T)[:, None]
     return max(_LEAST_DEVIATION, 1.4826 * float(np.nanmedian(np.abs(about))))
 
 
 def _clearest_spans(ratios: FloatArray, sigma: float) -> tuple[FloatArray, IntArray]:
-    """Return per group the greatest |mean| sqrt(n) / sigma over spans, and the span."""
+    """Return each group's greatest |mean| sqrt(n) / sigma over spans, and that span."""
     groups, blocks = ratios.shape
     known = ~np.isnan(ratios)
     sums = np.pad(np.nancumsum(ratios, axis=1), ((0, 0), (1, 0)))
@@ -205,7 +207,7 @@ def _means(ratios: FloatArray) -> FloatArray:
 
 
 def holm(p: FloatArray) -> FloatArray:
-    """Return the probabilities under Holm's correction; NaN stays and does not count.
+    """Return probabilities with Holm's correction; NaN stays NaN and is not counted.
 
     Source: S. Holm, Scandinavian Journal of Statistics 6 (1979), 65-70.
     """
@@ -240,7 +242,7 @@ def error_of_mean(values: FloatArray) -> tuple[float, float]:
 def _median_of_others(logs: FloatArray) -> FloatArray:
     """Return, for each group and block, the median over the other groups.
 
-    With many groups the median of all is as good and far cheaper.
+    With many groups the median of all groups is as good and far cheaper.
     """
     if len(logs) > 64:
         return np.broadcast_to(_nanmedian(logs), logs.shape)

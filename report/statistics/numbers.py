@@ -11,7 +11,7 @@ MS = 1e6
 
 
 def rounded(value: float | np.floating | None, digits: int = 5) -> float | None:
-    """Return `value` to so many significant digits; None for NaN and None."""
+    """Return `value` rounded to significant digits; None for NaN and None."""
     if value is None or not np.isfinite(value):
         return None
     return float(f"{float(value):.{digits}g}")
@@ -24,30 +24,30 @@ def ratio(part: float, whole: float, digits: int = 5) -> float | None:
 
 def known(values: FloatArray) -> FloatArray:
     """Return the values that are not NaN."""
-    told: FloatArray = values[~np.isnan(values)]
-    return told
+    found: FloatArray = values[~np.isnan(values)]
+    return found
 
 
 def bits(values: FloatArray) -> IntArray:
-    """Return masks of bits as whole numbers; what is none has no bit set."""
+    """Return bit masks as integers; values that are no masks become 0."""
     plain = np.where((values >= 0) & (values < 2**63), values, 0)
     return plain.astype(np.int64)
 
 
 def mean(values: FloatArray, scale: float = 1.0) -> float | None:
-    """Return the mean of the known values over `scale`; None where there is none."""
+    """Return the mean of the known values / `scale`; None if none is known."""
     own = known(values)
     return rounded(own.mean() / scale) if len(own) else None
 
 
-def percentile(values: FloatArray, place: float, scale: float = 1.0) -> float | None:
+def percentile(values: FloatArray, percent: float, scale: float = 1.0) -> float | None:
     """Return a percentile (0 to 100) as LoadGen takes it; None where none is known."""
-    found = loadgen_percentile(values, place / 100)
+    found = loadgen_percentile(values, percent / 100)
     return None if found is None else rounded(found / scale)
 
 
 def lengths(values: np.ndarray) -> dict[str, Json] | None:
-    """Return min, mean, p50, p90 and max of counts; None where there is none."""
+    """Return min, mean, p50, p90 and max of counts; None without values."""
     if not len(values):
         return None
     return {

@@ -1,4 +1,4 @@
-"""What a model's arithmetic asks of a device, and what known devices can do at most."""
+"""Arithmetic and memory traffic of a model, and the limits of known devices."""
 
 import re
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ _NARROW = {"fp8": 1.0, "int8": 1.0, "w8a8": 1.0, "awq": 0.5, "gptq": 0.5, "fp4":
 
 
 class DeviceRating(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Limits of a device as its maker states them."""
+    """Limits of a device as its vendor states them."""
 
     flops: dict[str, float]
-    """Dense FLOP/s by precision: `16` and, where it has them, `8` and `32` bits."""
+    """Dense FLOP/s by precision in bits: `16` and, if supported, `8` and `32`."""
     bytes_per_s: float
-    """Bandwidth of its memory."""
+    """Bandwidth of the device's memory."""
 
 
 RATINGS: dict[str, DeviceRating] = {
@@ -48,12 +48,12 @@ RATINGS: dict[str, DeviceRating] = {
         ("L4", {"16": 121, "8": 242}, 0.3),
     )
 }
-"""Dense figures of the makers' data sheets, by the words of a device's name."""
+"""Dense figures of the vendors' data sheets, by words of the device's name."""
 
 
 @dataclass(slots=True, kw_only=True)
 class ModelShape:
-    """A decoder of the Llama kind."""
+    """Shape of a decoder model of the Llama kind."""
 
     layers: int
     hidden: int
@@ -65,24 +65,24 @@ class ModelShape:
     tied: bool
     """Whether input and output embeddings are one matrix."""
     weight_bytes: float
-    """Of one weight."""
+    """Bytes of one weight."""
     cache_bytes: float
-    """Of one number in the KV cache."""
+    """Bytes of one number in the KV cache."""
 
     @property
     def block_weights(self) -> int:
-        """Weights of all layers, without embeddings and norms."""
+        """Number of weights in all layers, without embeddings and norms."""
         attention = 2 * self.hidden * self.head_size * (self.heads + self.kv_heads)
         return self.layers * (attention + 3 * self.hidden * self.intermediate)
 
     @property
     def head_weights(self) -> int:
-        """Weights of the output layer."""
+        """Number of weights in the output layer."""
         return self.hidden * self.vocabulary
 
     @property
     def weights_bytes(self) -> float:
-        """Memory of the weights; embeddings stay in 16 bits under quantization."""
+        """Bytes of all weights; embeddings stay in 16 bits under quantization."""
         embeddings = self.head_weights * (1 if self.tied else 2)
         return self.block_weights * self.weight_bytes + embeddings * max(
             2.0, self.weight_bytes
@@ -90,14 +90,14 @@ class ModelShape:
 
     @property
     def cache_bytes_per_token(self) -> float:
-        """Memory of one token in the KV cache."""
+        """Bytes of one token in the KV cache."""
         return 2 * self.layers * self.kv_heads * self.head_size * self.cache_bytes
 
     def flops(self, prompt: np.ndarray, output: np.ndarray) -> float:
-        """Return the arithmetic of samples with these token counts.
+        """Return the floating-point operations of samples with these token counts.
 
-        Two operations per weight and token, the output layer for output tokens alone,
-        and 4 x heads x head size x layers per pair of a token and one before it.
+        Two operations per weight and token, the output layer for output tokens only,
+        and 4 x heads x head size x layers for each pair of a token and an earlier one.
         """
         tokens = float((prompt + output).sum())
         pairs = float(((prompt + output).astype(float) ** 2).sum()) / 2
@@ -108,14 +108,14 @@ class ModelShape:
         )
 
     def bytes_read(self, samples: Samples, steps: float) -> float:
-        """Return what decoding reads from memory: weights per step, cache per token."""
+        """Return the bytes that decoding reads: weights per step, cache per token."""
         context = samples.prompt_tokens + samples.output_tokens / 2
         cached = float((context * samples.output_tokens).sum())
         return self.weights_bytes * steps + cached * self.cache_bytes_per_token
 
 
 def shape_of(record: ReplicaRecord) -> ModelShape | None:
-    """Return the shape of a replica's model; None where it is not told."""
+    """Return the shape of a replica's model; None if the record lacks it."""
     model, engine = record.model, record.engine
     names = (
         "layers",
@@ -126,10 +126,10 @@ def shape_of(record: ReplicaRecord) -> ModelShape | None:
         "vocab_size",
     )
     values = [model.get(name) for name in names]
-    told = [value for value in values if isinstance(value, int) and value > 0]
-    if len(told) < len(names):
+    known = [value for value in values if isinstance(value, int) and value > 0]
+    if len(known) < len(names):
         return None
-    layers, hidden, intermediate, heads, kv_heads, vocabulary = told
+    layers, hidden, intermediate, heads, kv_heads, vocabulary = known
     width = float(_BYTES.get(str(model.get("dtype")), 2))
     return ModelShape(
         layers=layers,
@@ -155,10 +155,10 @@ def precision_bits(record: ReplicaRecord) -> str:
 def rating_of(
     device: str, ratings: dict[str, DeviceRating]
 ) -> tuple[str, DeviceRating] | None:
-    """Return the entry of `ratings` whose words all stand in the device's name.
+    """Return the entry of `ratings` whose words all occur in the device's name.
 
-    Of several the one with the most words. None where there is none, and for a part
-    of a device (MIG): no limit is better than that of another card.
+    If several match, the entry with the most words is returned. None if no entry
+    matches, and for a part of a device (MIG): its limits are unknown.
     """
     words = _words(device)
     names = [name for name in ratings if _words(name) and _words(name) <= words]
@@ -169,13 +169,13 @@ def rating_of(
 
 
 def read_ratings(path: Path) -> dict[str, DeviceRating]:
-    """Return the ratings of the JSON file `path`, and the known ones of other devices.
+    """Return the ratings of the JSON file `path` and those of all other known devices.
 
-    An entry of the file also replaces known ones that name the same device more
-    closely: `H100` replaces `H100 PCIe`.
+    An entry of the file also replaces known entries with a more exact name: `H100`
+    replaces `H100 PCIe`.
 
     Raises:
-        RecordError: the file is missing or is not of that form.
+        RecordError: the file is missing or does not have this form.
     """
     try:
         own = decode_json(path.read_bytes(), dict[str, DeviceRating])

@@ -1,4 +1,4 @@
-"""Runs of a campaign by number of replicas, and what each size reached."""
+"""Results of each number of replicas in a campaign, and their ratio to one replica."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,49 +9,55 @@ from scipy.special import stdtrit
 from report.reading.run import Run
 from report.statistics.busy import busy_s
 from report.statistics.numbers import known
-from report.statistics.rates import arrived_per_s, counted, left_open, paced
+from report.statistics.rates import (
+    arrived_per_s,
+    is_server,
+    rate_upper_bound,
+    representative_runs,
+)
+from report.statistics.usl import FEWEST_SIZES, Fit, fit
 
 CONFIDENCE = 0.95
 _UNEQUAL = 0.05
 METHOD = (
-    "95% interval of the ratio of geometric means: Welch's t over the logarithms of"
-    " repeated runs; none where a size has one run, or where replicas had different"
-    " numbers of samples in runs that end by drain (Offline); Server: made wider by"
-    " what the search left open, the lowest higher rate that failed over the one that"
-    " counts, of either size; repeats share one draw of arrivals, whose luck is not in"
-    " it"
+    "95% confidence interval of the ratio of geometric means, by Welch's t over the"
+    " logarithms of repeated runs. There is no interval if a size has one run, or if"
+    " replicas of two sizes had different numbers of samples in Offline runs, which end"
+    " with a drain. For Server the interval also covers the gap of the search: the"
+    " lowest rate that failed / the rate that was found, of either size. Repeated runs"
+    " share one draw of arrivals; the interval does not cover the luck of that draw."
 )
 
 
 @dataclass(slots=True, kw_only=True)
 class Metric:
-    """One measure of a run that scaling is judged by."""
+    """One measure by which scaling is judged."""
 
     name: str
     unit: str
     definition: str
-    of: Callable[[Run], float]
+    value: Callable[[Run], float]
     grows: bool
-    """Whether N replicas should reach N times it, or the same (latency)."""
+    """Whether N replicas should reach N times the value, or the same (latency)."""
     main: bool = False
-    """Whether a campaign is about this one."""
+    """Whether this is the campaign's own metric."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Reached:
-    """What one size reached in one metric."""
+class SizeResult:
+    """Result of one size in one metric."""
 
     size: int
     values: list[float]
-    """One per run."""
+    """One value per run."""
     log_mean: float
     error: float
-    """Standard error of `log_mean`; NaN where it cannot be told."""
+    """Standard error of `log_mean`; NaN for a single run."""
     freedom: float
-    left_open: float = 1.0
-    """Factor by which it may be higher; NaN where no search has shown an end."""
+    rate_upper_bound: float = 1.0
+    """Upper bound as a factor of the value; NaN if the search found no bound."""
     samples_per_replica: float | None = None
-    """Mean over runs, where it decides how long a run lasts (Offline)."""
+    """Mean over runs, if it decides how long a run lasts (Offline)."""
 
     @property
     def value(self) -> float:
@@ -61,39 +67,39 @@ class Reached:
 
 @dataclass(slots=True, kw_only=True)
 class Ratio:
-    """One size against another, or against what it should reach."""
+    """Ratio of two results."""
 
     value: float
     low: float
     high: float
-    """Ends of the 95% interval; NaN where it cannot be told."""
+    """Upper end of the 95% interval, `low` the lower one; NaN if unknown."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Scaled:
-    """One size in one metric, against the baseline."""
+class SizeScaling:
+    """One size in one metric, compared with the baseline."""
 
     metric: Metric
     size: int
-    own: Reached | None
-    """None: no run of this size counts."""
-    base: Reached | None
-    """What one replica reached; None where no such run is given."""
+    own: SizeResult | None
+    """None: no run of this size gives a result."""
+    base: SizeResult | None
+    """Result of one replica; None if no such run is given."""
     efficiency: Ratio | None
     """Actual / theoretical; latency: single / actual."""
 
     @property
     def theoretical(self) -> float | None:
-        """What the size should reach."""
+        """Value under linear scaling; None without a baseline."""
         if self.base is None:
             return None
         return self.base.value * (self.size if self.metric.grows else 1)
 
     @property
-    def word(self) -> str:
-        """How it stands to the theoretical value."""
+    def verdict(self) -> str:
+        """Comparison of the result with linear scaling, in words."""
         if self.own is None:
-            return "no run counts"
+            return "no valid run"
         if self.efficiency is None:
             return "no baseline"
         if self.size == 1:
@@ -103,20 +109,20 @@ class Scaled:
         if self.efficiency.high < 1:
             return "sub-linear" if self.metric.grows else "slower"
         if np.isnan([self.efficiency.low, self.efficiency.high]).any():
-            return "interval not known"
+            return "interval unknown"
         return "linear within noise" if self.metric.grows else "equal within noise"
 
 
-def scaled(runs: Sequence[Run]) -> list[Scaled]:
-    """Return every size of `runs` in every metric that suits them."""
+def scaling_by_size(runs: Sequence[Run]) -> list[SizeScaling]:
+    """Return every size of `runs` in every metric that suits their scenario."""
     sizes = by_size(runs)
     rows = []
     for metric in metrics(runs):
-        base = reached(1, sizes[1], metric) if 1 in sizes else None
+        base = size_result(1, sizes[1], metric) if 1 in sizes else None
         for size, own_runs in sizes.items():
-            own = base if size == 1 else reached(size, own_runs, metric)
+            own = base if size == 1 else size_result(size, own_runs, metric)
             rows.append(
-                Scaled(
+                SizeScaling(
                     metric=metric,
                     size=size,
                     own=own,
@@ -128,16 +134,16 @@ def scaled(runs: Sequence[Run]) -> list[Scaled]:
 
 
 def _efficiency(
-    own: Reached | None, base: Reached | None, metric: Metric
+    own: SizeResult | None, base: SizeResult | None, metric: Metric
 ) -> Ratio | None:
     if own is None or base is None:
         return None
     if not metric.grows:
-        return against(base, own, 1)
-    ratio = against(own, base, own.size)
+        return ratio_to_baseline(base, own, 1)
+    ratio = ratio_to_baseline(own, base, own.size)
     if own is not base:
-        ratio.low /= base.left_open
-        ratio.high *= own.left_open
+        ratio.low /= base.rate_upper_bound
+        ratio.high *= own.rate_upper_bound
     return ratio
 
 
@@ -148,7 +154,7 @@ def metrics(runs: Sequence[Run]) -> list[Metric]:
             name="samples/s",
             unit="samples/s",
             definition="completed samples / first issue to last completion",
-            of=lambda run: run.samples_per_s,
+            value=lambda run: run.samples_per_s,
             grows=True,
             main=True,
         ),
@@ -156,15 +162,15 @@ def metrics(runs: Sequence[Run]) -> list[Metric]:
             name="tokens/s",
             unit="tokens/s",
             definition="output tokens of completed samples / the same seconds",
-            of=lambda run: run.tokens_per_s,
+            value=lambda run: run.tokens_per_s,
             grows=True,
         ),
     ]
-    if paced(list(runs)):
+    if is_server(list(runs)):
         found[0].main = False
         found.insert(0, _arrivals())
     if all(run.settings.loadgen_scenario == "SingleStream" for run in runs):
-        # One query at a time: more replicas cannot add to it.
+        # One query at a time: more replicas cannot add throughput.
         found = []
     if all(run.streaming for run in runs):
         found.append(
@@ -172,7 +178,7 @@ def metrics(runs: Sequence[Run]) -> list[Metric]:
                 name="latency",
                 unit="ms",
                 definition="mean service latency (dispatch to completion)",
-                of=lambda run: _mean_ms(run),
+                value=_mean_ms,
                 grows=False,
             )
         )
@@ -183,8 +189,8 @@ def _arrivals() -> Metric:
     return Metric(
         name="queries/s",
         unit="queries/s",
-        definition="queries that came / first to last arrival, where limits were kept",
-        of=arrived_per_s,
+        definition="queries / first to last arrival, in runs that kept the limits",
+        value=arrived_per_s,
         grows=True,
         main=True,
     )
@@ -201,24 +207,26 @@ def by_size(runs: Sequence[Run]) -> dict[int, list[Run]]:
     return {size: [run for run in runs if run.size == size] for size in sizes}
 
 
-def reached(size: int, runs: list[Run], metric: Metric) -> Reached | None:
-    """Return what the runs of one size reached; None where nothing counts."""
-    values = [value for run in counted(runs) if (value := metric.of(run)) > 0]
+def size_result(size: int, runs: list[Run], metric: Metric) -> SizeResult | None:
+    """Return the result of the runs of one size; None if no run gives one."""
+    values = [
+        value for run in representative_runs(runs) if (value := metric.value(run)) > 0
+    ]
     if not values:
         return None
-    found = of_values(size, values)
-    found.left_open = left_open(runs) if metric.grows else 1.0
-    if not paced(runs) and metric.grows:
-        samples = [len(run.samples) / size for run in counted(runs)]
+    found = result_of_values(size, values)
+    found.rate_upper_bound = rate_upper_bound(runs) if metric.grows else 1.0
+    if not is_server(runs) and metric.grows:
+        samples = [len(run.samples) / size for run in representative_runs(runs)]
         found.samples_per_replica = float(np.mean(samples))
     return found
 
 
-def of_values(size: int, values: list[float]) -> Reached:
-    """Return what repeated runs of a size reached; one run shows no error."""
+def result_of_values(size: int, values: list[float]) -> SizeResult:
+    """Return the result of repeated runs; a single run has no known error."""
     logs = np.log(values)
     many = len(values) > 1
-    return Reached(
+    return SizeResult(
         size=size,
         values=values,
         log_mean=float(logs.mean()),
@@ -227,8 +235,8 @@ def of_values(size: int, values: list[float]) -> Reached:
     )
 
 
-def against(own: Reached, base: Reached, expected: float) -> Ratio:
-    """Return own / (expected x base) with its interval.
+def ratio_to_baseline(own: SizeResult, base: SizeResult, expected: float) -> Ratio:
+    """Return own / (expected x base) with its 95% interval.
 
     Source of the degrees of freedom: Welch-Satterthwaite.
     """
@@ -245,11 +253,11 @@ def against(own: Reached, base: Reached, expected: float) -> Ratio:
     return Ratio(value=float(value), low=float(low), high=float(high))
 
 
-def _equal_length(own: Reached, base: Reached) -> bool:
-    """Return whether the runs of two sizes pay equally much for their ends.
+def _equal_length(own: SizeResult, base: SizeResult) -> bool:
+    """Return whether the drain weighs equally much in the runs of two sizes.
 
-    An Offline run has idle replicas while its last samples finish. With fewer samples
-    for each replica that weighs more: the ratio of the sizes is then biased.
+    Replicas of an Offline run are idle while its last samples finish. With fewer
+    samples for each replica the drain weighs more, and the ratio is biased.
     """
     if own.samples_per_replica is None or base.samples_per_replica is None:
         return True
@@ -257,9 +265,9 @@ def _equal_length(own: Reached, base: Reached) -> bool:
 
 
 def work_parts(runs: list[Run]) -> tuple[float, float] | None:
-    """Return the share of the run with work, and tokens/s of a replica while it had.
+    """Return the share of time with work, and tokens/s of a replica during that time.
 
-    Means over runs and replicas; None where nothing was done.
+    Both are means over runs and replicas; None if nothing was completed.
     """
     shares, speeds = [], []
     for run in runs:
@@ -269,3 +277,27 @@ def work_parts(runs: list[Run]) -> tuple[float, float] | None:
             shares.append(sum(busy) / (run.wall_s * run.size))
             speeds.append(tokens / sum(busy))
     return (float(np.mean(shares)), float(np.mean(speeds))) if shares else None
+
+
+def main_metric(rows: list[SizeScaling]) -> str:
+    """Return the name of the campaign's own metric; empty if there is none."""
+    return next((row.metric.name for row in rows if row.metric.main), "")
+
+
+def fitted_law(rows: list[SizeScaling]) -> Fit | None:
+    """Return the law fitted to the main metric; None below `FEWEST_SIZES` sizes."""
+    # A searched rate lies between the rate that was kept and its upper bound.
+    points = [
+        (float(row.size), value * end)
+        for row in rows
+        if row.own is not None and row.metric.main
+        for value in row.own.values
+        for end in {1.0, row.own.rate_upper_bound}
+        if np.isfinite(end)
+    ]
+    sizes = {size for size, _ in points}
+    if len(sizes) < FEWEST_SIZES:
+        return None
+    counts, values = np.array(points).T
+    largest = int(counts.max())
+    return fit(counts, values, [2 * largest, 4 * largest])

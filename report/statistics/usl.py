@@ -1,7 +1,7 @@
 """Universal Scalability Law: throughput of N replicas, and where it stops growing.
 
 X(N) = lambda N / (1 + sigma (N - 1) + kappa N (N - 1)); sigma is the share of work
-that is done one after another, kappa the cost of agreeing with each other. Source:
+that is serial, kappa the cost of coherence between replicas. Source:
 N. J. Gunther, Guerrilla Capacity Planning (Springer, 2007), chapter 4.
 """
 
@@ -18,8 +18,8 @@ _ZERO = 1e-6
 
 
 @dataclass(slots=True, kw_only=True)
-class Interval:
-    """A value with its 95% interval."""
+class Estimate:
+    """A fitted value with its 95% confidence interval."""
 
     value: float
     low: float
@@ -28,15 +28,15 @@ class Interval:
 
 @dataclass(slots=True, kw_only=True)
 class Fit:
-    """A fitted law and what it foretells."""
+    """A fitted law with its forecasts."""
 
-    rate: Interval
+    rate: Estimate
     """Throughput of one replica, lambda."""
-    sigma: Interval
-    kappa: Interval
+    sigma: Estimate
+    kappa: Estimate
     peak: float | None
-    """Replicas beyond which throughput falls; None: none found."""
-    forecasts: dict[int, Interval]
+    """Number of replicas above which throughput falls; None: it never falls."""
+    forecasts: dict[int, Estimate]
     """Throughput by number of replicas."""
 
 
@@ -53,7 +53,7 @@ def fit(sizes: FloatArray, values: FloatArray, ahead: list[int]) -> Fit:
     """
     best = _solve(sizes, np.log(values))
     predicted = np.log(law(sizes, best))
-    # Fitted residuals are too small by the parameters that were fitted.
+    # Residuals of a fit are too small; the factor corrects for three parameters.
     residuals = (np.log(values) - predicted) * (len(values) / (len(values) - 3)) ** 0.5
     rng = np.random.default_rng(0)
     draws = np.array(
@@ -64,7 +64,7 @@ def fit(sizes: FloatArray, values: FloatArray, ahead: list[int]) -> Fit:
     )
     low, high = np.percentile(draws, (2.5, 97.5), axis=0)
     rate, sigma, kappa = (
-        Interval(value=_clean(v), low=_clean(a), high=_clean(b))
+        Estimate(value=_clean(v), low=_clean(a), high=_clean(b))
         for v, a, b in zip(best, low, high, strict=True)
     )
     return Fit(
@@ -77,7 +77,7 @@ def fit(sizes: FloatArray, values: FloatArray, ahead: list[int]) -> Fit:
 
 
 def _clean(value: float) -> float:
-    """Return 0 for what the solver left just above its bound."""
+    """Return 0 for values that the solver left just above its bound of 0."""
     return float(value) if value > _ZERO else 0.0
 
 
@@ -90,11 +90,11 @@ def law(sizes: FloatArray, parameters: FloatArray) -> FloatArray:
     return values
 
 
-def _forecast(size: int, best: FloatArray, draws: FloatArray) -> Interval:
+def _forecast(size: int, best: FloatArray, draws: FloatArray) -> Estimate:
     at = np.array([float(size)])
     values = [float(law(at, draw)[0]) for draw in draws]
     low, high = np.percentile(values, (2.5, 97.5))
-    return Interval(value=float(law(at, best)[0]), low=float(low), high=float(high))
+    return Estimate(value=float(law(at, best)[0]), low=float(low), high=float(high))
 
 
 def _solve(sizes: FloatArray, logs: FloatArray) -> FloatArray:

@@ -1,7 +1,7 @@
-"""Plots of a report, for a page, for slides and for print."""
+"""Plots of a report, for the page, for slides and for print."""
 
 import logging
 
-# Where no home folder can be written Matplotlib says so in two lines; it then works as
-# well, from a temporary folder.
+# Matplotlib warns if it cannot write into the home folder. It then uses a temporary
+# folder, which works as well.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)

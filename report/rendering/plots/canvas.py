@@ -13,15 +13,36 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from report.reading.samples import FloatArray, IntArray
+from report.statistics.breakdown import DISPATCH_WAIT, ISSUE_DELAY
 
 INK = "#6b7480"
-COLOURS = ("#3b82c4", "#d97706", "#2f9e6e", "#b4538f", "#8b6fd1", "#b08d2e")
+COLORS = (
+    "#3b82c4",
+    "#d97706",
+    "#2f9e6e",
+    "#b4538f",
+    "#8b6fd1",
+    "#b08d2e",
+    "#c2504f",
+)
+STAGE_COLORS = {
+    "queue": COLORS[0],
+    "prefill": COLORS[1],
+    "decode": COLORS[2],
+    "rest in the replica": COLORS[3],
+    "outside the replica": COLORS[4],
+    DISPATCH_WAIT: COLORS[5],
+    ISSUE_DELAY: COLORS[6],
+}
+"""Color of each stage of latency, the same in every plot."""
 DRAWN = 3000
-"""Points of a scatter plot or a curve, at most."""
+"""Highest number of points of a scatter plot or a curve."""
 _DPI = 150
+_WIDTH = 11.0
+"""Inches; at the page's full width the text is as large as that of tables."""
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    # Names of nodes and models are text, also where they hold a "$".
+    # A "$" in the name of a node or a model does not start a formula.
     "text.parse_math": False,
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -54,15 +75,15 @@ class Plot:
     """Key of the report that it belongs to."""
     title: str
     caption: str
-    """What it shows, for readers who do not see it too."""
+    """What it shows, also for readers who cannot see it."""
     canvas: Canvas
 
     def svg(self, themed: bool = False) -> str:
         """Return it as SVG.
 
         Args:
-            themed: colours by CSS variables of the page that it stands in (`--s1` to
-                `--s6`, text in the page's own colour).
+            themed: use the colors of the page: CSS variables `--s1` to `--s7`, and
+                the page's own color for text.
         """
         buffer = io.StringIO()
         salt = {"svg.hashsalt": self.name, **_STYLE}
@@ -82,8 +103,8 @@ class Plot:
         text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
         # Two plots of one page must not share an id.
         text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{self.name}-", text)
-        for place, colour in enumerate(COLOURS, 1):
-            text = text.replace(colour, f"var(--s{place})")
+        for number, color in enumerate(COLORS, 1):
+            text = text.replace(color, f"var(--s{number})")
         text = text.replace(INK, "currentColor")
         label = f"{self.title}. {self.caption}".replace('"', "'").replace("&", "and")
         return text.replace(
@@ -107,11 +128,11 @@ class Plot:
 
 @contextmanager
 def panels(
-    count: int = 1, height: float = 2.9, widths: Sequence[float] | None = None
+    count: int = 1, height: float = 3.2, widths: Sequence[float] | None = None
 ) -> Iterator[tuple[Canvas, list[Axes]]]:
     """Yield an empty canvas with `count` panels side by side."""
     with mpl.rc_context(_STYLE):
-        canvas = Canvas(figsize=(8.4, height), layout="constrained")
+        canvas = Canvas(figsize=(_WIDTH, height), layout="constrained")
         axes = canvas.subplots(1, count, squeeze=False, width_ratios=widths)
         for panel in axes[0]:
             panel.xaxis.set_major_formatter(_tick)
@@ -119,8 +140,8 @@ def panels(
         yield canvas, list(axes[0])
 
 
-def _tick(value: float, _place: int | None) -> str:
-    """Return a number at an axis as tables write it."""
+def _tick(value: float, _index: int | None) -> str:
+    """Return a number at an axis in the form that tables use."""
     return f"{value:,.10g}"
 
 
@@ -129,33 +150,33 @@ class Line:
     """How one of several groups is drawn."""
 
     label: str
-    colour: str
+    color: str
     faint: bool
-    """Drawn thin and without a name, behind the others."""
+    """Drawn thin, without a name, behind the others."""
 
 
 def lines(names: Sequence[str], marked: Sequence[str]) -> list[Line]:
-    """Return how groups are drawn: each in its colour, or the marked above the rest.
+    """Return how groups are drawn: each in its color, or the marked ones in front.
 
     Args:
-        names: of the groups.
-        marked: those that a finding names.
+        names: names of the groups.
+        marked: names that a finding mentions.
     """
-    if len(names) <= len(COLOURS):
+    if len(names) <= len(COLORS):
         return [
-            Line(label=name, colour=colour, faint=False)
-            for name, colour in zip(names, COLOURS, strict=False)
+            Line(label=name, color=color, faint=False)
+            for name, color in zip(names, COLORS, strict=False)
         ]
-    shown = [name for name in names if name in marked][: len(COLOURS) - 1]
-    colours = dict(zip(shown, COLOURS[1:], strict=False))
+    shown = [name for name in names if name in marked][: len(COLORS) - 1]
+    colors = dict(zip(shown, COLORS[1:], strict=False))
     return [
-        Line(label=name, colour=colours.get(name, COLOURS[0]), faint=name not in shown)
+        Line(label=name, color=colors.get(name, COLORS[0]), faint=name not in shown)
         for name in names
     ]
 
 
 def legend(axes: Axes, markers: float = 1.0) -> None:
-    """Name the groups of a panel, above it; `markers`: how much larger than drawn."""
+    """Draw the legend above a panel; `markers` scales its markers."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if unique:
@@ -170,14 +191,14 @@ def legend(axes: Axes, markers: float = 1.0) -> None:
 
 
 def ecdf(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the cumulative distribution of `values`, thinned out to `DRAWN` points."""
+    """Return the cumulative distribution of `values`, with at most `DRAWN` points."""
     ordered = np.sort(values[~np.isnan(values)])
-    place = np.unique(np.linspace(0, len(ordered) - 1, DRAWN).astype(int))
-    return ordered[place], (place + 1) / max(1, len(ordered))
+    index = np.unique(np.linspace(0, len(ordered) - 1, DRAWN).astype(int))
+    return ordered[index], (index + 1) / max(1, len(ordered))
 
 
 def thinned(count: int) -> IntArray:
-    """Return the places of at most `DRAWN` of so many points, at random but fixed."""
+    """Return the indices of at most `DRAWN` of `count` points, with a fixed seed."""
     if count <= DRAWN:
         return np.arange(count)
     return np.sort(np.random.default_rng(0).choice(count, DRAWN, replace=False))

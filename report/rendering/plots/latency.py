@@ -1,12 +1,12 @@
-"""Latencies: their distribution, over time, by prompt, and their parts."""
+"""Plots of latency: its distribution, over time, by prompt length, and its stages."""
 
 import numpy as np
 
 from report.reading.run import Run
 from report.reading.samples import FloatArray
 from report.rendering.plots.canvas import (
-    COLOURS,
     INK,
+    STAGE_COLORS,
     Plot,
     ecdf,
     legend,
@@ -14,12 +14,14 @@ from report.rendering.plots.canvas import (
     panels,
     thinned,
 )
-from report.sections.latency import PARTS, parts_of_life
+from report.statistics.breakdown import DISPATCH_WAIT, STAGES, latency_breakdown
 from report.statistics.numbers import MS, known
+
+_MOST_BARS = 16
 
 
 def distribution_plot(run: Run, marked: list[str]) -> Plot | None:
-    """Return cumulative distributions per node, with the limits in force."""
+    """Return the cumulative distribution of each node, with the limits that apply."""
     kinds: list[tuple[str, str, float | None]] = [
         ("service latency", "service_ns", None)
     ]
@@ -44,7 +46,7 @@ def distribution_plot(run: Run, marked: list[str]) -> Plot | None:
                 highest = max(highest, float(values.max()))
                 panel.plot(
                     *ecdf(values),
-                    color=line.colour,
+                    color=line.color,
                     lw=0.7 if line.faint else 1.6,
                     alpha=0.35 if line.faint else 1,
                     label=None if line.faint else line.label,
@@ -60,15 +62,19 @@ def distribution_plot(run: Run, marked: list[str]) -> Plot | None:
         return Plot(
             name="distribution",
             section="latency",
-            title="Distribution of latency per node",
-            caption="For each latency, the share of samples that took no longer"
-            + ("; dashed: the limit, where it is near." if run.streaming else "."),
+            title="Distribution of latency by node",
+            caption="Share of samples whose latency is at most the value on the axis."
+            + (
+                " Dashed: the limit, if it is within three times the highest latency."
+                if run.streaming
+                else ""
+            ),
             canvas=canvas,
         )
 
 
 def scatter_plot(run: Run, marked: list[str]) -> Plot | None:
-    """Return service latency against time and against the prompt's length."""
+    """Return service latency over time and over prompt length."""
     done = run.done
     if not len(done):
         return None
@@ -87,7 +93,7 @@ def scatter_plot(run: Run, marked: list[str]) -> Plot | None:
                     ms=2.5,
                     mew=0,
                     alpha=0.5,
-                    color=line.colour,
+                    color=line.color,
                     label=None if line.faint else node,
                 )
         left.set(
@@ -101,58 +107,63 @@ def scatter_plot(run: Run, marked: list[str]) -> Plot | None:
         return Plot(
             name="scatter",
             section="latency",
-            title="Service latency against time and prompt length",
+            title="Service latency over time and by prompt length",
             caption=f"Each dot is one sample{_of(len(shown.seq), len(done))}.",
             canvas=canvas,
         )
 
 
 def _of(shown: int, count: int) -> str:
-    return "" if shown == count else f", {shown:,} of {count:,} drawn at random"
+    return "" if shown == count else f"; {shown:,} of {count:,} samples at random"
 
 
-def life_plot(run: Run) -> Plot | None:
-    """Return the mean parts of a sample's life, one bar a node."""
-    nodes = run.nodes if len(run.nodes) <= 16 else []
-    bars = {node: _parts(run, node) for node in nodes}
-    parts = list(dict.fromkeys(name for own in bars.values() for name in own))
-    parts = [p for p in parts if not (run.offline and p == "wait for dispatch")]
-    if not parts:
+def breakdown_plot(run: Run) -> Plot | None:
+    """Return the mean stages of latency, one bar per node; None for many nodes."""
+    nodes = run.nodes if len(run.nodes) <= _MOST_BARS else []
+    bars = {node: _means(run, node) for node in nodes}
+    # Offline issues all samples at once, so the wait is the length of the run.
+    left_out = {DISPATCH_WAIT} if run.offline else set[str]()
+    stages = [
+        stage
+        for stage in STAGES
+        if stage not in left_out and any(stage in own for own in bars.values())
+    ]
+    if not stages:
         return None
-    with panels(height=1.3 + 0.32 * len(nodes)) as (canvas, (axes,)):
+    with panels(height=1.2 + 0.34 * len(nodes)) as (canvas, (axes,)):
         left = np.zeros(len(nodes))
-        for part in parts:
-            widths = np.array([bars[node].get(part, 0.0) for node in nodes])
-            colour = COLOURS[PARTS.index(part) % len(COLOURS)]
+        for stage in stages:
+            widths = np.array([bars[node].get(stage, 0.0) for node in nodes])
             axes.barh(
                 range(len(nodes)),
                 widths,
                 left=left,
                 height=0.6,
-                color=colour,
-                label=part,
+                color=STAGE_COLORS[stage],
+                label=stage,
             )
             left += widths
         axes.set_yticks(range(len(nodes)), nodes)
+        axes.set_xlim(0, max(1e-9, float(left.max())))
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("ms, mean over completed samples")
         legend(axes)
         return Plot(
-            name="life",
+            name="breakdown",
             section="latency",
-            title="Where a sample's time goes",
-            caption="Mean of each part, in order"
+            title="Stages of latency",
+            caption="Mean of each stage, in their order."
             + (
-                "; the wait for dispatch is left out, as Offline issues all at once."
+                " Without the wait for dispatch: Offline issues all samples at once."
                 if run.offline
-                else "."
+                else ""
             ),
             canvas=canvas,
         )
 
 
-def _parts(run: Run, node: str) -> dict[str, float]:
-    parts = parts_of_life(run, run.by_node[node])
-    told: dict[str, FloatArray] = {name: known(v) for name, v in parts.items()}
-    return {n: max(0.0, float(v.mean())) / MS for n, v in told.items() if len(v)}
+def _means(run: Run, node: str) -> dict[str, float]:
+    stages = latency_breakdown(run, run.by_node[node])
+    values: dict[str, FloatArray] = {name: known(v) for name, v in stages.items()}
+    return {n: max(0.0, float(v.mean())) / MS for n, v in values.items() if len(v)}

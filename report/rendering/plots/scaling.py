@@ -1,13 +1,13 @@
-"""Throughput against the number of replicas."""
+"""Plot of throughput and efficiency by number of replicas."""
 
 import numpy as np
 
-from report.rendering.plots.canvas import COLOURS, INK, Plot, legend, panels
-from report.statistics.sizes import Scaled
+from report.rendering.plots.canvas import COLORS, INK, Plot, legend, panels
+from report.statistics.sizes import SizeScaling
 from report.statistics.usl import Fit, law
 
 
-def scaling_plot(rows: list[Scaled], fitted: Fit | None) -> Plot | None:
+def scaling_plot(rows: list[SizeScaling], fitted: Fit | None) -> Plot | None:
     """Return throughput and efficiency by size; None for a single size."""
     own = [row for row in rows if row.metric.main and row.own is not None]
     if len(own) < 2:
@@ -18,15 +18,15 @@ def scaling_plot(rows: list[Scaled], fitted: Fit | None) -> Plot | None:
             assert row.own is not None
             values = row.own.values
             left.plot(
-                [row.size] * len(values), values, "o", ms=4, alpha=0.5, color=COLOURS[0]
+                [row.size] * len(values), values, "o", ms=4, alpha=0.5, color=COLORS[0]
             )
         left.plot(
             sizes,
             [row.own.value for row in own if row.own],
             "-o",
-            color=COLOURS[0],
+            color=COLORS[0],
             ms=6,
-            label="measured (mean, runs)",
+            label="measured (mean and runs)",
         )
         if own[0].base is not None:
             left.plot(
@@ -34,13 +34,13 @@ def scaling_plot(rows: list[Scaled], fitted: Fit | None) -> Plot | None:
                 [row.theoretical or 0.0 for row in own],
                 "--",
                 color=INK,
-                label="replicas x single",
+                label="linear (replicas x single)",
             )
         if fitted is not None:
             curve = np.linspace(1, max(sizes) * 1.5, 100)
             best = np.array([fitted.rate.value, fitted.sigma.value, fitted.kappa.value])
             left.plot(
-                curve, law(curve, best), color=COLOURS[1], label="fitted law (USL)"
+                curve, law(curve, best), color=COLORS[1], label="fitted law (USL)"
             )
         left.set(xlabel="replicas", ylabel=own[0].metric.unit, xticks=sizes)
         left.set_ylim(bottom=0)
@@ -67,7 +67,7 @@ def scaling_plot(rows: list[Scaled], fitted: Fit | None) -> Plot | None:
                 yerr=np.nan_to_num(np.array(ends)),
                 fmt="o",
                 capsize=4,
-                color=COLOURS[0],
+                color=COLORS[0],
             )
             tops = middle + [
                 100 * row.efficiency.high for row in known if row.efficiency
@@ -80,7 +80,7 @@ def scaling_plot(rows: list[Scaled], fitted: Fit | None) -> Plot | None:
             name="scaling",
             section="scaling",
             title="Throughput and efficiency by number of replicas",
-            caption="Dots: runs; line: their mean; dashed: replicas times the measured"
+            caption="Dots: runs. Line: their mean. Dashed: replicas x the measured"
             " single replica. Right: efficiency with its 95% interval.",
             canvas=canvas,
         )

@@ -1,23 +1,23 @@
-"""Replicas against their peers, and nodes over time."""
+"""Plots of replicas compared with their peers, and of nodes over time."""
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from report.reading.run import Run
 from report.rendering.plots.canvas import INK, Plot, legend, lines, panels
-from report.statistics.comparison import Comparison
+from report.statistics.comparison import GroupComparison
 from report.statistics.numbers import known
 
 
 def replica_plot(run: Run, marked: list[str]) -> Plot | None:
-    """Return each replica's main measure against the median of all."""
+    """Return each replica's main measure in percent of the median."""
     if run.size < 2:
         return None
     values, label = _values(run)
-    told = known(values)
-    if len(told) < 2:
+    recorded = known(values)
+    if len(recorded) < 2:
         return None
-    ratios = 100 * values / np.median(told)
+    ratios = 100 * values / np.median(recorded)
     with panels() as (canvas, (axes,)):
         axes.axhspan(100 / 1.075, 107.5, color=INK, alpha=0.12, lw=0)
         axes.axhline(100, color=INK, lw=1)
@@ -29,7 +29,7 @@ def replica_plot(run: Run, marked: list[str]) -> Plot | None:
                 ratios[mine],
                 "o",
                 ms=7 if run.size <= 32 else 3,
-                color=line.colour,
+                color=line.color,
                 alpha=0.5 if line.faint else 1,
                 label=None if line.faint else node,
             )
@@ -45,8 +45,8 @@ def replica_plot(run: Run, marked: list[str]) -> Plot | None:
             name="replicas",
             section="symmetry",
             title=f"{label[0].upper()}{label[1:]} of each replica",
-            caption="Against the median replica; the band is what counts as good"
-            " (within 7.5%).",
+            caption="In percent of the median replica. The band is a spread below 7.5%,"
+            " which is good.",
             canvas=canvas,
         )
 
@@ -64,19 +64,19 @@ def _values(run: Run) -> tuple[np.ndarray, str]:
 
 def _name_far(axes: Axes, numbers: np.ndarray, ratios: np.ndarray) -> None:
     far = np.argsort(-np.abs(np.nan_to_num(ratios, nan=100) - 100))[:3]
-    for place in far.tolist():
-        if abs(ratios[place] - 100) > 7.5:
+    for index in far.tolist():
+        if abs(ratios[index] - 100) > 7.5:
             axes.annotate(
-                f"replica {numbers[place]}: {ratios[place]:.0f}%",
-                (numbers[place], ratios[place]),
+                f"replica {numbers[index]}: {ratios[index]:.0f}%",
+                (numbers[index], ratios[index]),
                 textcoords="offset points",
                 xytext=(7, -3),
                 fontsize=8,
             )
 
 
-def time_plot(run: Run, nodes: Comparison, marked: list[str]) -> Plot | None:
-    """Return what each node did over time; None for too short a run."""
+def time_plot(run: Run, nodes: GroupComparison, marked: list[str]) -> Plot | None:
+    """Return the main measure of each node over time; None if the run is short."""
     if not nodes.blocks.count:
         return None
     measure, label = (
@@ -96,7 +96,7 @@ def time_plot(run: Run, nodes: Comparison, marked: list[str]) -> Plot | None:
                 ms=0 if line.faint else 3.5,
                 lw=0.7 if line.faint else 1.6,
                 alpha=0.35 if line.faint else 1,
-                color=line.colour,
+                color=line.color,
                 label=None if line.faint else line.label,
             )
         axes.set(xlabel="seconds since the first issue", ylabel=label)
@@ -107,6 +107,6 @@ def time_plot(run: Run, nodes: Comparison, marked: list[str]) -> Plot | None:
             section="symmetry",
             title=f"{'Service latency' if run.streaming else 'Throughput'} of each node"
             " over time",
-            caption="By block of time, the blocks in which nodes are compared.",
+            caption="Mean of each block of time in which nodes are compared.",
             canvas=canvas,
         )

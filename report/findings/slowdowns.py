@@ -1,4 +1,4 @@
-"""Finds replicas and nodes that were slower than the others, and when."""
+"""Finds nodes and replicas that were slower than the others, and when."""
 
 from dataclasses import dataclass
 
@@ -6,33 +6,34 @@ import numpy as np
 
 from report.reading.run import Run
 from report.reading.samples import FloatArray
-from report.statistics.comparison import Comparison
+from report.statistics.comparison import GroupComparison, Level
 from report.statistics.noise import Difference
+from report.wording import capitalized
 
 LEAST = 0.05
 """Smallest slowdown that is a finding."""
 
 _LEAST_OVERALL = 0.03
-"""Smallest share of the run that a slow span may cost: one stalled step costs less."""
+"""Smallest cost over the whole run that is a finding; one stalled step costs less."""
 
 _FEWEST_BLOCKS = 3
-"""Blocks of time in which it must show: one stalled step touches two at most."""
+"""Smallest number of slow blocks; one stalled step is in two blocks at most."""
 _COLD = 0.25
-"""Slowdown at which two blocks are enough, if they are the first of the run: engines
-that were not warm are far slower, and not for long."""
+"""Slowdown from which two blocks at the start of the run are enough: engines that are
+not warm are far slower, but only for a short time."""
 
 _OFFLINE = ("tokens_per_s",)
 _STREAMING = ("service", "ttft", "tpot")
 _MOST = 0.75
-"""Share of a node's replicas that must be slow for the node to be called slow."""
+"""Share of a node's replicas that are slow if the whole node is called slow."""
 
 _DISTURBED = 1.5
-"""Times its own usual value from which a replica was slow in itself in a span."""
+"""Factor of its own usual time from which a replica is called disturbed."""
 _USUAL = 0.25
-"""Quantile over blocks of what is usual for a replica, the best being 0."""
+"""Quantile over blocks that gives the usual time of a replica."""
 
-WORDS = {
-    "tokens_per_s": "output tokens/s",
+MEASURES = {
+    "tokens_per_s": "time per output token",
     "service": "service latency",
     "ttft": "TTFT",
     "tpot": "TPOT",
@@ -40,52 +41,70 @@ WORDS = {
 
 
 @dataclass(slots=True, kw_only=True)
-class Slow:
-    """Replicas of one place that were slow over the same span of time."""
+class Slowdown:
+    """A node or a replica that was slow over a span of time."""
 
-    place: str
+    location: str
+    """Name of the node, or `replica 3`."""
+    level: Level
     replicas: list[int]
     measure: str
-    slowdown: float
-    """Over the span: 0.1 is a tenth longer per unit of work, or a tenth later."""
+    in_span: float
+    """Slowdown over the span; 0.1: 10% more time per unit of work."""
     overall: float
-    """The same, over the whole run."""
+    """Slowdown over the whole run."""
     p: float
+    """Probability of such a span if all were equally fast, corrected."""
     begin_s: float
-    """Since the first issue."""
+    """Begin of the span, since the first issue."""
     end_s: float
+    """End of the span, since the first issue."""
     whole: bool
-    """Whether it lasted for most of the run."""
+    """Whether the span covers most of the run."""
     from_start: bool
+    """Whether the span starts with the run."""
     by_measure: dict[str, float]
-    """Slowdown over the run by every measure that was looked at."""
+    """Slowdown over the whole run in each measure."""
+
+    @property
+    def name(self) -> str:
+        """How a sentence begins with it: `Node n1`, `Replica 3`."""
+        return (
+            f"Node {self.location}"
+            if self.level == "node"
+            else (capitalized(self.location))
+        )
 
 
-def find_slow(run: Run, replicas: Comparison, nodes: Comparison) -> list[Slow]:
-    """Return the slow places of a run, whole nodes before single replicas."""
+def find_slowdowns(
+    run: Run, replicas: GroupComparison, nodes: GroupComparison
+) -> list[Slowdown]:
+    """Return the slowdowns of a run; whole nodes precede single replicas."""
     measures = _STREAMING if run.streaming else _OFFLINE
-    by_replica = _slow(replicas, measures)
-    by_node = _slow(nodes, measures) if len(nodes.members) > 1 else {}
+    by_replica = _by_group(replicas, measures)
+    by_node = _by_group(nodes, measures) if len(nodes.groups) > 1 else {}
     found, covered = [], set[int]()
     for group, slow in by_node.items():
-        members = [r for r in nodes.members[group] if r not in nodes.gone]
-        also = sum(r in _replicas(by_replica) for r in members)
-        if len(members) > 1 and 0 < also < _MOST * len(members):
+        own = [r for r in nodes.groups[group] if r not in nodes.gone]
+        also = sum(r in _replicas(by_replica) for r in own)
+        if len(own) > 1 and 0 < also < _MOST * len(own):
             continue
         found.append(slow)
-        covered.update(members)
+        covered.update(own)
     for slow in by_replica.values():
         if not covered.intersection(slow.replicas):
             found.append(slow)
     return found
 
 
-def _replicas(by_replica: dict[int, Slow]) -> set[int]:
+def _replicas(by_replica: dict[int, Slowdown]) -> set[int]:
     return {r for slow in by_replica.values() for r in slow.replicas}
 
 
-def _slow(comparison: Comparison, measures: tuple[str, ...]) -> dict[int, Slow]:
-    found: dict[int, Slow] = {}
+def _by_group(
+    comparison: GroupComparison, measures: tuple[str, ...]
+) -> dict[int, Slowdown]:
+    found: dict[int, Slowdown] = {}
     for measure in measures:
         difference = comparison.difference(measure)
         worse = _slowdown(measure, difference.span_effects)
@@ -97,7 +116,7 @@ def _slow(comparison: Comparison, measures: tuple[str, ...]) -> dict[int, Slow]:
                 comparison.cells(measure), difference, measure, group
             ):
                 continue
-            # The share of the run that it cost decides which measure tells of it.
+            # The measure with the highest cost over the run describes the slowdown.
             known = found.get(int(group))
             if known is None or _weight(slow) > _weight(known):
                 found[int(group)] = slow
@@ -109,7 +128,7 @@ def _slow(comparison: Comparison, measures: tuple[str, ...]) -> dict[int, Slow]:
 
 
 def _lasts(difference: Difference, measure: str, group: int) -> bool:
-    """Whether it shows in enough blocks; where there are no blocks, it does."""
+    """Whether enough blocks are slow; True for a run without blocks."""
     first, after = difference.spans[group].tolist()
     ratios = difference.ratios[group, first:after]
     slower = _slowdown(measure, np.expm1(ratios))
@@ -121,10 +140,10 @@ def _lasts(difference: Difference, measure: str, group: int) -> bool:
 def all_were_slow(
     cells: FloatArray, difference: Difference, measure: str, group: int
 ) -> bool:
-    """Whether most of the others were slow then too, against their own other times.
+    """Whether most of the others were also slower in that span than they usually are.
 
-    After something that slowed all, queues drain at different times: who is last is
-    chance.
+    After an event that slows down all replicas, queues drain at different times, and it
+    is chance which replica drains last.
     """
     first, after = difference.spans[group].tolist()
     if not after:
@@ -142,25 +161,26 @@ def all_were_slow(
     return float((then > _DISTURBED * usual).mean()) > 0.5
 
 
-def _weight(slow: Slow) -> tuple[bool, float]:
+def _weight(slow: Slowdown) -> tuple[bool, float]:
     return slow.measure in ("service", "tokens_per_s"), slow.overall
 
 
 def _describe(
-    comparison: Comparison, measure: str, difference: Difference, group: int
-) -> Slow:
+    comparison: GroupComparison, measure: str, difference: Difference, group: int
+) -> Slowdown:
     first, after = difference.spans[group].tolist()
     blocks, begin = comparison.blocks, comparison.run.begin_ns
     whole = not blocks.count or after - first >= 0.75 * blocks.count
     if blocks.count:
-        span = [(blocks.edges[place] - begin) / 1e9 for place in (first, after)]
+        span = [(blocks.edges[edge] - begin) / 1e9 for edge in (first, after)]
     else:
         span = [0.0, comparison.run.wall_s]
-    return Slow(
-        place=comparison.names[group],
-        replicas=comparison.members[group],
+    return Slowdown(
+        location=comparison.names[group],
+        level=comparison.level,
+        replicas=comparison.groups[group],
         measure=measure,
-        slowdown=float(_slowdown(measure, difference.span_effects[group])),
+        in_span=float(_slowdown(measure, difference.span_effects[group])),
         overall=float(_slowdown(measure, difference.effects[group])),
         p=float(difference.p[group]),
         begin_s=float(span[0]),
@@ -172,7 +192,7 @@ def _describe(
 
 
 def _slowdown(measure: str, effect: np.ndarray | np.float64) -> np.ndarray:
-    """Return how much longer the work took, from the ratio of the measure less 1."""
+    """Return the additional time per unit of work, from a ratio of the measure - 1."""
     values = np.asarray(effect, float)
     if measure == "tokens_per_s":
         return np.asarray(1 / np.maximum(1 + values, 1e-9) - 1)
