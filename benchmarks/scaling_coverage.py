@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from report.scaling.sizes import against, of_values
+from report.statistics.sizes import ratio_to_baseline, result_of_values
 
 TRUE = 0.965
 _SLOTS = 48
@@ -78,10 +78,10 @@ def coverage(row: Row, campaigns: int) -> tuple[int, int, int, float]:
                 samples_per_s(size, each, float(step) * factor, int(seed))
                 for step, seed in zip(steps[place], seeds[place], strict=True)
             ]
-            found = of_values(size, values)
+            found = result_of_values(size, values)
             found.samples_per_replica = each
             reached.append(found)
-        ratio = against(reached[1], reached[0], row.replicas)
+        ratio = ratio_to_baseline(reached[1], reached[0], row.replicas)
         ratios.append(ratio.value)
         if np.isfinite([ratio.low, ratio.high]).all():
             told += 1

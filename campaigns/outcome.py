@@ -9,7 +9,7 @@ from record.folder import RunFolder, read_json
 from record.lines import read_lines
 from record.loadgen_log import read_detail
 from record.structs import SampleRecord, SettingsRecord, Verdict
-from report.scaling.rates import RATE_CHECKS
+from report.statistics.rates import RATE_CHECKS
 from scenarios.steady_state import Judgement, judge_samples
 
 _CONFIDENCE = 0.99

@@ -47,7 +47,7 @@ from qsl.dataset import load_dataset
 from record.campaign import NAME, Campaign, CampaignSize
 from report.build import write_files
 from report.content import Report, make_report
-from report.scaling.sizes import Scaled, scaled
+from report.statistics.sizes import SizeScaling, scaling_by_size
 
 _FEWEST_RUNS = 3
 _STEPS_DOWN = 12
@@ -253,7 +253,7 @@ def _conclude(series: Series) -> bool:
 
 def _summary(campaign: Campaign, report: Report) -> list[str]:
     """Return the lines that the user reads at the end."""
-    rows: list[Scaled] = scaled(report.runs)
+    rows: list[SizeScaling] = scaling_by_size(report.runs)
     lines = []
     for size in campaign.sizes:
         main = [row for row in rows if row.size == size.replicas and row.metric.main]

@@ -16,7 +16,8 @@ from campaigns.rates import Trial
 from record.campaign import NAME, Campaign, CampaignRun, Phase
 from record.errors import RecordError
 from record.folder import write_json
-from report.run import Run, read_run
+from report.reading.folder import read_run
+from report.reading.run import Run
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,8 +1,9 @@
-"""`python -m report RUN_DIR...`: the report of a run, or of several of one campaign.
+"""`python -m report RUN_DIR...`: the report of a run, or of several runs.
 
-One folder gives the symmetry report of that run, written into it. Several give their
-scaling too, by the number of replicas, written into --out (left out: the folder that
-holds them all). The folder of a campaign stands for all runs that it made.
+One run folder gives the symmetry report of that run, which is written into the folder.
+Several run folders also give their scaling by number of replicas. That report is
+written into --out; without --out, into the folder that contains all of them. The folder
+of a campaign gives the report of all runs that the campaign made.
 """
 
 import argparse
@@ -17,10 +18,11 @@ from base.errors import ExitCode, write_failure
 from record.campaign import NAME, Campaign, read_campaign
 from record.errors import RecordError
 from report.build import write_files
-from report.config import MAY_DIFFER, differences
 from report.content import make_report
-from report.physics import RATINGS, read_ratings
-from report.run import Run, read_run
+from report.reading.config import MAY_DIFFER, differences
+from report.reading.folder import read_run
+from report.reading.run import Run
+from report.statistics.physics import RATINGS, read_ratings
 
 _QUIET_S = 3.0
 
@@ -38,7 +40,7 @@ def _report(options: argparse.Namespace) -> int:
     for path in paths:
         progress.say(f"reading {path}")
         runs.append(read_run(path))
-    _check_alike(runs, paths)
+    _check_same_experiment(runs, paths)
     progress.say("comparing replicas")
     report = make_report(runs, ratings, campaign)
     out = options.out or _home(options.runs)
@@ -52,22 +54,24 @@ def _report(options: argparse.Namespace) -> int:
 
 
 class _Progress:
-    """Says what is being done, once it has taken a while."""
+    """Prints the current step once the report takes longer than three seconds."""
 
     def __init__(self) -> None:
         self._begin = time.monotonic()
 
     def say(self, text: str) -> None:
-        """Tell the user, unless all was quick so far."""
+        """Print a step, unless the report has been quick so far."""
         if time.monotonic() - self._begin > _QUIET_S:
             print(f"{text} ...", file=sys.stderr, flush=True)
 
 
 def _campaign(paths: list[Path]) -> tuple[Campaign | None, list[Path]]:
-    """Return the campaign whose folder is given, and the folders of its runs.
+    """Return the campaign in the folder that is given, and the folders of its runs.
+
+    Without a campaign return None and the folders as given.
 
     Raises:
-        RecordError: it made no run, or its record is damaged.
+        RecordError: the campaign made no run, or its record is damaged.
     """
     if len(paths) != 1 or not (paths[0] / NAME).exists():
         return None, paths
@@ -77,27 +81,26 @@ def _campaign(paths: list[Path]) -> tuple[Campaign | None, list[Path]]:
     return campaign, [paths[0] / run.run for run in campaign.runs]
 
 
-def _check_alike(runs: list[Run], paths: list[Path]) -> None:
-    """Refuse runs that cannot be set against each other.
+def _check_same_experiment(runs: list[Run], paths: list[Path]) -> None:
+    """Check that the runs can be compared.
 
     Raises:
-        RecordError: they are no repeats or sizes of one experiment, or a folder is
-            given twice.
+        RecordError: the runs are not of one experiment, or a folder is given twice.
     """
     for run, path in zip(runs[1:], paths[1:], strict=True):
         if run.settings.scenario != runs[0].settings.scenario:
             raise RecordError(
                 path,
-                f"scenario {run.settings.scenario!r} cannot be set against"
+                f"scenario {run.settings.scenario!r} cannot be compared with"
                 f" {runs[0].settings.scenario!r} of {paths[0]}; give runs of one"
                 " scenario",
             )
-        unlike = differences(runs[0].config, run.config)
-        if unlike:
+        different = differences(runs[0].config, run.config)
+        if different:
             raise RecordError(
                 path,
-                f"differs from {paths[0]} in {'; '.join(unlike[:5])}: not the same"
-                f" experiment; give runs that differ in {MAY_DIFFER} alone",
+                f"differs from {paths[0]} in {'; '.join(different[:5])}: not the same"
+                f" experiment; give runs that differ only in {MAY_DIFFER}",
             )
     seen: set[Path] = set()
     for path in paths:
@@ -119,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--devices",
         type=Path,
-        help="JSON file with limits of devices that the table does not hold:"
+        help="JSON file with limits of devices that are not in the built-in table:"
         ' {"NAME": {"flops": {"16": 9e14, "8": 1.9e15}, "bytes_per_s": 3e12}}',
     )
     return parser

@@ -1,4 +1,4 @@
-"""What report.json holds, from the runs that it is about."""
+"""The content of report.json, made from runs."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,28 +9,28 @@ from msgspec import Struct
 
 from record.campaign import Campaign
 from record.json_types import Json
-from report.cold_start import cold_start
-from report.comparison import Comparison
-from report.configuration import configuration
 from report.figures import Section
 from report.findings.collect import collect
 from report.findings.finding import ORDER, Finding, Found, Recommendation
 from report.findings.scaling import scaling_findings
-from report.latency import latency
-from report.physics import RATINGS, DeviceRating
-from report.resources import resources
-from report.run import Run
-from report.scaling.rates import counted
-from report.scaling.section import scaling
-from report.scaling.sizes import scaled
-from report.symmetry import symmetry
-from report.tokens import tokens
-from report.validity import validity
-from report.words import count
+from report.reading.run import Run
+from report.sections.cold_start import cold_start
+from report.sections.configuration import configuration
+from report.sections.latency import latency
+from report.sections.resources import resources
+from report.sections.scaling import scaling
+from report.sections.symmetry import symmetry
+from report.sections.tokens import tokens
+from report.sections.validity import validity
+from report.statistics.comparison import GroupComparison
+from report.statistics.physics import RATINGS, DeviceRating
+from report.statistics.rates import representative_runs
+from report.statistics.sizes import scaling_by_size
+from report.wording import count
 
 
 class Content(Struct, kw_only=True):
-    """The keys of report.json, in its order."""
+    """The keys of report.json, in their order."""
 
     configuration: Section
     scaling: Section
@@ -44,7 +44,7 @@ class Content(Struct, kw_only=True):
     validity: Section
 
     def plain(self) -> dict[str, Json]:
-        """Return it as plain JSON values."""
+        """Return the content as plain JSON values."""
         values: dict[str, Json] = msgspec.to_builtins(self)
         return values
 
@@ -59,10 +59,17 @@ class Report:
 
     runs: list[Run]
     subject: Run
-    """The run that all sections but scaling describe."""
+    """The run that all sections except scaling describe."""
     content: Content
+    ratings: dict[str, DeviceRating]
+    """Limits of devices, by words of their names."""
     campaign: Campaign | None = None
-    """The campaign that made the runs; None: they were given one by one."""
+    """The campaign that made the runs; None if they were given one by one."""
+
+    @property
+    def several(self) -> bool:
+        """Whether the report is about a campaign, or about several runs."""
+        return self.campaign is not None or len(self.runs) > 1
 
 
 def make_report(
@@ -70,16 +77,16 @@ def make_report(
     ratings: dict[str, DeviceRating] = RATINGS,
     campaign: Campaign | None = None,
 ) -> Report:
-    """Return the report of one run, or of several with their scaling.
+    """Return the report of one run, or of several runs with their scaling.
 
     Args:
-        runs: of one scenario; one at least.
-        ratings: limits of devices, by what their names contain.
-        campaign: what made them, where a campaign did.
+        runs: one or more runs of one scenario.
+        ratings: limits of devices, by words of their names.
+        campaign: the campaign that made the runs, if there was one.
     """
     subject = subject_of(runs)
-    nodes = Comparison(run=subject, level="node")
-    replicas = Comparison(run=subject, level="replica")
+    nodes = GroupComparison(run=subject, level="node")
+    replicas = GroupComparison(run=subject, level="replica")
     found = _findings(runs, subject, replicas, nodes, campaign)
     content = Content(
         configuration=configuration(subject),
@@ -93,55 +100,62 @@ def make_report(
         recommendations=[
             one.advice
             for one in found
-            # Advice that gains nothing in this run is none.
+            # A recommendation without a gain in this run is left out.
             if one.advice is not None and (one.advice.estimate.value or 0) > 0
         ],
         validity=validity(subject),
     )
-    return Report(runs=list(runs), subject=subject, content=content, campaign=campaign)
+    return Report(
+        runs=list(runs),
+        subject=subject,
+        content=content,
+        ratings=ratings,
+        campaign=campaign,
+    )
 
 
 def subject_of(runs: Sequence[Run]) -> Run:
-    """Return the largest run; of several that count, the one of middle throughput."""
+    """Return the run of the largest size; of several, the one of median throughput."""
     size = max(run.size for run in runs)
     own = [run for run in runs if run.size == size]
-    largest = sorted(counted(own) or own, key=lambda run: run.tokens_per_s)
+    largest = sorted(representative_runs(own) or own, key=lambda run: run.tokens_per_s)
     return largest[(len(largest) - 1) // 2]
 
 
 def _findings(
     runs: Sequence[Run],
     subject: Run,
-    replicas: Comparison,
-    nodes: Comparison,
+    replicas: GroupComparison,
+    nodes: GroupComparison,
     campaign: Campaign | None,
 ) -> list[Found]:
-    """Return the subject's findings, and what other runs show beside them."""
+    """Return the findings of the subject, and those of the other runs."""
     found = collect(subject, replicas, nodes)
-    seen = {(one.finding.code, *one.finding.where) for one in found}
-    also: dict[tuple[str, ...], list[tuple[Run, Found]]] = defaultdict(list)
-    # A search has runs that fail: they bound the rate, and nothing is wrong with them.
+    seen = {(one.finding.code, *one.finding.where): one.finding for one in found}
+    other: dict[tuple[str, ...], list[tuple[Run, Found]]] = defaultdict(list)
+    # A search has runs that fail: they give the upper bound of the rate.
     searched = {
         one.run for one in (campaign.runs if campaign else []) if one.phase == "search"
     }
     for run in runs:
         if run is subject or run.name in searched:
             continue
-        levels = [Comparison(run=run, level=level) for level in ("replica", "node")]
+        levels = [
+            GroupComparison(run=run, level="replica"),
+            GroupComparison(run=run, level="node"),
+        ]
         for one in collect(run, *levels):
             if one.finding.severity != "note":
                 key = (one.finding.code, *one.finding.where)
-                also[key].append((run, one))
-    for key, others in also.items():
-        names = ", ".join(run.name for run, _ in others[:4])
+                other[key].append((run, one))
+    for key, same in other.items():
+        names = ", ".join(run.name for run, _ in same[:4])
         if key in seen:
-            same = next(o for o in found if (o.finding.code, *o.finding.where) == key)
-            same.finding.evidence += (
-                f"; also in {count(len(others), 'other run')} ({names})"
-            )
+            runs_text = count(len(same), "other run")
+            seen[key].evidence += f" This was also found in {runs_text} ({names})."
             continue
-        first = others[0][1]
+        first = same[0][1]
         first.finding.title += f" (in {names})"
         found.append(first)
-    found += scaling_findings(runs, scaled(runs))
+    found += scaling_findings(runs, scaling_by_size(runs))
     return sorted(found, key=lambda one: ORDER.index(one.finding.severity))

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from report.comparison import Comparison
-from report.figures import Table
 from report.findings.collect import collect
 from report.findings.finding import Finding
-from report.run import read_run
-from report.symmetry import symmetry
+from report.reading.folder import read_run
+from report.sections.groups import groups
+from report.sections.symmetry import spreads
+from report.statistics.comparison import GroupComparison
 from tests.simulated.cluster import Cluster, Fault
 from tests.simulated.run import write_cluster
 
@@ -22,8 +22,8 @@ class Case:
     name: str
     code: str
     """Finding that names the cause."""
-    place: str
-    """Where it must point."""
+    location: str
+    """Node or replica that it must name."""
     make: Callable[[], Cluster]
 
 
@@ -42,10 +42,10 @@ CASES = [
     Case(
         name=f"{name}, {scenario}",
         code=code,
-        place=place,
+        location=location,
         make=make(scenario, **fault),
     )
-    for name, code, place, make, fault, scenarios in (
+    for name, code, location, make, fault, scenarios in (
         ("slow node, lower clocks", "slow.clock", "node02", _node,
          {"slowdown": 1.11, "clock": 0.9}, ("offline", "server")),
         ("slow node, nothing to see", "slow.unknown", "node02", _node,
@@ -89,26 +89,23 @@ def called_uneven(cluster: Cluster, seed: int, folder: Path) -> list[str]:
     """Return the measures that the symmetry table calls beyond noise."""
     path = write_cluster(folder, replace(cluster, seed=seed)).path
     run = read_run(path)
-    nodes, replicas = (Comparison(run=run, level=lv) for lv in ("node", "replica"))
-    summary = symmetry(run, nodes, replicas)["summary"]
-    assert isinstance(summary, Table)
-    names = [column.name for column in summary.columns]
-    place = names.index("beyond noise")
-    return [row[0] for row in summary.rows if row[place] is True]
+    nodes, replicas = (GroupComparison(run=run, level=lv) for lv in ("node", "replica"))
+    found = [one for own in (nodes, replicas) for one in spreads(own, groups(run, own))]
+    return [one.measure for one in found if one.beyond_noise is True]
 
 
 def findings_of(cluster: Cluster, seed: int, folder: Path) -> list[Finding]:
     """Return what the report finds in one run of `cluster`, by way of its folder."""
     path = write_cluster(folder, replace(cluster, seed=seed)).path
     run = read_run(path)
-    levels = [Comparison(run=run, level=level) for level in ("replica", "node")]
+    levels = [GroupComparison(run=run, level=level) for level in ("replica", "node")]
     found = [one.finding for one in collect(run, *levels)]
     return [f for f in found if f.code not in ("data", "relaxed")]
 
 
 def hit(case: Case, found: list[Finding]) -> bool:
     """Whether the right cause is named, at the right place."""
-    return any(f.code == case.code and case.place in f.where for f in found)
+    return any(f.code == case.code and case.location in f.where for f in found)
 
 
 def strays(case: Case, found: list[Finding]) -> list[Finding]:
@@ -117,5 +114,6 @@ def strays(case: Case, found: list[Finding]) -> list[Finding]:
     return [
         f
         for f in found
-        if f.code not in follows and not (f.code == case.code and case.place in f.where)
+        if f.code not in follows
+        and not (f.code == case.code and case.location in f.where)
     ]

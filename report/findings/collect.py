@@ -1,47 +1,58 @@
-"""All findings of a run, gravest first."""
+"""All findings of a run, the most severe first."""
 
 import numpy as np
 
-from report.comparison import Comparison
 from report.figures import Figure, figure
-from report.findings.arrivals import arrivals
-from report.findings.cause import Cause
 from report.findings.causes import causes
-from report.findings.clock import clock
-from report.findings.finding import ORDER, Finding, Found, Recommendation, Severity
+from report.findings.circumstances import neighbors, setups
+from report.findings.finding import (
+    ORDER,
+    Cause,
+    Finding,
+    Found,
+    Recommendation,
+    Severity,
+)
 from report.findings.flow import flow
 from report.findings.losses import losses
-from report.findings.neighbours import neighbours
 from report.findings.quality import quality
-from report.findings.scene import Likeness, Scene, likeness, mean_of, scene
-from report.findings.setups import setups
-from report.findings.slow import WORDS, Slow, find_slow
-from report.run import Run
+from report.findings.slow_context import (
+    PeerComparison,
+    SlowContext,
+    compare_with_peers,
+    mean_of,
+    slow_context,
+)
+from report.findings.slowdowns import MEASURES, Slowdown, find_slowdowns
+from report.findings.timing import arrivals, timing
+from report.reading.run import Run
+from report.statistics.comparison import GroupComparison
+from report.wording import NOT_RECORDED
 
 _CRITICAL = 0.2
 _WARNING = 0.075
 
 
-def collect(run: Run, replicas: Comparison, nodes: Comparison) -> list[Found]:
-    """Return what a run shows, gravest first."""
-    slow = find_slow(run, replicas, nodes)
-    places = [scene(run, one, slow) for one in slow]
-    why = [causes(view) for view in places]
+def collect(run: Run, replicas: GroupComparison, nodes: GroupComparison) -> list[Found]:
+    """Return the findings of a run, the most severe first."""
+    slow = find_slowdowns(run, replicas, nodes)
+    contexts = [slow_context(run, one, slow) for one in slow]
+    why = [causes(context) for context in contexts]
     found = [
-        *clock(run),
+        *timing(run),
         *losses(run),
         *quality(run, nodes),
-        *(_slow_place(view, cause) for view, cause in zip(places, why, strict=True)),
+        *(_slowdown(one, own) for one, own in zip(contexts, why, strict=True)),
         *flow(run),
         *arrivals(run),
-        *neighbours(run, _told(slow, why, "neighbour")),
-        *setups(run, _told(slow, why, "unlike")),
+        *neighbors(run, _reported(slow, why, "neighbour")),
+        *setups(run, _reported(slow, why, "unlike")),
     ]
     return sorted(found, key=lambda one: ORDER.index(one.finding.severity))
 
 
-def _told(slow: list[Slow], why: list[list[Cause]], code: str) -> set[int]:
-    """Return the replicas that a cause was told of."""
+def _reported(slow: list[Slowdown], why: list[list[Cause]], code: str) -> set[int]:
+    """Return the slow replicas with this cause."""
     return {
         replica
         for one, found in zip(slow, why, strict=True)
@@ -50,105 +61,99 @@ def _told(slow: list[Slow], why: list[list[Cause]], code: str) -> set[int]:
     }
 
 
-def _slow_place(view: Scene, why: list[Cause]) -> Found:
-    slow = view.slow
+def _slowdown(context: SlowContext, why: list[Cause]) -> Found:
+    slow = context.slow
     code = f"slow.{why[0].code if why else 'unknown'}"
-    same = None if why else likeness(view)
+    compared = None if why else compare_with_peers(context)
     span = (
         "throughout the run"
         if slow.whole
         else f"from {slow.begin_s:,.0f} to {slow.end_s:,.0f} s"
     )
-    others = "; ".join(
-        f"{WORDS[measure]} {value:+.1%}"
+    others = ", ".join(
+        f"{MEASURES[measure]} {value:+.1%}"
         for measure, value in slow.by_measure.items()
         if measure != slow.measure
     )
-    finding = Finding(
-        code=code,
-        severity=_severity(slow),
-        title=f"{slow.place[0].upper()}{slow.place[1:]} was {slow.slowdown:.0%} slower"
-        f" than its peers {span}",
-        where=[slow.place],
-        evidence=f"{WORDS[slow.measure]} by block of time against the median of the"
-        f" others, {slow.overall:+.1%} over the whole run in time per unit of work;"
-        f" p {'< 1e-9' if slow.p < 1e-9 else format(slow.p, '.1g')}"
-        + (f"; {others}" if others else ""),
-        cause="; also, ".join(cause.text for cause in why)
-        if same is None
-        else _unknown(same),
-        measure="" if same is None else _measure(same.missing),
-    )
+    p = "< 1e-9" if slow.p < 1e-9 else f"= {slow.p:.1g}"
     return Found(
-        finding=finding,
+        finding=Finding(
+            code=code,
+            severity=_severity(slow),
+            title=f"{slow.name} was {slow.in_span:.0%} slower than its peers {span}",
+            where=[slow.location],
+            evidence=f"Over the whole run its {MEASURES[slow.measure]} was"
+            f" {slow.overall:.1%} above the median of the other {slow.level}s, compared"
+            f" in blocks of time (p {p})."
+            + (f" Other measures: {others}." if others else ""),
+            cause=" Also: ".join(cause.text for cause in why)
+            if compared is None
+            else _unknown(compared),
+            measure="" if compared is None else _measure(compared.missing),
+        ),
         advice=Recommendation(
             finding=code,
-            where=[slow.place],
+            where=[slow.location],
             text=_advice(why[0] if why else None, slow),
-            estimate=_estimate(view),
+            estimate=_estimate(context),
         ),
     )
 
 
-def _severity(slow: Slow) -> Severity:
+def _severity(slow: Slowdown) -> Severity:
     if slow.overall >= _CRITICAL:
         return "critical"
     return "warning" if slow.overall >= _WARNING else "note"
 
 
-def _unknown(same: Likeness) -> str:
-    """Return what was compared where no cause was found, medians over the span."""
-    return "; ".join(
-        [
-            "not shown by the data",
-            *([f"like its peers: {', '.join(same.alike)}"] if same.alike else []),
-            *(
-                [f"different from them: {', '.join(same.different)}"]
-                if same.different
-                else []
-            ),
-        ]
-    )
+def _unknown(compared: PeerComparison) -> str:
+    """Return what was compared if no cause was found, with medians over the span."""
+    text = NOT_RECORDED
+    if compared.similar:
+        text += f" Similar to its peers: {', '.join(compared.similar)}."
+    if compared.different:
+        text += f" Different from its peers: {', '.join(compared.different)}."
+    return text
 
 
 def _measure(missing: list[str]) -> str:
     if missing:
-        return f"record {', '.join(missing)}: this run did not"
+        return f"Record {', '.join(missing)}; this run did not."
     return (
-        "the same samples on this place alone and on a peer alone; then swap the"
-        " devices to tell device from host"
+        "Run the same samples on this location alone and on a peer alone. Then swap the"
+        " devices to separate the device from its host."
     )
 
 
-def _advice(cause: Cause | None, slow: Slow) -> str:
+def _advice(cause: Cause | None, slow: Slowdown) -> str:
     if cause is not None:
-        return f"{slow.place}: {cause.advice}"
-    return f"{slow.place}: find the cause first; until then leave it out or expect it"
+        return f"{slow.name}: {cause.advice}"
+    return f"{slow.name}: find the cause; until then run without it"
 
 
-def _estimate(view: Scene) -> Figure:
-    """Return what the place would gain, had it kept up with its peers over the run."""
-    run, slow = view.run, view.slow
-    own, rest = (
-        run.done.where(np.isin(run.done.replica, who))
-        for who in (slow.replicas, view.peers)
+def _estimate(context: SlowContext) -> Figure:
+    """Return the gain if the location were as fast as its peers over the run."""
+    run, slow = context.run, context.slow
+    own, peers = (
+        run.done.where(np.isin(run.done.replica, replicas))
+        for replicas in (slow.replicas, context.peers)
     )
     if not run.streaming:
         tokens = [
-            float(done.output_tokens.sum()) / max(1, len(who))
-            for done, who in ((own, slow.replicas), (rest, view.peers))
+            float(done.output_tokens.sum()) / max(1, len(replicas))
+            for done, replicas in ((own, slow.replicas), (peers, context.peers))
         ]
         gain = (tokens[1] - tokens[0]) * len(slow.replicas) / run.wall_s
         return figure(
             round(gain, 2),
             "tokens/s",
-            "mean tokens/s of a peer less those of its own replicas, over the run:"
-            " more throughput, had it kept up with its peers",
+            "mean tokens/s of a peer less that of its own replicas, over the run:"
+            " additional throughput if it were as fast as its peers",
         )
-    saved = mean_of(own.service_ns) - mean_of(rest.service_ns)
+    saved = mean_of(own.service_ns) - mean_of(peers.service_ns)
     return figure(
         round(saved / 1e6, 2) if np.isfinite(saved) else None,
         "ms",
-        "its mean service latency less that of its peers, over the run: sooner for each"
-        " of its samples, had it kept up with them",
+        "its mean service latency less that of its peers, over the run: saved time of"
+        " each of its samples if it were as fast as its peers",
     )

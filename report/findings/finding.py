@@ -1,5 +1,6 @@
-"""What the data show, and what follows from it."""
+"""Findings, the causes behind them, and recommendations."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 from msgspec import Struct, field
@@ -17,14 +18,15 @@ class Finding(Struct, kw_only=True):
     """Kind of finding, the same in every report, e.g. `slow.throttled`."""
     severity: Severity
     title: str
+    """One clause without a period."""
     where: list[str] = field(default_factory=list)
     """Nodes or replicas that it concerns; empty for the whole run."""
     evidence: str
-    """Figures, samples and times."""
+    """Values, samples and times, in sentences."""
     cause: str
-    """As far as the data show it."""
+    """As far as the data show it, in sentences."""
     measure: str = ""
-    """The measurement that would tell more, where the data show no cause."""
+    """What to measure next, if the data do not show the cause."""
 
 
 class Recommendation(Struct, kw_only=True):
@@ -38,23 +40,18 @@ class Recommendation(Struct, kw_only=True):
 
 
 class Found(Struct, kw_only=True):
-    """A finding, with the advice that follows from it, if any."""
+    """A finding with the recommendation that follows from it, if any."""
 
     finding: Finding
     advice: Recommendation | None = None
 
 
-_SHOWN = 10
+@dataclass(slots=True, kw_only=True)
+class Cause:
+    """Why a node or replica was slow."""
 
-
-def some(values: list[int] | list[str]) -> str:
-    """Return the first of `values` and how many more there are."""
-    shown = ", ".join(str(value) for value in values[:_SHOWN])
-    more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
-    return shown + more
-
-
-def name_replicas(replicas: list[int]) -> str:
-    """Return how a sentence calls these replicas."""
-    word = "replica" if len(replicas) == 1 else "replicas"
-    return f"{word} {some(replicas)}"
+    code: str
+    text: str
+    """In sentences."""
+    advice: str
+    """What to do about it, as an imperative."""

@@ -1,4 +1,4 @@
-"""Samples that were lost or handed out again, and replicas that left."""
+"""Findings on samples that were lost or retried, and on replicas that left the run."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,18 +6,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from report.figures import figure
-from report.findings.finding import (
-    Finding,
-    Found,
-    Recommendation,
+from report.findings.finding import Finding, Found, Recommendation
+from report.reading.run import Absence, Run
+from report.reading.samples import UNKNOWN
+from report.wording import (
+    NOT_RECORDED,
+    capitalized,
+    count,
     name_replicas,
+    sentence,
     some,
 )
-from report.run import Absence, Run
-from report.samples import UNKNOWN
-from report.words import count
-
-_UNTOLD = "not shown by the record"
 
 
 def losses(run: Run) -> Iterator[Found]:
@@ -34,42 +33,45 @@ def _lost(run: Run) -> Iterator[Found]:
     if not len(lost):
         return
     total = len(run.samples)
-    places = Counter(
+    nodes = Counter(
         run.node_of.get(int(replica), "no replica") for replica in lost.replica
     )
     replicas = sorted({int(r) for r in lost.replica if r != UNKNOWN})
-    told = [
+    causes = [
         f"replica {one.replica} on {one.node}: {one.cause}"
         for one in run.absences
         if one.replica in replicas
     ]
-    ended = run.verdict.reason if run.verdict.outcome == "aborted" else ""
+    aborted = run.verdict.reason if run.verdict.outcome == "aborted" else ""
     share = len(lost) / total
-    where = ", ".join(f"{n:,} on {place}" for place, n in places.most_common(4))
-    all_on = f", all on {next(iter(places))}" if len(places) == 1 else f" ({where})"
-    could = total / run.wall_s if run.wall_s else 0.0
+    where = ", ".join(f"{n:,} on {node}" for node, n in nodes.most_common(4))
+    all_on = f", all on {next(iter(nodes))}" if len(nodes) == 1 else f" ({where})"
+    possible = total / run.wall_s if run.wall_s else 0.0
     yield Found(
         finding=Finding(
             code="lost",
             severity="critical",
-            title=f"{len(lost):,} of {count(total, 'sample')} lost ({100 * share:.3g}%)"
-            + all_on,
-            where=[*places],
-            evidence=f"seq {some(sorted(lost.seq.tolist()))}; {where}",
-            cause="; ".join(dict.fromkeys(told)) or ended or _UNTOLD,
+            title=f"{len(lost):,} of {count(total, 'sample')}"
+            f" {'was' if len(lost) == 1 else 'were'} lost ({100 * share:.3g}%){all_on}",
+            where=[*nodes],
+            evidence=f"Lost samples: {where}. Sequence numbers:"
+            f" {some(sorted(lost.seq.tolist()))}.",
+            cause=sentence("; ".join(dict.fromkeys(causes)) or aborted or NOT_RECORDED),
             measure=""
-            if told or ended
-            else "the log of each such replica under replicas/ in the run folder",
+            if causes or aborted
+            else "Read the log of each of these replicas under replicas/ in the run"
+            " folder.",
         ),
         advice=Recommendation(
             finding="lost",
-            where=[*places],
-            text="fix what lost the samples before you judge any speed of this run",
+            where=[*nodes],
+            text="fix the cause of the lost samples before you use any speed of this"
+            " run",
             estimate=figure(
-                round(could - run.samples_per_s, 4),
+                round(possible - run.samples_per_s, 4),
                 "samples/s",
-                "lost samples / wall time: what completing them in the same time"
-                " would have added",
+                "lost samples / wall time: throughput that they would have added, had"
+                " they completed in the same time",
             ),
         ),
     )
@@ -77,30 +79,30 @@ def _lost(run: Run) -> Iterator[Found]:
 
 def _fenced(run: Run) -> Iterator[Found]:
     for one in run.absences:
-        place = f"replica {one.replica} on {one.node}"
+        name = f"replica {one.replica} on {one.node}"
         own = run.done.where(run.done.replica == one.replica)
         before = int((own.completed <= one.begin_ns).sum())
         back = (
-            "it did not come back"
+            "It did not come back."
             if one.end_ns is None
-            else f"it came back {(one.end_ns - one.begin_ns) / 1e9:,.1f} s later"
+            else f"It came back {(one.end_ns - one.begin_ns) / 1e9:,.1f} s later."
         )
         yield Found(
             finding=Finding(
                 code="fenced",
                 severity="critical",
-                title=f"{place[0].upper()}{place[1:]} left the run",
+                title=f"{capitalized(name)} left the run",
                 where=[one.node or "", f"replica {one.replica}"],
-                evidence=f"{(one.begin_ns - run.begin_ns) / 1e9:,.1f} s after the first"
-                f" issue; it had completed {count(before, 'sample')}; {back}",
-                cause=one.cause or _UNTOLD,
+                evidence=f"It left {(one.begin_ns - run.begin_ns) / 1e9:,.1f} s after"
+                f" the first issue. It had completed {count(before, 'sample')}. {back}",
+                cause=sentence(one.cause or NOT_RECORDED),
             ),
-            advice=_keep(run, one, place),
+            advice=_cost(run, one, name),
         )
 
 
-def _keep(run: Run, one: Absence, place: str) -> Recommendation | None:
-    """Return what the absence cost, at the rate of the replica or of the others."""
+def _cost(run: Run, one: Absence, name: str) -> Recommendation | None:
+    """Return the cost of an absence, at the rate of the replica or of the others."""
     end_ns = run.end_ns if one.end_ns is None else one.end_ns
     away_s = (min(end_ns, run.end_ns) - max(one.begin_ns, run.begin_ns)) / 1e9
     rate, whose = _rate(run, [one.replica]), "its tokens/s"
@@ -112,18 +114,18 @@ def _keep(run: Run, one: Absence, place: str) -> Recommendation | None:
     return Recommendation(
         finding="fenced",
         where=[f"replica {one.replica}"],
-        text=f"find out why {place} left: replicas/replica-{one.replica}.log",
+        text=f"find out why {name} left (replicas/replica-{one.replica}.log)",
         estimate=figure(
             round(rate * away_s / run.wall_s, 2),
             "tokens/s",
-            f"{whose} while part of the run x the share of the run without it: the"
-            " capacity that its absence cost",
+            f"{whose} while part of the run x share of the run without it: throughput"
+            " that the absence cost",
         ),
     )
 
 
 def _rate(run: Run, replicas: list[int]) -> float:
-    """Return output tokens/s of a replica while it was part of the run, mean."""
+    """Return the mean output tokens/s of replicas while they were part of the run."""
     seconds = sum(run.present_s(replica) for replica in replicas)
     tokens = run.done.output_tokens[np.isin(run.done.replica, replicas)].sum()
     return float(tokens) / seconds if seconds else 0.0
@@ -137,9 +139,12 @@ def _changed_answers(run: Run) -> Iterator[Found]:
             finding=Finding(
                 code="protocol",
                 severity="critical",
-                title=f"{count(len(changed), 'breach')} of protocol",
-                evidence=f"seq {some(seqs)}" if seqs else "no sample named",
-                cause="; ".join(sorted({e.cause for e in changed})),
+                title=f"{count(len(changed), 'message')} of replicas"
+                f" {'was' if len(changed) == 1 else 'were'} not valid",
+                evidence=f"Sequence numbers: {some(seqs)}."
+                if seqs
+                else "No sample was named.",
+                cause=sentence("; ".join(sorted({e.cause for e in changed}))),
             )
         )
 
@@ -149,19 +154,22 @@ def _retried(run: Run) -> Iterator[Found]:
     if not len(again):
         return
     causes = Counter(e.cause for e in run.events if e.kind == "retry")
-    places = sorted(
+    replicas = sorted(
         {e.replica for e in run.events if e.kind == "retry" and e.replica is not None}
     )
     yield Found(
         finding=Finding(
             code="retried",
             severity="warning",
-            title=f"{count(len(again), 'sample')} handed out more than once",
-            where=[f"replica {r}" for r in places],
-            evidence=f"seq {some(sorted(again.seq.tolist()))}"
-            + (f"; from {name_replicas(places)}" if places else ""),
-            cause="; ".join(f"{cause} ({n:,})" for cause, n in causes.most_common(3))
-            or _UNTOLD,
+            title=f"{count(len(again), 'sample')}"
+            f" {'was' if len(again) == 1 else 'were'} dispatched more than once",
+            where=[f"replica {r}" for r in replicas],
+            evidence=f"Sequence numbers: {some(sorted(again.seq.tolist()))}."
+            + (f" They came from {name_replicas(replicas)}." if replicas else ""),
+            cause=sentence(
+                "; ".join(f"{cause} ({n:,})" for cause, n in causes.most_common(3))
+                or NOT_RECORDED
+            ),
         )
     )
 
@@ -175,8 +183,8 @@ def _rejoined(run: Run) -> Iterator[Found]:
                     severity="note",
                     title=f"Replica {event.replica} on {event.node} came back",
                     where=[event.node or "", f"replica {event.replica}"],
-                    evidence=f"{(event.t_ns - run.begin_ns) / 1e9:,.1f} s after the"
-                    " first issue",
-                    cause=event.cause or _UNTOLD,
+                    evidence=f"It came back {(event.t_ns - run.begin_ns) / 1e9:,.1f} s"
+                    " after the first issue.",
+                    cause=sentence(event.cause or NOT_RECORDED),
                 )
             )

@@ -1,4 +1,4 @@
-"""What several sizes show together."""
+"""Findings on several sizes together: efficiency, and unequal conditions."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,51 +6,55 @@ import numpy as np
 
 from report.figures import figure
 from report.findings.finding import Finding, Found, Recommendation
-from report.run import Run
-from report.scaling.rates import counted
-from report.scaling.sizes import Scaled, by_size, work_parts
+from report.reading.run import Run
+from report.statistics.rates import representative_runs
+from report.statistics.sizes import SizeScaling, by_size, work_parts
+from report.wording import NOT_RECORDED, count
 
-_LEAST = 0.9
+_POOR = 0.9
 
 
-def scaling_findings(runs: Sequence[Run], rows: list[Scaled]) -> Iterator[Found]:
-    """Yield what speaks against linear scaling, or against the comparison itself."""
+def scaling_findings(runs: Sequence[Run], rows: list[SizeScaling]) -> Iterator[Found]:
+    """Yield sizes that scale badly, and sizes that cannot be compared fairly."""
     sizes = by_size(runs)
     if len(sizes) < 2:
         return
-    yield from _unlike(sizes)
+    yield from _different_conditions(sizes)
     for row in rows:
-        yield from _poor(row, sizes)
+        if row.metric.main:
+            yield from _efficiency(row, sizes)
 
 
-def _unlike(sizes: dict[int, list[Run]]) -> Iterator[Found]:
+def _different_conditions(sizes: dict[int, list[Run]]) -> Iterator[Found]:
     base = next(iter(sizes))
-    told = _resources(sizes[base][0])
+    own = _conditions(sizes[base][0])
     for size, runs in list(sizes.items())[1:]:
-        other = _resources(runs[0])
-        unlike = [
-            f"{name} {other[name]} against {told[name]}"
-            for name in told
-            if told[name] != other[name]
+        other = _conditions(runs[0])
+        different = [
+            f"{name}: {own[name]} at {count(base, 'replica')}, {other[name]} at"
+            f" {count(size, 'replica')}"
+            for name in own
+            if own[name] != other[name]
         ]
-        if unlike:
+        if different:
             yield Found(
                 finding=Finding(
                     code="scaling.unlike",
                     severity="warning",
-                    title=f"Replicas of size {size} are not like those of size {base}",
+                    title=f"Runs with {count(size, 'replica')} had other conditions"
+                    f" than runs with {count(base, 'replica')}",
                     where=[f"size {size}"],
-                    evidence="; ".join(unlike),
-                    cause="the sizes share the same host or were set up differently:"
-                    " their ratio holds this difference too",
-                    measure=f"a run of size {base} with what a replica of size {size}"
-                    " has",
+                    evidence=f"{'; '.join(different)}.",
+                    cause="The sizes share one host, or they were set up differently."
+                    " The efficiency includes this difference.",
+                    measure=f"Make a run with {count(base, 'replica')} under the"
+                    f" conditions of the runs with {count(size, 'replica')}.",
                 )
             )
 
 
-def _resources(run: Run) -> dict[str, str]:
-    """Return what a replica of the run had, as far as it should not depend on size."""
+def _conditions(run: Run) -> dict[str, str]:
+    """Return the conditions of a replica that should not depend on the size."""
     record = run.replicas[0]
     cores = [len(r.cpus) for r in run.replicas]
     return {
@@ -68,82 +72,85 @@ def _resources(run: Run) -> dict[str, str]:
     }
 
 
-def _loss(sizes: dict[int, list[Run]], size: int) -> str:
-    """Return which part of efficiency was lost, and what the host says to it."""
-    own, base = work_parts(counted(sizes[size])), work_parts(counted(sizes[1]))
+def _cause(sizes: dict[int, list[Run]], size: int) -> str:
+    """Return which part of the efficiency was lost, and what the hosts show."""
+    own, base = (work_parts(representative_runs(sizes[n])) for n in (size, 1))
     if own is None or base is None:
-        return "not shown by the record"
-    idle, slow = own[0] / base[0], own[1] / base[1]
+        return NOT_RECORDED
+    time, speed = own[0] / base[0], own[1] / base[1]
     text = (
-        f"replicas had work for {idle:.1%} of the time that the single one had, and"
-        f" were {slow:.1%} as fast while working: {idle:.1%} x {slow:.1%} ="
-        f" {idle * slow:.1%}"
+        f"Compared with the single replica, replicas had work for {time:.1%} of the"
+        f" time and reached {speed:.1%} of the speed while they worked:"
+        f" {time:.1%} x {speed:.1%} = {time * speed:.1%}."
     )
     cores = [_processor_time(sizes[n]) for n in (size, 1)]
-    if slow < idle and cores[0] is not None and cores[1] is not None:
+    if speed < time and cores[0] is not None and cores[1] is not None:
         text += (
-            f"; the process of each used {cores[0]:.0f}% of a core against"
-            f" {cores[1]:.0f}%"
+            f" The process of a replica used {cores[0]:.0f}% of a core; that of the"
+            f" single replica used {cores[1]:.0f}%."
         )
-        if cores[0] < _LEAST * cores[1]:
-            text += ": they shared the host's processors, with each other or other work"
+        if cores[0] < _POOR * cores[1]:
+            text += (
+                " Replicas shared the host's processors with each other or with other"
+                " work."
+            )
     return text
 
 
 def _processor_time(runs: list[Run]) -> float | None:
-    """Return the mean processor time of a replica, 100 for one core."""
+    """Return the mean processor time of a replica in percent of one core."""
     values = [
         run.measured.hosts.of(record.replica, "process_cpu_pct")
         for run in runs
         for record in run.replicas
     ]
-    told = [float(own.mean()) for own in values if len(own)]
-    return float(np.mean(told)) if told else None
+    known = [float(own.mean()) for own in values if len(own)]
+    return float(np.mean(known)) if known else None
 
 
-def _percent(share: float) -> str:
-    return "an unknown end" if np.isnan(share) else f"{share:.1%}"
+def _interval(low: float, high: float) -> str:
+    if np.isnan(low):
+        return f"at most {high:.1%} (95% confidence; the lower end is unknown)"
+    return f"95% interval {low:.1%} to {high:.1%}"
 
 
-def _poor(row: Scaled, sizes: dict[int, list[Run]]) -> Iterator[Found]:
-    share = row.efficiency
-    if not row.metric.main:
-        return
+def _efficiency(row: SizeScaling, sizes: dict[int, list[Run]]) -> Iterator[Found]:
+    share, name = row.efficiency, count(row.size, "replica")
     if row.own is None:
         yield Found(
             finding=Finding(
                 code="scaling.none",
                 severity="critical",
-                title=f"No run of size {row.size} counts",
+                title=f"No run with {name} gives a result",
                 where=[f"size {row.size}"],
-                evidence="no run completed anything, or none kept the latency limits",
-                cause="see the outcome of each run in the table of runs",
+                evidence="No run completed a sample, or no run kept the latency"
+                " limits.",
+                cause="The table of runs shows the outcome of each run.",
             )
         )
     elif share is not None and row.size > 1 and share.high < 1:
         assert row.theoretical is not None
-        poor = share.high < _LEAST
+        poor = share.high < _POOR
         code = "scaling.poor" if poor else "scaling.sublinear"
         yield Found(
             finding=Finding(
                 code=code,
                 severity="warning" if poor else "note",
-                title=f"{row.size} replicas reach {share.value:.1%} of"
-                f" {row.size} times one",
+                title=f"{name} reach {share.value:.1%} of {row.size} times one replica",
                 where=[f"size {row.size}"],
                 evidence=f"{row.own.value:,.4g} of {row.theoretical:,.4g}"
-                f" {row.metric.unit}; 95% interval {_percent(share.low)} to"
-                f" {_percent(share.high)}",
-                cause=_loss(sizes, row.size),
+                f" {row.metric.unit}; {_interval(share.low, share.high)}.",
+                cause=_cause(sizes, row.size),
             ),
             advice=Recommendation(
                 finding=code,
                 where=[f"size {row.size}"],
-                text="look first at the larger of the two losses",
+                text="reduce the larger of the two losses first: time without work, or"
+                " lower speed while working",
                 estimate=figure(
                     round(row.theoretical - row.own.value, 4),
                     row.metric.unit,
-                    "theoretical less actual: what linear scaling would add",
+                    "theoretical - actual: what linear scaling would add",
                 ),
             ),
         )

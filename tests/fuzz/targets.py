@@ -35,12 +35,12 @@ from record.lines import cut_off, read_lines
 from record.loadgen_log import is_closed, read_answers, read_detail
 from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
 from record.trace import read_trace
-from report.config import read_config
 from report.content import make_report
-from report.physics import read_ratings
-from report.run import read_run
-from report.samples import read_samples
-from report.telemetry import read_telemetry
+from report.reading.config import read_config
+from report.reading.folder import read_run
+from report.reading.samples import read_samples
+from report.reading.telemetry import read_telemetry
+from report.statistics.physics import read_ratings
 from scenarios.gate import judge
 from submission.checks.texts import _says_something
 from submission.machine import Machine

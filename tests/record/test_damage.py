@@ -13,9 +13,9 @@ from record.lines import read_lines
 from record.loadgen_log import read_answers, read_detail
 from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
 from record.trace import read_trace
-from report.config import read_config
-from report.samples import read_samples
-from report.telemetry import read_telemetry
+from report.reading.config import read_config
+from report.reading.samples import read_samples
+from report.reading.telemetry import read_telemetry
 from scenarios.gate import judge
 from tests.run_folder import good_spec, write_folder
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from record.folder import RunFolder
 from report.content import make_report
-from report.run import read_run
+from report.reading.folder import read_run
 
 Plain = dict[str, Any]
 

@@ -14,17 +14,18 @@ from conf.load import load_config, to_yaml
 from record.campaign import NAME, Campaign, CampaignRun, CampaignSize
 from record.errors import RecordError
 from record.folder import RunFolder, write_json
-from report.build import render, write_report
-from report.config import differences, read_config
+from report.build import write_report
 from report.content import KEYS, make_report
-from report.headline import headline
-from report.numbers import bits
-from report.plots.latency import life_plot, scatter_plot
-from report.plots.symmetry import replica_plot
-from report.run import read_run
+from report.reading.config import differences, read_config
+from report.reading.folder import read_run
+from report.rendering.csv_tables import as_csv
+from report.rendering.headline import headline
+from report.rendering.page import render
+from report.rendering.plots.latency import breakdown_plot, scatter_plot
+from report.rendering.plots.symmetry import replica_plot
+from report.rendering.words import shown
 from report.schema import SCHEMA
-from report.tables import as_csv
-from report.words import shown
+from report.statistics.numbers import bits
 from tests.report.reading import Plain, codes, report_of, rows
 from tests.run_folder import (
     START_NS,
@@ -193,7 +194,7 @@ def test_samples_without_their_replicas_are_refused(tmp_path: Path) -> None:
 def test_a_damaged_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no such run folder"):
         write_report(RunFolder(tmp_path / "none"))
-    with pytest.raises(RecordError, match=r"no run folder: it holds no config\.yaml"):
+    with pytest.raises(RecordError, match=r"not a run folder: it has no config\.yaml"):
         write_report(RunFolder(tmp_path))
     folder = write_folder(tmp_path / "run", good_spec())
     whole = folder.config.read_bytes()
@@ -478,13 +479,13 @@ def test_axes_write_numbers_as_tables_do(tmp_path: Path) -> None:
     assert "12,000" in plot.svg()
 
 
-def test_parts_keep_their_colors(tmp_path: Path) -> None:
+def test_stages_keep_their_colors(tmp_path: Path) -> None:
     colors = []
     for streaming in (False, True):
         spec = good_spec()
         spec.scenario = "server" if streaming else "offline"
         run = read_run(write_folder(tmp_path / spec.scenario, spec).path)
-        plot = life_plot(run)
+        plot = breakdown_plot(run)
         assert plot is not None
         (axes,) = plot.canvas.axes
         colors.append(

@@ -11,9 +11,9 @@ from record.structs import (
     HostLine,
     TelemetryLine,
 )
-from report.findings.scene import Likeness, judge
-from report.findings.slow import all_were_slow
-from report.noise import compare
+from report.findings.slow_context import PeerComparison, classify
+from report.findings.slowdowns import all_were_slow
+from report.statistics.noise import compare
 from tests.planted_causes import CASES, EVEN, Case, findings_of, hit, strays
 from tests.report.reading import Plain, codes, report_of
 from tests.run_folder import (
@@ -53,9 +53,9 @@ def test_lost_samples_without_an_event_name_the_log(tmp_path: Path) -> None:
     spec = good_spec()
     spec.samples[3] = sample(3, 1, status="lost", completed_ns=None, output_tokens=0)
     found = _finding(report_of(write_folder(tmp_path / "run", spec)), "lost")
-    assert found["title"] == "1 of 64 samples lost (1.56%), all on n1"
-    assert "seq 3" in found["evidence"]
-    assert found["cause"] == "not shown by the record"
+    assert found["title"] == "1 of 64 samples was lost (1.56%), all on n1"
+    assert "Sequence numbers: 3." in found["evidence"]
+    assert found["cause"] == "The record does not show the cause."
     assert "replicas/" in found["measure"]
 
 
@@ -72,7 +72,7 @@ def test_a_fenced_replica_and_its_retries(tmp_path: Path) -> None:
     ]
     report = report_of(write_folder(tmp_path / "run", spec))
     assert codes(report)[:2] == ["fenced", "retried"]
-    assert _finding(report, "fenced")["cause"] == "b"
+    assert _finding(report, "fenced")["cause"] == "B."
     assert _finding(report, "retried")["where"] == ["replica 1"]
     assert _finding(report, "rejoined")["severity"] == "note"
     advice = next(r for r in report["recommendations"] if r["finding"] == "fenced")
@@ -80,7 +80,7 @@ def test_a_fenced_replica_and_its_retries(tmp_path: Path) -> None:
     assert advice["estimate"]["value"] > 0
 
 
-def test_idle_time_is_told_with_its_place(tmp_path: Path) -> None:
+def test_idle_time_is_reported_with_its_replica(tmp_path: Path) -> None:
     spec = good_spec(400)
     for record in spec.samples:
         if record.replica == 1 and record.seq > 200:
@@ -111,9 +111,9 @@ def _engine_lines(running: int, waiting: int, kv: float) -> list[TelemetryLine]:
 @pytest.mark.parametrize(
     ("state", "code", "cause"),
     [
-        ((10, 0, 0.2), "batch.starved", "nothing waited"),
+        ((10, 0, 0.2), "batch.starved", "No sample waited"),
         ((40, 9, 0.99), "batch.thin", "KV cache was full"),
-        ((40, 9, 0.2), "batch.thin", "budget of prompt tokens"),
+        ((40, 9, 0.2), "batch.thin", "max_num_batched_tokens"),
         ((60, 9, 0.2), None, ""),
     ],
 )
@@ -183,8 +183,8 @@ def test_answers_of_wrong_length(tmp_path: Path) -> None:
     spec.samples[4].output_tokens = 129
     spec.samples[9].output_tokens = 1
     report = report_of(write_folder(tmp_path / "run", spec))
-    assert "seq 4" in _finding(report, "tokens.long")["evidence"]
-    assert "seq 9" in _finding(report, "tokens.single")["evidence"]
+    assert "Sequence numbers: 4." in _finding(report, "tokens.long")["evidence"]
+    assert "Sequence numbers: 9." in _finding(report, "tokens.single")["evidence"]
     assert report["tokens"]["over_limit"]["value"] == 1
 
 
@@ -200,7 +200,7 @@ def test_every_recommendation_has_a_finding_and_an_estimate(tmp_path: Path) -> N
         assert advice["estimate"]["value"] > 0
 
 
-def test_neighbours_are_told_where_no_replica_is_slow(tmp_path: Path) -> None:
+def test_neighbors_are_reported_where_no_replica_is_slow(tmp_path: Path) -> None:
     spec = good_spec(400)
     spec.records = [replica_record(0), replica_record(1)]
     busy = DeviceUse(device="gpu1", memory_used_bytes=2**30, utilization_pct=31)
@@ -219,12 +219,12 @@ def test_neighbours_of_all_replicas_are_no_cause_of_one(tmp_path: Path) -> None:
     assert [f.code for f in found] == ["slow.unknown", "neighbour"]
 
 
-def test_unlike_setups_are_told_where_no_replica_is_slow(tmp_path: Path) -> None:
+def test_different_setups_are_reported_where_no_replica_is_slow(tmp_path: Path) -> None:
     spec = good_spec(400)
     spec.records = [replica_record(0), replica_record(1)]
     spec.records[1].versions = {"python": "3.12"}
     found = _finding(report_of(write_folder(tmp_path / "run", spec)), "unlike")
-    assert found["evidence"] == "python: 3.11 on replica 0, 3.12 on replica 1"
+    assert found["evidence"] == "python: 3.11 on replica 0, 3.12 on replica 1."
 
 
 @pytest.mark.integration
@@ -241,11 +241,11 @@ def test_what_was_measured_says_more_than_what_stood_before(
     cluster = Cluster(faults={2: Fault(**fault), 3: Fault(**fault)})
     found = findings_of(cluster, 3, tmp_path / "run")
     assert [f.code for f in found] == [code] * len(found)
-    assert "; also, " in found[0].cause
+    assert " Also: " in found[0].cause
 
 
 @pytest.mark.integration
-def test_of_two_setups_the_slow_one_is_told_once(tmp_path: Path) -> None:
+def test_of_two_setups_the_slow_one_is_reported_once(tmp_path: Path) -> None:
     for slow in (0, 1):
         fault = {slow: Fault(slowdown=1.11, power_w=300.0)}
         cluster = Cluster(nodes=2, per_node=1, faults=fault)
@@ -272,7 +272,7 @@ def test_an_absence_costs_what_the_replica_does_while_there(tmp_path: Path) -> N
     _absent(spec, (1, 5))
     report = report_of(write_folder(tmp_path / "run", spec))
     found = _finding(report, "fenced")
-    assert "it had completed 10 samples; it came back 4.0 s later" in found["evidence"]
+    assert "It had completed 10 samples. It came back 4.0 s later." in found["evidence"]
     (advice,) = [r for r in report["recommendations"] if r["finding"] == "fenced"]
     # 960 answers of 128 tokens in the 92 of 96 s in which it was there.
     expected = 960 * 128 / 92 * 4 / 96
@@ -285,8 +285,8 @@ def test_each_loss_of_a_replica_is_an_event_of_its_own(tmp_path: Path) -> None:
     report = report_of(write_folder(tmp_path / "run", spec))
     found = [f["evidence"] for f in report["findings"] if f["code"] == "fenced"]
     assert len(found) == 2
-    assert found[0].startswith("2.0 s")
-    assert found[1].endswith("it did not come back")
+    assert found[0].startswith("It left 2.0 s")
+    assert found[1].endswith("It did not come back.")
 
 
 def test_a_replica_that_left_before_it_completed_anything(tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_slower_answers_are_no_overload(tmp_path: Path) -> None:
     assert "queue" not in codes(report)
 
 
-def test_overload_is_told_with_both_rates_and_no_gain(tmp_path: Path) -> None:
+def test_overload_is_reported_with_both_rates_and_no_gain(tmp_path: Path) -> None:
     spec = FolderSpec(scenario="server", streaming=True)
     for seq in range(400):
         issued = START_NS + seq * 10_000_000
@@ -382,7 +382,8 @@ def test_overload_is_told_with_both_rates_and_no_gain(tmp_path: Path) -> None:
         )
     report = report_of(write_folder(tmp_path / "run", spec))
     assert (
-        "100.3 samples/s arrived and 70.46/s" in _finding(report, "queue")["evidence"]
+        "100.3 samples/s arrived and 70.46 samples/s"
+        in _finding(report, "queue")["evidence"]
     )
     assert report["recommendations"] == []
 
@@ -393,9 +394,11 @@ def test_an_unknown_cause_names_only_what_was_compared(tmp_path: Path) -> None:
     cluster = Cluster(scenario="server", faults=fault, minutes=5)
     (found,) = findings_of(cluster, 3, tmp_path / "run")
     assert found.code == "slow.unknown"
-    assert found.cause.startswith("not shown by the data; like its peers: ")
-    assert "SM clock 1,980 against 1,979 MHz" in found.cause
-    assert "are like" not in found.cause
+    assert found.cause.startswith(
+        "The record does not show the cause. Similar to its peers: "
+    )
+    assert "SM clock 1,980 MHz (peers 1,979)" in found.cause
+    assert "throttle" not in found.cause
 
 
 def _values(middle: float, count: int, spread: float) -> np.ndarray:
@@ -407,20 +410,20 @@ def _values(middle: float, count: int, spread: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("here", "there", "lists"),
     [
-        (_values(1734, 100, 0.005), _values(1740, 700, 0.005), "alike"),
+        (_values(1734, 100, 0.005), _values(1740, 700, 0.005), "similar"),
         (_values(595, 100, 0.02), _values(680, 700, 0.02), "different"),
         # Too noisy for either word.
         (_values(20, 10, 1.0), _values(29, 70, 1.0), ""),
         (np.array([]), _values(1, 9, 0), "missing"),
     ],
 )
-def test_what_is_alike_and_what_is_not(
+def test_what_is_similar_and_what_is_not(
     here: np.ndarray, there: np.ndarray, lists: str
 ) -> None:
-    found = Likeness(alike=[], different=[], missing=[])
-    judge(found, "power", "W", here, there, 10.0)
+    found = PeerComparison(similar=[], different=[], missing=[])
+    classify(found, "power", "W", here, there, 10.0)
     filled = [
-        name for name in ("alike", "different", "missing") if getattr(found, name)
+        name for name in ("similar", "different", "missing") if getattr(found, name)
     ]
     assert filled == ([lists] if lists else [])
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from report.noise import (
+from report.statistics.noise import (
     SINGLE,
     compare,
     compare_alone,

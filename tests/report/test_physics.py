@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from record.errors import RecordError
-from report.physics import RATINGS, precision_bits, rating_of, read_ratings, shape_of
+from report.statistics.physics import (
+    RATINGS,
+    precision_bits,
+    rating_of,
+    read_ratings,
+    shape_of,
+)
 from tests.report.reading import report_of, rows
 from tests.run_folder import replica_record
 from tests.simulated.cluster import Cluster

@@ -6,7 +6,7 @@ from scipy import stats
 
 from record.folder import RunFolder, read_json, write_json
 from record.structs import Check, SettingsRecord, Verdict
-from report.scaling.sizes import Reached, against
+from report.statistics.sizes import SizeResult, ratio_to_baseline
 from tests.report.reading import codes, report_of, row, rows
 from tests.run_folder import START_NS, FolderSpec, good_spec, sample, write_folder
 
@@ -54,7 +54,7 @@ def test_the_verdict_goes_by_the_whole_interval(
 def test_the_interval_is_welchs() -> None:
     a, b = np.array([1.0, 1.1, 0.95]), np.array([2.2, 2.0, 2.1, 2.15])
     reached = [
-        Reached(
+        SizeResult(
             size=size,
             values=v.tolist(),
             log_mean=float(np.log(v).mean()),
@@ -63,7 +63,7 @@ def test_the_interval_is_welchs() -> None:
         )
         for size, v in ((1, a), (2, b))
     ]
-    ratio = against(reached[1], reached[0], 2)
+    ratio = ratio_to_baseline(reached[1], reached[0], 2)
     test = stats.ttest_ind(np.log(b), np.log(a), equal_var=False)
     low, high = test.confidence_interval(0.95)
     assert (ratio.low, ratio.high) == pytest.approx((np.exp(low) / 2, np.exp(high) / 2))
@@ -187,7 +187,7 @@ def test_a_search_without_an_end_tells_no_interval(
 ) -> None:
     report = report_of(*_searched(tmp_path, failed))
     found = row(report["scaling"]["sizes"], metric="queries/s", replicas=2)
-    assert found["verdict"] == "interval not known"
+    assert found["verdict"] == "interval unknown"
 
 
 @pytest.mark.integration
@@ -251,7 +251,7 @@ def test_one_known_end_may_be_enough(tmp_path: Path) -> None:
     assert found["verdict"] == "sub-linear"
     assert found["from"] is None
     poor = next(f for f in report["findings"] if f["code"] == "scaling.poor")
-    assert "an unknown end to 73.5%" in poor["evidence"]
+    assert "at most 73.5%" in poor["evidence"]
 
 
 @pytest.mark.integration  # a bootstrap takes seconds

@@ -25,7 +25,7 @@ def test_latency_of_each_node(tmp_path: Path) -> None:
     assert service[found["max at"]] == service.max()
 
 
-def test_an_outlier_is_named_with_its_longest_part(tmp_path: Path) -> None:
+def test_an_outlier_is_named_with_its_longest_stage(tmp_path: Path) -> None:
     spec = good_spec(100)
     odd = spec.samples[42]
     odd.completed_ns = (odd.dispatched_ns or 0) + 2000 * MS
@@ -33,11 +33,11 @@ def test_an_outlier_is_named_with_its_longest_part(tmp_path: Path) -> None:
     report = report_of(write_folder(tmp_path / "run", spec))
     found = rows(report["latency"]["outliers"])
     assert [r["sample"] for r in found] == [42]
-    assert found[0]["longest part"] == "queue"
+    assert found[0]["longest stage"] == "queue"
     assert found[0]["against the median"] == 20
 
 
-def test_what_holds_the_clock_is_told(tmp_path: Path) -> None:
+def test_what_holds_the_clock_down_is_reported(tmp_path: Path) -> None:
     spec = good_spec(100)
     capped, hot, idle = 0x4, 0x20, 0x1
     spec.telemetry = [
@@ -56,7 +56,7 @@ def test_what_holds_the_clock_is_told(tmp_path: Path) -> None:
     assert found["throttled"] == 25
 
 
-def test_the_parts_of_a_life_add_up(tmp_path: Path) -> None:
+def test_the_stages_of_latency_add_up(tmp_path: Path) -> None:
     spec = FolderSpec(scenario="server", streaming=True)
     for seq in range(50):
         spec.samples.append(
@@ -72,8 +72,8 @@ def test_the_parts_of_a_life_add_up(tmp_path: Path) -> None:
             )
         )
     report = report_of(write_folder(tmp_path / "run", spec))
-    life = {r["part"]: r["mean"] for r in rows(report["latency"]["life"])}
-    assert life == {
+    stages = {r["stage"]: r["mean"] for r in rows(report["latency"]["breakdown"])}
+    assert stages == {
         "wait for dispatch": 3,
         "queue": 5,
         "prefill": 10,
@@ -82,7 +82,7 @@ def test_the_parts_of_a_life_add_up(tmp_path: Path) -> None:
         "outside the replica": 8,
     }
     whole = row(report["latency"]["nodes"], kind="latency from issue")["mean"]
-    assert sum(life.values()) == whole
+    assert sum(stages.values()) == whole
 
 
 def test_limits_and_headroom(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 import pytest
 
 from record.structs import DeviceLimits, ReplicaRecord
-from report.findings.setups import apart, describe
-from report.setup import differing
+from report.findings.circumstances import apart, describe
+from report.reading.traits import differing
 from tests.run_folder import replica_record
 
 
@@ -65,6 +65,6 @@ def test_a_place_stands_apart_only_where_no_peer_has_its_value() -> None:
     for number in (0, 1):
         found[number].versions = {"python": "3.11", "vllm": "0.26"}
     (trait,) = differing(found)
-    assert apart(trait, [2, 3], [0, 1]) == "vllm 0.32 against 0.26"
+    assert apart(trait, [2, 3], [0, 1]) == "vllm 0.32, peers 0.26"
     assert apart(trait, [2], [0, 1, 3]) is None
     assert apart(trait, [2], []) is None

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from record.structs import EventRecord
-from report.busy import idle_s
-from report.comparison import Comparison
-from report.run import read_run
-from report.symmetry import spread_pct, status
+from report.reading.folder import read_run
+from report.sections.symmetry import spread_pct, status
+from report.statistics.busy import idle_s
+from report.statistics.comparison import GroupComparison
 from tests.planted_causes import EQUAL, called_uneven
 from tests.report.reading import codes, report_of, row, rows
 from tests.run_folder import START_NS, good_spec, write_folder
@@ -131,7 +131,7 @@ def test_a_replica_that_came_back_is_compared_where_it_was_there(
     run = read_run(write_folder(tmp_path / "run", spec).path)
     assert run.gone == set()
     assert run.present_s(1) == pytest.approx(run.wall_s - 30)
-    replicas = Comparison(run=run, level="replica")
+    replicas = GroupComparison(run=run, level="replica")
     cells = replicas.cells("samples_per_s")
     edges = (replicas.blocks.edges - START_NS) / 1e9
     there = (edges[1:] <= 20) | (edges[:-1] >= 50)

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from report.build import render
 from report.content import make_report
-from report.run import read_run
-from report.symmetry import status
+from report.reading.folder import read_run
+from report.rendering.page import render
+from report.sections.symmetry import status
 from tests.report.reading import Plain, codes, report_of, row
 from tests.shared_data import shared_data
 from tests.two_node_case import LATENCIES_MS, write_baseline, write_two_nodes
@@ -128,7 +128,7 @@ def test_lost_samples_come_before_any_speed(
 ) -> None:
     first = report["findings"][0]
     assert first["severity"] == "critical"
-    assert first["title"] == "5 of 20 samples lost (25%), all on jw2"
+    assert first["title"] == "5 of 20 samples were lost (25%), all on jw2"
     made = make_report([read_run(write_two_nodes(tmp_path / "pair").path)])
     for name in ("report.html", "report.md"):
         page = render(name, made, made.content.plain(), [])

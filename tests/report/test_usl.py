@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from report.scaling.usl import fit, law
+from report.statistics.usl import fit, law
 
 pytestmark = pytest.mark.integration  # a bootstrap takes seconds
 

@@ -6,9 +6,9 @@ import pytest
 
 from record.trace import read_trace
 from report.content import make_report
-from report.headline import headline
-from report.run import read_run
-from report.validity import setting
+from report.reading.folder import read_run
+from report.rendering.headline import headline
+from report.sections.settings import setting
 from tests.report.reading import report_of, row, rows
 from tests.run_folder import START_NS, FolderSpec, good_spec, sample, write_folder
 
@@ -75,8 +75,8 @@ def test_percentiles_equal_loadgens_to_the_nanosecond_with_the_trace(
     found = [r for r in rows(report["validity"]["agreement"]) if r["unit"] == "ns"]
     assert len(found) == 3
     assert all(r["difference"] == 0 and r["agrees"] for r in found)
-    life = row(report["latency"]["life"], part="issue delay")
-    assert life["mean"] == 0.025
+    stage = row(report["latency"]["breakdown"], stage="issue delay")
+    assert stage["mean"] == 0.025
     off = json.loads(json.dumps(spec.log))
     key = "result_first_token_99.00_percentile_latency_ns"
     spec.log = off | {key: off[key] + 1}

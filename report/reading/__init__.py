@@ -1,0 +1,1 @@
+"""Run folders as typed values and columns; nothing here judges."""

@@ -1,0 +1,144 @@
+"""Telemetry, read once a second, as columns for each kind of line."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from record.lines import read_batches
+from record.structs import DeviceLine, EngineLine, HostLine, TelemetryLine
+from report.reading.samples import BoolArray, FloatArray, IntArray
+
+COORDINATOR = -1
+"""Replica number that stands for the coordinator."""
+
+HARMFUL = 0x8 | 0x20 | 0x40 | 0x80
+"""NVML's clock event reasons that reduce speed: hardware slowdown, software and
+hardware thermal slowdown, power brake."""
+POWER_CAP = 0x4
+"""NVML's clock event reason of a device at its power limit; common under full load."""
+
+_MEASURES: dict[type[TelemetryLine], tuple[str, ...]] = {
+    DeviceLine: (
+        "memory_used_bytes",
+        "memory_total_bytes",
+        "utilization_pct",
+        "power_w",
+        "temperature_c",
+        "sm_clock_mhz",
+        "memory_clock_mhz",
+        "throttle_reasons",
+        "ecc_errors",
+    ),
+    EngineLine: ("running", "waiting", "kv_used"),
+    HostLine: ("process_cpu_pct", "host_cpu_pct", "steal_pct", "involuntary_switches"),
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Readings:
+    """Lines of one kind, ordered by time."""
+
+    t_ns: IntArray
+    replica: IntArray
+    device: list[str]
+    """Name of the device; empty for lines of an engine or a host."""
+    values: dict[str, FloatArray]
+    """By measure; NaN where it could not be read."""
+
+    def of(self, replica: int, measure: str) -> FloatArray:
+        """Return the known values of a measure for one replica, ordered by time."""
+        values = self.values[measure][self.replica == replica]
+        known: FloatArray = values[~np.isnan(values)]
+        return known
+
+    def during(self, begin_ns: int, end_ns: int) -> "Readings":
+        """Return the lines between two times, both included."""
+        return self._where((self.t_ns >= begin_ns) & (self.t_ns <= end_ns))
+
+    def _where(self, mask: BoolArray) -> "Readings":
+        return Readings(
+            t_ns=self.t_ns[mask],
+            replica=self.replica[mask],
+            device=[self.device[i] for i in np.flatnonzero(mask)]
+            if any(self.device)
+            else [],
+            values={name: values[mask] for name, values in self.values.items()},
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Telemetry:
+    """All of `telemetry.jsonl`."""
+
+    devices: Readings
+    engines: Readings
+    hosts: Readings
+
+    def during(self, begin_ns: int, end_ns: int) -> "Telemetry":
+        """Return the lines between two times, both included."""
+        return Telemetry(
+            devices=self.devices.during(begin_ns, end_ns),
+            engines=self.engines.during(begin_ns, end_ns),
+            hosts=self.hosts.during(begin_ns, end_ns),
+        )
+
+
+@dataclass(slots=True)
+class _Columns:
+    t_ns: list[int] = field(default_factory=list)
+    replica: list[int] = field(default_factory=list)
+    device: list[str] = field(default_factory=list)
+    values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+
+def read_telemetry(path: Path) -> Telemetry:
+    """Return the telemetry in the file `path`.
+
+    Raises:
+        RecordError: the file is missing or a line is damaged.
+    """
+    columns = {kind: _Columns() for kind in _MEASURES}
+    batches: Iterator[list[TelemetryLine]] = read_batches(path, TelemetryLine)
+    for batch in batches:
+        for line in batch:
+            _add(columns[type(line)], line)
+    return _telemetry(columns)
+
+
+def no_telemetry() -> Telemetry:
+    """Return the telemetry of a run that recorded none."""
+    return _telemetry({kind: _Columns() for kind in _MEASURES})
+
+
+def _add(columns: _Columns, line: TelemetryLine) -> None:
+    columns.t_ns.append(line.t_ns)
+    columns.replica.append(COORDINATOR if line.replica is None else line.replica)
+    columns.device.append(getattr(line, "device", ""))
+    for name in _MEASURES[type(line)]:
+        value = getattr(line, name)
+        columns.values[name].append(np.nan if value is None else value)
+
+
+def _telemetry(columns: dict[type[TelemetryLine], _Columns]) -> Telemetry:
+    return Telemetry(
+        devices=_series(DeviceLine, columns[DeviceLine]),
+        engines=_series(EngineLine, columns[EngineLine]),
+        hosts=_series(HostLine, columns[HostLine]),
+    )
+
+
+def _series(kind: type[TelemetryLine], columns: _Columns) -> Readings:
+    t_ns = np.array(columns.t_ns, np.int64)
+    order = np.argsort(t_ns, kind="stable")
+    return Readings(
+        t_ns=t_ns[order],
+        replica=np.array(columns.replica, np.int64)[order],
+        device=[columns.device[i] for i in order],
+        values={
+            name: np.array(columns.values[name], float)[order]
+            for name in _MEASURES[kind]
+        },
+    )

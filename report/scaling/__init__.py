@@ -1,1 +1,0 @@
-"""How throughput and latency change with the number of replicas."""

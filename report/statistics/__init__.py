@@ -1,0 +1,1 @@
+"""What is computed from a run: noise, comparisons, intervals, fits, physical limits."""
