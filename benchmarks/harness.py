@@ -48,6 +48,7 @@ AT_ONCE = [
     "run.live=rich",
 ]
 SHORT = ["dataset.prompt_tokens=64"]
+NO_STEPS = ["run.steps=false"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,6 +109,8 @@ def cases(scale: float) -> list[Case]:
         server("server-1000", 1_000),
         offline("offline-short", **short),
         server("server-short", 60_000, 10, **short),
+        offline("offline-no-steps", overrides=NO_STEPS),
+        server("server-no-steps", 20_000, overrides=NO_STEPS),
         offline("offline-neighbour", neighbour=True),
         server("server-neighbour", 20_000, neighbour=True),
         offline("offline-node", node=True),

@@ -321,6 +321,7 @@ class RunConfig:
         path=True,
     )
     trace: bool = option("write mlperf_log_trace.json (about 1 kB per sample)", False)
+    steps: bool = option("write steps.bin, 40 bytes for each engine step", True)
     live: LiveView = option("auto (rich on a terminal), rich or plain", LiveView.auto)
     stall_timeout_s: float = option(
         "seconds without any progress until the run is aborted",

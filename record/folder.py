@@ -136,6 +136,11 @@ class RunFolder:
         return self.path / "telemetry.jsonl"
 
     @property
+    def steps(self) -> Path:
+        """One record per engine step: `record.steps`; absent with run.steps=false."""
+        return self.path / "steps.bin"
+
+    @property
     def verdict(self) -> Path:
         """The gate's verdict."""
         return self.path / "verdict.json"

@@ -189,6 +189,10 @@ class ReplicaRecord(Struct, kw_only=True):
     """Prompt and answer tokens per second of having work; known after the run."""
     restarts: int = 0
     """Times that it was lost and restarted; the rest describes its last process."""
+    steps_missing: Int64 | None = None
+    """Engine steps of which there is no record; None: none were recorded."""
+    steps_clock_error_ns: Int64 | None = None
+    """Largest error of their `start_ns`; 0 on the coordinator's own host."""
 
 
 class Relaxed(Struct, kw_only=True):

@@ -1,4 +1,4 @@
-"""Writes the JSON-lines files of a run folder behind the run's back."""
+"""Writes the files of a run folder that grow with the run, behind the run's back."""
 
 import threading
 from collections import deque
@@ -9,6 +9,7 @@ from typing import BinaryIO, Self
 import msgspec
 
 from record.folder import RunFolder
+from record.steps import header
 from record.structs import EventRecord, SampleRecord, TelemetryLine
 
 _FLUSH_S = 0.2
@@ -24,8 +25,12 @@ class RecordWriter:
     `failure` tells what stopped it (a full disk, say): the caller must look.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
-        """Open the three files.
+    def __init__(self, folder: RunFolder, steps: bool = False) -> None:
+        """Open the files.
+
+        Args:
+            folder: where they are.
+            steps: whether engine steps are recorded, too.
 
         Raises:
             OSError: a file cannot be opened.
@@ -35,6 +40,9 @@ class RecordWriter:
             path.open("wb")
             for path in (folder.samples, folder.events, folder.telemetry)
         ]
+        self._steps_file = folder.steps.open("wb") if steps else None
+        self._steps: deque[bytes] = deque([header()])
+        self.steps: Callable[[bytes], None] = self._steps.append
         queues: list[deque[msgspec.Struct]] = [deque() for _ in self._files]
         self._queues = queues
         self.sample: Callable[[SampleRecord], None] = queues[0].append
@@ -78,7 +86,9 @@ class RecordWriter:
         except Exception as error:  # noqa: BLE001  (whatever it was, the run must hear)
             self.failure = error
         finally:
-            for file in self._files:
+            for file in (*self._files, self._steps_file):
+                if file is None:
+                    continue
                 try:
                     file.close()
                 except OSError as error:
@@ -91,3 +101,7 @@ class RecordWriter:
                 lines = [queue.popleft() for _ in range(count)]
                 file.write(encoder.encode_lines(lines))
             file.flush()
+        if self._steps_file is not None:
+            while self._steps:
+                self._steps_file.write(self._steps.popleft())
+            self._steps_file.flush()

@@ -1,8 +1,10 @@
 """The clock of a run, the watch over the clock that LoadGen reads, and own pauses."""
 
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from record.structs import ClockRecord
 
@@ -15,6 +17,20 @@ _PAUSE_S = 1.5
 makes nobody lost: `heartbeat_timeout_s` is at least 3, and all report each second."""
 
 _Clock = Callable[[], int]
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_TIME_NAMESPACE = Path("/proc/self/ns/time")
+
+
+def clock_id() -> str:
+    """Return a name that processes with one CLOCK_MONOTONIC share, and no others.
+
+    That clock belongs to a boot of the kernel and to a time namespace
+    (time_namespaces(7)).
+    """
+    try:
+        return f"{_BOOT_ID.read_text().strip()} {_TIME_NAMESPACE.readlink()}"
+    except OSError:
+        return str(uuid.uuid4())
 
 
 class RunClock:
@@ -43,6 +59,11 @@ class RunClock:
     def now_ns(self) -> int:
         """Return the time."""
         return self._monotonic_ns() + self._epoch_ns
+
+    @property
+    def epoch_ns(self) -> int:
+        """What is added to CLOCK_MONOTONIC."""
+        return self._epoch_ns
 
     @property
     def watching(self) -> bool:

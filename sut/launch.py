@@ -17,7 +17,7 @@ from record.json_types import Json
 from record.writer import RecordWriter
 from scenarios.rules import MAX_TOKENS
 from sut.balancers import make_balancer
-from sut.clock import RunClock
+from sut.clock import RunClock, clock_id
 from sut.clusters.factory import Site, make_site
 from sut.coordinator.coordinator import Coordinator, CoordinatorParts
 from sut.coordinator.dispatcher import Dispatcher
@@ -85,7 +85,7 @@ def _coordinator(
             recorder=RunRecorder(writer, clock),
             clock=clock,
             responder=LoadGenResponder(),
-            replica_spec=ReplicaSpec(spec, warmup),
+            replica_spec=ReplicaSpec(spec, warmup, clock_id()),
             prompts=[dataset.prompt(index).tobytes() for index in range(len(dataset))],
             stall_timeout_s=config.run.stall_timeout_s,
         )
@@ -129,6 +129,7 @@ def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> Eng
         stop_token_ids=model.stop_token_ids,
         seed=0,
         options=options,
+        steps=config.run.steps,
     )
 
 

@@ -163,7 +163,7 @@ def _prepared(
                 say(note)
             record_settings(settings, plan, folder, *_facts(model, dataset))
             scratch = stack.enter_context(ExitStack())
-            writer = stack.enter_context(RecordWriter(folder))
+            writer = stack.enter_context(RecordWriter(folder, steps=config.run.steps))
             coordinator = build_coordinator(
                 config,
                 model,

@@ -17,13 +17,15 @@ from typing import assert_never
 from conf.schema import ClusterConfig
 from sut.clock import OwnPause, RunClock
 from sut.clusters.base import Cluster
-from sut.coordinator.dispatcher import Dispatcher, Query, Sample, UnexpectedAnswer
+from sut.coordinator.dispatcher import Dispatcher, Query, UnexpectedAnswer
 from sut.coordinator.recorder import RunRecorder
 from sut.coordinator.replica import Replica, State
 from sut.coordinator.replicas import ReplicaManager
 from sut.coordinator.responses import Responder, ResponseHandler, TooManyRefusals
+from sut.coordinator.steps import StepIntake
 from sut.wire.messages import (
     PROTOCOL,
+    ClockReading,
     Fatal,
     Generate,
     Heartbeat,
@@ -33,6 +35,7 @@ from sut.wire.messages import (
     Ready,
     ReplicaSpec,
     Request,
+    Steps,
     Stop,
     ToCoordinator,
 )
@@ -107,6 +110,7 @@ class Coordinator:
             address=self._socket.address,
             fail=self._fail,
         )
+        self._steps = StepIntake(self.replicas, parts.recorder)
         self._stop = threading.Event()
         self._progress = time.monotonic()
         self._pause = OwnPause()
@@ -168,17 +172,12 @@ class Coordinator:
         self._watch_clock()
         for replica in self.replicas.active():
             self._socket.send(replica.identity, Stop())
+        if not self.failure and self._parts.replica_spec.engine.steps:
+            self._steps.take_last(self._socket, self._parts.cluster)
         self._take_in_issued()
         for sample in self.dispatcher.unfinished():
-            holder = self._holder_of(sample)
+            holder = self.replicas.holder_of(sample)
             self._recorder.lost(sample, holder.node if holder else None)
-
-    def _holder_of(self, sample: Sample) -> Replica | None:
-        """Return the replica that works on `sample`; None: none does."""
-        if sample.replica is None:
-            return None
-        holder = self.replicas.by_number[sample.replica]
-        return holder if holder.active else None
 
     # What follows belongs to the coordinator's own thread, and to `close` afterwards.
 
@@ -248,6 +247,11 @@ class Coordinator:
                 replica.stuck_s = message.stuck_s
                 replica.running = message.running
                 self._recorder.heartbeat(replica, message)
+                if message.sent_ns:
+                    answer = ClockReading(message.sent_ns, time.monotonic_ns())
+                    self._socket.send(replica.identity, answer)
+            case Steps():
+                self._steps.take(replica, message)
             case Hello():
                 if message.protocol == PROTOCOL:
                     self._socket.send(replica.identity, self._parts.replica_spec)

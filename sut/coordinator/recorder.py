@@ -2,6 +2,9 @@
 
 import platform
 
+import numpy as np
+
+from record.steps import STEP
 from record.structs import (
     DeviceLine,
     EngineLine,
@@ -13,13 +16,14 @@ from record.structs import (
 from record.writer import RecordWriter
 from sut.clock import RunClock
 from sut.console import say
-from sut.coordinator.dispatcher import Sample
+from sut.coordinator.dispatcher import Sample, UnexpectedAnswer
 from sut.coordinator.replica import Replica
 from sut.telemetry import HostMonitor
-from sut.wire.messages import Completion, Heartbeat, HostReading
+from sut.wire.messages import Completion, Heartbeat, HostReading, Steps
 
 _OWN_HOST_NS = 1_000_000_000
 _LONGEST_REASON = 160
+_MOST = 2**63 - 1
 
 
 class RunRecorder:
@@ -134,6 +138,28 @@ class RunRecorder:
                 DeviceLine(
                     t_ns=now_ns, node=replica.node, replica=replica.number, **values
                 )
+            )
+
+    def steps(self, replica: Replica, message: Steps) -> None:
+        """Record engine steps of a replica that is ready.
+
+        Raises:
+            UnexpectedAnswer: they are no whole records.
+        """
+        if len(message.records) % STEP.itemsize:
+            raise UnexpectedAnswer("a record of an engine step is cut off")
+        records = np.frombuffer(message.records, STEP).copy()
+        records["start_ns"] += self._clock.epoch_ns
+        records["replica"] = replica.number
+        if (records["start_ns"] < 0).any() or (records["duration_ns"] < 0).any():
+            raise UnexpectedAnswer("an engine step has an impossible time")
+        self._writer.steps(records.tobytes())
+        if replica.record is not None:
+            record = replica.record
+            missing = (record.steps_missing or 0) + max(0, message.missing)
+            record.steps_missing = min(missing, _MOST)
+            record.steps_clock_error_ns = max(
+                record.steps_clock_error_ns or 0, message.clock_error_ns
             )
 
     def _read_own_host(self) -> HostReading | None:

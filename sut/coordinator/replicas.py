@@ -8,7 +8,7 @@ from conf.schema import ClusterConfig
 from record.structs import ReplicaRecord
 from sut.clock import OwnPause
 from sut.clusters.base import Cluster
-from sut.coordinator.dispatcher import Dispatcher, queue_target
+from sut.coordinator.dispatcher import Dispatcher, Sample, queue_target
 from sut.coordinator.recorder import RunRecorder
 from sut.coordinator.replica import Replica, State, health_problem
 from sut.wire.messages import Ready, ReplicaSpec
@@ -60,6 +60,13 @@ class ReplicaManager:
     def with_identity(self, identity: str) -> Replica | None:
         """Return the replica of that process; None: the process takes no part."""
         return self._by_identity.get(identity)
+
+    def holder_of(self, sample: Sample) -> Replica | None:
+        """Return the replica that works on `sample`; None: none does."""
+        if sample.replica is None:
+            return None
+        holder = self.by_number[sample.replica]
+        return holder if holder.active else None
 
     @property
     def all_ready(self) -> bool:

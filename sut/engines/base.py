@@ -61,6 +61,13 @@ class Engine(Protocol):
     def stats(self) -> EngineStats:
         """Return the current state; any thread may call this."""
 
+    def steps(self) -> tuple[bytes, int]:
+        """Return records of the steps since the last call, and how many are missing.
+
+        The records are of type `record.steps.STEP`, by CLOCK_MONOTONIC; there are none
+        unless the spec asks for them. One thread at a time may call this, any one.
+        """
+
     def lost_process(self) -> str | None:
         """Name a process that the engine needs and that has ended, if there is one.
 

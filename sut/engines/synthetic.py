@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sut.engines.base import EngineInfo, EngineStats, RequestError
+from sut.engines.steps import StepRing
 from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
 
 _VOCABULARY = 32_000
@@ -73,6 +74,9 @@ class SyntheticEngine:
         """Sequences whose prompt ends in the present step."""
         self._ending: dict[int, list[_Sequence]] = {}
         """Running sequences by the number of the step that ends them."""
+        self._taken = 0
+        """Prompt tokens in the present step."""
+        self._ring = StepRing() if spec.steps else None
 
     @property
     def info(self) -> EngineInfo:
@@ -105,7 +109,10 @@ class SyntheticEngine:
         """Take in prompts up to the budget, then give each running sequence a token."""
         begin = time.perf_counter()
         self._sleep_until(begin + self.begin_step(begin))
-        return self.end_step(time.perf_counter())
+        end = time.perf_counter()
+        if self._ring is not None:
+            self._record(self._ring, begin, end)
+        return self.end_step(end)
 
     def queue(self, request: Request, now: float) -> None:
         """Queue a request at the time `now` in s, of whatever clock.
@@ -140,6 +147,7 @@ class SyntheticEngine:
             self._begun.append(self._waiting.popleft())
             self._running += 1
         self._steps += 1
+        self._taken = taken
         if self._begun:
             last = self._steps + self._tokens - 1
             self._ending.setdefault(last, []).extend(self._begun)
@@ -162,6 +170,26 @@ class SyntheticEngine:
         """Return the current state."""
         return EngineStats(
             running=self._running, waiting=len(self._waiting), kv_used=None
+        )
+
+    def steps(self) -> tuple[bytes, int]:
+        """Return records of the steps since the last call, and how many are missing."""
+        return (b"", 0) if self._ring is None else self._ring.drain()
+
+    def _record(self, ring: StepRing, begin: float, end: float) -> None:
+        """Record the present step; perf_counter is CLOCK_MONOTONIC on Linux."""
+        begin_ns = round(begin * 1e9)
+        # As vLLM counts: a request whose prompt has begun to be taken in is running.
+        partial = bool(self._waiting and self._waiting[0].started)
+        ring.append(
+            begin_ns,
+            max(0, round(end * 1e9) - begin_ns),
+            self._taken,
+            self._running - len(self._begun),
+            self._running + partial,
+            len(self._waiting) - partial,
+            -1,
+            0,
         )
 
     def lost_process(self) -> str | None:

@@ -4,9 +4,12 @@ Only arguments and attributes that vLLM has had from 0.26 to 0.32 are used.
 """
 
 import difflib
+import os
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,8 @@ from record.json_types import Json
 from sut.engines.base import EngineConfigError, EngineInfo, EngineStats, RequestError
 from sut.engines.quantization import told_by_checkpoint
 from sut.engines.refusal import OWN_OPTIONS, config_problem, first_line
+from sut.engines.step_scheduler import BY_BASE
+from sut.engines.steps import PATH_VARIABLE, StepRing
 from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
 
 _NEVER = 1_000_000
@@ -135,9 +140,12 @@ class VllmEngine:
             config = EngineArgs(**arguments).create_engine_config()
         except Exception as error:
             raise EngineConfigError(config_problem(error, spec.options)) from error
-        self._engine = LLMEngine.from_vllm_config(
-            config, stat_loggers=[self._make_stats], disable_log_stats=False
-        )
+        with tempfile.TemporaryDirectory(prefix="steps-") as folder:
+            # Needed until both sides have mapped the file in it.
+            self._ring = _record_steps(config, Path(folder)) if spec.steps else None
+            self._engine = LLMEngine.from_vllm_config(
+                config, stat_loggers=[self._make_stats], disable_log_stats=False
+            )
         self._config = config
         self._arguments = arguments
         self._build_s = time.perf_counter() - started
@@ -179,6 +187,7 @@ class VllmEngine:
                 **{k: v for k, v in self._arguments.items() if k in _SHOWN},
                 **self._quantization(),
                 "kv_cache_tokens": blocks * cache.block_size if blocks else None,
+                "kv_block_size": cache.block_size,
                 "build_s": round(self._build_s, 3),
             },
             max_num_batched_tokens=(
@@ -243,6 +252,10 @@ class VllmEngine:
             kv_used=float(latest.kv_cache_usage),
         )
 
+    def steps(self) -> tuple[bytes, int]:
+        """Return records of the steps since the last call, and how many are missing."""
+        return (b"", 0) if self._ring is None else self._ring.drain()
+
     def lost_process(self) -> str | None:
         """Name an engine core or worker that has ended: vLLM may not notice."""
         for process, name in self._processes.items():
@@ -253,6 +266,23 @@ class VllmEngine:
     def close(self) -> None:
         """Shut the engine core down."""
         self._engine.engine_core.shutdown()
+
+
+def _record_steps(config: Any, folder: Path) -> StepRing | None:
+    """Have the engine's scheduler record its steps through a file in `folder`.
+
+    None: the user gave a scheduler of another kind, of which there is no such form.
+    """
+    recorded = BY_BASE.get(config.scheduler_config.get_scheduler_cls())
+    if recorded is None:
+        return None
+    path = folder / "ring"
+    ring = StepRing(path)
+    os.environ[PATH_VARIABLE] = str(path)
+    config.scheduler_config.scheduler_cls = (
+        f"{recorded.__module__}.{recorded.__qualname__}"
+    )
+    return ring
 
 
 def _dtype(spec: EngineSpec) -> str:

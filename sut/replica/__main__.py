@@ -62,7 +62,10 @@ def main() -> int:
         spec = link.receive_spec()
         if spec is not None:
             engine = _start(spec, arguments, link, monitor)
+            if spec.engine.steps:
+                link.record_steps(engine)
             _serve(engine, link, asks=not spec.engine.streaming)
+            link.send_last_steps()
             link.engine = None
             engine.close()
     except EngineConfigError as error:

@@ -11,15 +11,22 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
+import numpy as np
+
+from record.steps import STEP
+from sut.clock import clock_id
 from sut.engines.base import Engine
+from sut.replica.clock import CoordinatorClock
 from sut.telemetry import DeviceMonitor, HostMonitor
 from sut.wire.keys import ClusterKey
 from sut.wire.messages import (
+    ClockReading,
     Fatal,
     Generate,
     Heartbeat,
     HostReading,
     ReplicaSpec,
+    Steps,
     Stop,
     ToCoordinator,
     ToReplica,
@@ -42,6 +49,10 @@ class ReplicaLink:
         """ReplicaSpec, Generate and Stop messages, for the main thread."""
         self.engine: Engine | None = None
         self.monitor: DeviceMonitor | None = None
+        self.clock = CoordinatorClock()
+        self._recorded: Engine | None = None
+        """The engine whose steps go to the coordinator."""
+        self._step_lock = threading.Lock()
         self._host: HostMonitor | None = None
         self._busy_since: float | None = None
         self._resumed = 0.0
@@ -62,7 +73,22 @@ class ReplicaLink:
     def receive_spec(self) -> ReplicaSpec | None:
         """Wait for the specification; None where the coordinator sends Stop instead."""
         message = self.inbox.get()
-        return message if isinstance(message, ReplicaSpec) else None
+        if not isinstance(message, ReplicaSpec):
+            return None
+        self.clock.shared = message.clock_id == clock_id()
+        return message
+
+    def record_steps(self, engine: Engine) -> None:
+        """Send the steps of `engine` from now on, once a second."""
+        engine.steps()
+        self._recorded = engine
+
+    def send_last_steps(self) -> None:
+        """Send what was not sent yet, if steps are sent at all."""
+        with self._step_lock:
+            engine, self._recorded = self._recorded, None
+            if engine is not None:
+                self.send(self._steps(engine, last=True))
 
     def stepped(self, busy: bool) -> None:
         """Note that the engine finished a step, or got its first work."""
@@ -96,6 +122,9 @@ class ReplicaLink:
                 raise ConnectionResetError("the connection to the coordinator is lost")
             try:
                 while (message := self._socket.receive()) is not None:
+                    if isinstance(message, ClockReading):
+                        self.clock.note(message, time.monotonic_ns())
+                        continue
                     if isinstance(message, Generate):
                         message.arrived_ns = time.monotonic_ns()
                     self.inbox.put(message)
@@ -107,7 +136,26 @@ class ReplicaLink:
             if time.monotonic() >= next_beat:
                 self._leave_if_crippled()
                 self._socket.send(self._heartbeat())
+                self._send_steps()
                 next_beat = time.monotonic() + _HEARTBEAT_S
+
+    def _send_steps(self) -> None:
+        with self._step_lock:
+            # Before the clocks are compared for the first time, steps wait in the ring.
+            if self._recorded is not None and self.clock.offset() is not None:
+                # Behind what the main thread has queued: Ready comes first.
+                self.send(self._steps(self._recorded, last=False))
+
+    def _steps(self, engine: Engine, last: bool) -> Steps:
+        data, missing = engine.steps()
+        offset, error = self.clock.offset() or (None, 0)
+        records = np.frombuffer(data, STEP).copy()
+        if offset is None:
+            missing += len(records)
+            records = records[:0]
+        else:
+            records["start_ns"] += offset
+        return Steps(records.tobytes(), missing, error, last)
 
     def _leave_if_crippled(self) -> None:
         # The main thread may wait for ever for an answer of the process that is lost.
@@ -128,6 +176,7 @@ class ReplicaLink:
             kv_used=stats.kv_used if stats else None,
             devices=(self.monitor and self._read(self.monitor.read)) or [],
             host=self._read(self._read_host),
+            sent_ns=0 if self.clock.shared else time.monotonic_ns(),
         )
 
     def _read_host(self) -> HostReading:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from record.json_types import Json
 from record.structs import Int64, ReplicaRecord
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 
 class Hello(Struct, tag="hello", array_like=True):
@@ -50,6 +50,8 @@ class EngineSpec(Struct):
     seed: int
     options: dict[str, Json]
     """vLLM engine arguments, or the parameters of the synthetic engine."""
+    steps: bool = False
+    """Whether each engine step is recorded."""
 
 
 class ReplicaSpec(Struct, tag="setup", array_like=True):
@@ -57,6 +59,8 @@ class ReplicaSpec(Struct, tag="setup", array_like=True):
 
     engine: EngineSpec
     warmup: WarmupSpec
+    clock_id: str = ""
+    """Of the coordinator's monotonic clock: see `sut.clock.clock_id`."""
 
 
 class Request(Struct, array_like=True, gc=False):
@@ -73,6 +77,15 @@ class Generate(Struct, tag="generate", array_like=True):
     requests: list[Request]
     arrived_ns: int = 0
     """Monotonic clock of the replica; set there."""
+
+
+class ClockReading(Struct, tag="clock", array_like=True):
+    """Answer to a heartbeat that carries its time."""
+
+    sent_ns: Int64
+    """That time."""
+    monotonic_ns: Int64
+    """The coordinator's monotonic clock between its receipt and this answer."""
 
 
 class Stop(Struct, tag="stop", array_like=True):
@@ -170,6 +183,22 @@ class Heartbeat(Struct, tag="heartbeat", array_like=True):
     kv_used: float | None
     devices: list[DeviceReading]
     host: HostReading | None = None
+    sent_ns: Int64 = 0
+    """The replica's monotonic clock; 0: it needs no `ClockReading`."""
+
+
+class Steps(Struct, tag="steps", array_like=True):
+    """What the engine did since the message before."""
+
+    records: bytes
+    """Of type `record.steps.STEP`, without the replica; `start_ns` is the coordinator's
+    monotonic clock."""
+    missing: Int64
+    """Steps of which there is no record."""
+    clock_error_ns: Int64
+    """Largest error of `start_ns`."""
+    last: bool
+    """Whether no other follows."""
 
 
 class Fatal(Struct, tag="fatal", array_like=True):
@@ -179,5 +208,5 @@ class Fatal(Struct, tag="fatal", array_like=True):
     cause: str
 
 
-ToReplica = ReplicaSpec | Generate | Stop
-ToCoordinator = Hello | Phase | Ready | Outputs | Heartbeat | Fatal
+ToReplica = ReplicaSpec | Generate | ClockReading | Stop
+ToCoordinator = Hello | Phase | Ready | Outputs | Heartbeat | Steps | Fatal

@@ -33,8 +33,10 @@ from record.errors import RecordError
 from record.folder import RunFolder, read_json
 from record.lines import cut_off, read_lines
 from record.loadgen_log import is_closed, read_answers, read_detail
+from record.steps import STEP, header, read_steps
 from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
 from record.trace import read_trace
+from record.writer import RecordWriter
 from report.content import make_report
 from report.reading.config import read_config
 from report.reading.folder import read_run
@@ -47,14 +49,19 @@ from submission.machine import Machine
 from submission.request import read_request
 from submission.truncation import hash_in
 from submission.verification import verification_text
+from sut.clock import RunClock
 from sut.clusters.external import ExternalCluster
 from sut.clusters.host import Host
 from sut.clusters.nodes import Node, NodesSocket
 from sut.clusters.registration import NodeRegistration
+from sut.coordinator.dispatcher import UnexpectedAnswer
+from sut.coordinator.recorder import RunRecorder
+from sut.coordinator.replica import Replica
 from sut.model import find_model
 from sut.node import joining as node_command
 from sut.wire.keys import make_key, read_key
 from sut.wire.messages import (
+    ClockReading,
     Completion,
     DeviceReading,
     Failed,
@@ -69,6 +76,7 @@ from sut.wire.messages import (
     Ready,
     ReplicaSpec,
     Request,
+    Steps,
     Stop,
     ToCoordinator,
     ToReplica,
@@ -167,11 +175,13 @@ def _messages(folder: Path) -> list[Target]:
         Heartbeat(
             0.0, 1, 2, 0.5, [DeviceReading("H100", 1, 2, 3.0)], HostReading(1, 2, 3, 4)
         ),
+        Steps(np.zeros(3, STEP).tobytes(), 0, 1000, False),
         Fatal("crash", "it broke"),
     ]
     to_replica: list[msgspec.Struct] = [
         ReplicaSpec(spec(), WarmupSpec(100, 200, 4, 1000)),
         Generate([Request(1, 1, b"12345678")]),
+        ClockReading(1, 2),
         Stop(),
     ]
     to_node: list[msgspec.Struct] = [
@@ -228,6 +238,20 @@ def _recorded(data: bytes) -> None:
     message = decode_with(msgspec.msgpack.Decoder(ToCoordinator), data)
     if isinstance(message, Ready):
         msgspec.json.decode(msgspec.json.encode(message.record), type=ReplicaRecord)
+    if isinstance(message, Steps):
+        replica = Replica(0, "n0", record=replica_record(0))
+        recorder = RunRecorder(cast(RecordWriter, _Nowhere()), RunClock())
+        with contextlib.suppress(UnexpectedAnswer):
+            recorder.steps(replica, message)
+            recorder.steps(replica, message)
+        msgspec.json.decode(msgspec.json.encode(replica.record), type=ReplicaRecord)
+
+
+class _Nowhere:
+    """Stands for a writer: takes whole records of steps."""
+
+    def steps(self, data: bytes) -> None:
+        assert (np.frombuffer(data, STEP)["start_ns"] >= 0).all()
 
 
 def _decoder(kind: Any) -> Callable[[bytes], object]:
@@ -324,7 +348,16 @@ def _run_folder(folder: Path) -> list[Target]:
         )
         for name in names
     ]
-    return [*readers, *whole]
+    steps = run / "steps.bin"
+    steps.write_bytes(header() + np.zeros(5, STEP).tobytes())
+    binary = _file_target(
+        steps,
+        lambda path: read_steps(path).tolist(),
+        (RecordError,),
+        name="steps.bin",
+        binary=True,
+    )
+    return [*readers, binary, *whole]
 
 
 def _scored(path: Path) -> None:

@@ -3,9 +3,12 @@
 Engines under test are built with `spec()`: answers of at most 12 tokens.
 """
 
+import time
+
 import numpy as np
 import pytest
 
+from record.steps import STEP
 from sut.engines.base import Engine, RequestError
 from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
 
@@ -114,6 +117,26 @@ class EngineContract:
         assert len(durations) == 3
         assert min(durations) >= 0
         assert sum(durations) > 0
+
+    def test_steps_account_for_every_token(self, engine: Engine) -> None:
+        engine.steps()
+        begin_ns = time.monotonic_ns()
+        lengths = {seq: 40 + 30 * seq for seq in range(9)}
+        _, done = run(engine, *(request(n, length) for n, length in lengths.items()))
+        data, missing = engine.steps()
+        steps = np.frombuffer(data, STEP)
+        assert missing == 0
+        assert steps["prefill_tokens"].sum() == sum(lengths.values())
+        # An answer's first token comes from the step that ends its prompt.
+        tokens = sum(len(answer.tokens) // 4 for answer in done)
+        assert steps["decode_sequences"].sum() == tokens - len(done)
+        ends = steps["start_ns"] + steps["duration_ns"]
+        assert steps["start_ns"][0] >= begin_ns
+        assert (steps["start_ns"][1:] >= ends[:-1]).all()
+        assert ends[-1] <= time.monotonic_ns()
+        assert (steps["running"] >= steps["decode_sequences"]).all()
+        assert (steps["running"] + steps["waiting"] <= len(lengths)).all()
+        assert engine.steps() == (b"", 0)
 
     def test_a_prompt_that_is_too_long_is_refused_alone(self, engine: Engine) -> None:
         with pytest.raises(RequestError):

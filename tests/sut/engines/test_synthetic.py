@@ -20,7 +20,7 @@ OPTIONS = {
 class TestSyntheticEngine(EngineContract):
     @pytest.fixture
     def engine(self) -> Engine:
-        return SyntheticEngine(spec(options=OPTIONS))
+        return SyntheticEngine(spec(options=OPTIONS, steps=True))
 
 
 def test_answers_differ_between_prompts() -> None:

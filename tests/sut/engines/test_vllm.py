@@ -21,7 +21,7 @@ def vllm_spec() -> EngineSpec:
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = "1"
     path = find_model(load_config([]).model, print).path
     gpus = min(1, gpu_count())
-    return spec(engine="vllm", model_path=str(path), gpus=gpus)
+    return spec(engine="vllm", model_path=str(path), gpus=gpus, steps=True)
 
 
 class TestVllmEngine(EngineContract):

@@ -1,0 +1,97 @@
+"""`steps.bin`: one record for each engine step of each replica.
+
+The file is a header of `HEADER_BYTES` bytes and then records of `STEP.itemsize` bytes,
+in the order in which batches came in; the records of one replica are in order of time.
+The header is one line of JSON, padded with spaces, that names the version and the
+fields. A record that was cut off at the end is left out.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from record.errors import RecordError
+
+STEP = np.dtype(
+    [
+        ("start_ns", "<i8"),
+        ("duration_ns", "<i8"),
+        ("prefill_tokens", "<u4"),
+        ("decode_sequences", "<u4"),
+        ("running", "<u4"),
+        ("waiting", "<u4"),
+        ("kv_blocks_free", "<i4"),
+        ("replica", "<u2"),
+        ("preempted", "<u2"),
+    ]
+)
+"""One step of a replica's engine; `docs/steps.md` defines the fields.
+
+start_ns: when it began, in ns, on the run's clock as all points in time of a run.
+duration_ns: until its tokens were known, in ns. Steps of a replica do not overlap.
+prefill_tokens: tokens of prompts that it computed.
+decode_sequences: sequences that were past their prompt and got one more token.
+running, waiting: requests in either state after the step was scheduled.
+kv_blocks_free: KV cache blocks that were free then; -1: the engine has none.
+preempted: requests whose cache was taken away for this step; at most 65,535.
+"""
+_FORMAT = "mlperf-sut steps"
+_VERSION = 1
+HEADER_BYTES = 512
+
+Steps = NDArray[np.void]
+"""Records of type `STEP`, shape (steps,)."""
+
+
+def header() -> bytes:
+    """Return what stands before the records."""
+    text = json.dumps(
+        {"format": _FORMAT, "version": _VERSION, "fields": STEP.descr}
+    ).encode()
+    assert len(text) < HEADER_BYTES
+    return text.ljust(HEADER_BYTES - 1) + b"\n"
+
+
+def read_steps(path: Path) -> Steps:
+    """Return the records of the file `path`, mapped into memory as they are read.
+
+    A file that grows meanwhile gives what it holds now.
+
+    Raises:
+        RecordError: the file is missing, is no `steps.bin` of this version, or holds a
+            value that no step has.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEADER_BYTES)
+            size = file.seek(0, 2)
+        if head != header():
+            raise RecordError(path, _header_problem(head))
+        count = (size - HEADER_BYTES) // STEP.itemsize
+        if not count:
+            return np.zeros(0, STEP)
+        steps: Steps = np.memmap(path, STEP, "r", HEADER_BYTES, (count,))
+    except OSError as error:
+        raise RecordError(path, error.strerror or str(error)) from error
+    for name, least in (("start_ns", 0), ("duration_ns", 0), ("kv_blocks_free", -1)):
+        wrong = steps[name] < least
+        if wrong.any():
+            place = int(wrong.argmax())
+            raise RecordError(
+                path, f"record {place}: {name} is {steps[name][place]}, below {least}"
+            )
+    return steps
+
+
+def _header_problem(head: bytes) -> str:
+    if len(head) < HEADER_BYTES:
+        return "its header is cut off"
+    try:
+        found = json.loads(head)
+        if found["format"] == _FORMAT and found["version"] != _VERSION:
+            return f"version {found['version']!r} of the format, not {_VERSION}"
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    return "not a file of engine steps: its header is another"
