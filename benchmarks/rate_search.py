@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from base.child import Children
-from campaigns.rates import Trial
-from campaigns.scaling import Options, find_rates
+from campaigns.options import Options
+from campaigns.rate_search import Trial
 from campaigns.series import Made, Series
+from campaigns.sustained_rates import find_rates
 from conf.load import load_config
 from record.campaign import Campaign, CampaignRun, CampaignSize, Phase, read_campaign
 from scenarios.steady_state import judge_times

@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from campaigns.rates import Trial
+from campaigns.rate_search import Trial
 from record.errors import RecordError
 from record.folder import RunFolder, read_json
 from record.lines import read_lines

@@ -12,7 +12,7 @@ from pathlib import Path
 from base.child import Children
 from base.errors import Aborted, ExitCode, UserError
 from campaigns.outcome import read_trial
-from campaigns.rates import Trial
+from campaigns.rate_search import Trial
 from record.campaign import NAME, Campaign, CampaignRun, Phase
 from record.errors import RecordError
 from record.folder import write_json
@@ -174,7 +174,9 @@ def _reason(trial: Trial, rate: float | None) -> str:
     return trial.steady.reason
 
 
-def mixed(sizes: Sequence[int], rounds: int, seed: int) -> Iterator[tuple[int, int]]:
+def interleaved_order(
+    sizes: Sequence[int], rounds: int, seed: int
+) -> Iterator[tuple[int, int]]:
     """Yield (round, size): every size once a round, in another order each round.
 
     What drifts (temperature, other work on the host) then falls on all sizes alike.
