@@ -2,13 +2,15 @@
 
 import difflib
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from base.errors import UserError
+from base.log import logger
 from conf.load import GROUPS
+
+_LOG = logger(__name__)
 
 _FEWEST_RUNS = 3
 _GROUPS = (*GROUPS, "benchmark", "mode")
@@ -72,7 +74,7 @@ def parse(arguments: Sequence[str]) -> Options:
     if options.longest_s <= 0:
         raise UserError("longest_s must be above 0, e.g. longest_s=600")
     if 1 not in options.sizes:
-        print("replicas: 1 is added, as the baseline", file=sys.stderr)
+        _LOG.info("replicas: 1 is added, as the baseline")
         options.sizes.insert(0, 1)
     return options
 

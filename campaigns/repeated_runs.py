@@ -2,9 +2,10 @@
 
 import math
 
+from base.benchmark import ScenarioName
 from campaigns.options import Options
 from campaigns.series import Series, interleaved_order
-from conf.schema import Config, RunKind, ScenarioName
+from conf.schema import Config, RunKind
 from qsl.dataset import load_dataset
 from record.campaign import CampaignSize
 

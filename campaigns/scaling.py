@@ -32,20 +32,21 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from base.benchmark import SERVER_SCENARIOS
 from base.child import Children
 from base.command import run_command, start
 from base.errors import Aborted, ExitCode, UserError
+from base.log import logger
 from campaigns.conclusion import conclude
 from campaigns.options import Options, parse
 from campaigns.repeated_runs import repeat_runs
 from campaigns.series import Series
 from campaigns.sustained_rates import find_rates
 from conf.load import load_config
-from conf.schema import Config, ExternalConfig, ScenarioName
+from conf.schema import Config, ExternalConfig
 from record.campaign import NAME, Campaign
 
-_SERVER = (ScenarioName.server, ScenarioName.interactive)
-"""Scenarios in which LoadGen's Server mode sets the arrival rate."""
+_LOG = logger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,7 +112,7 @@ def run_campaign(options: Options, config: Config, series: Series) -> int:
     """
     campaign = series.campaign
     try:
-        if config.scenario.name in _SERVER:
+        if config.scenario.name in SERVER_SCENARIOS:
             campaign.sizes = find_rates(options, config, series)
         else:
             campaign.sizes = repeat_runs(options, config, series)
@@ -125,7 +126,7 @@ def run_campaign(options: Options, config: Config, series: Series) -> int:
     campaign.status = "not good" if without else "good"
     complete = conclude(series)
     for size in without:
-        print(f"{size.replicas} replica(s): {size.reason}", file=sys.stderr)
+        _LOG.info("%d replica(s): %s", size.replicas, size.reason)
     return ExitCode.GOOD if complete and not without else ExitCode.NOT_GOOD
 
 

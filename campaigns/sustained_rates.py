@@ -1,12 +1,13 @@
 """Searches the rate that each number of replicas sustains, and confirms it."""
 
-import sys
-
+from base.log import logger
 from campaigns.options import Options
 from campaigns.rate_search import Lengths, NoRateError, Search, Trial
 from campaigns.series import Made, Series, interleaved_order
 from conf.schema import Config, RunKind
 from record.campaign import CampaignSize
+
+_LOG = logger(__name__)
 
 _STEPS_DOWN = 12
 
@@ -26,7 +27,7 @@ def find_rates(options: Options, config: Config, series: Series) -> list[Campaig
             found[size] = CampaignSize(
                 replicas=size, reason=f"no rate was found: {error}"
             )
-            print(f"{size} replica(s): {found[size].reason}", file=sys.stderr)
+            _LOG.info("%d replica(s): %s", size, found[size].reason)
     for size, reason in _confirm(options, series, searches, rates).items():
         found[size] = CampaignSize(replicas=size, reason=f"no rate was found: {reason}")
     for size, rate in rates.items():

@@ -52,7 +52,7 @@ class EngineSpec(Struct):
     """vLLM engine arguments, or the parameters of the synthetic engine."""
 
 
-class ReplicaSpec(Struct, tag="setup", array_like=True):
+class ReplicaSpec(Struct, tag="replica_spec", array_like=True):
     """Answer to Hello: build this engine, warm it up, then say Ready."""
 
     engine: EngineSpec
