@@ -23,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from base.benchmark import EARLY_STOPPING_CONFIDENCE
 from base.child import Children
-from campaigns.rates import Trial
-from campaigns.scaling import Options, find_rates
+from campaigns.options import Options
+from campaigns.rate_search import Trial
 from campaigns.series import Made, Series
+from campaigns.sustained_rates import find_rates
 from conf.load import load_config
 from record.campaign import Campaign, CampaignRun, CampaignSize, Phase, read_campaign
 from scenarios.steady_state import judge_times
@@ -34,8 +36,6 @@ from scenarios.steady_state import judge_times
 ROOT = Path(__file__).resolve().parents[1]
 TOLERANCE = 0.05
 _LONG = 50_000
-_CONFIDENCE = 0.99
-"""That LoadGen's early stopping asks for."""
 
 Array = NDArray[np.float64]
 
@@ -225,7 +225,7 @@ class SimulatedSeries(Series):
         )
         share, count = 1 - self.engine.percentile, len(issued)
         odds = stats.binom.cdf(over, count, share)
-        return bool((odds <= 1 - _CONFIDENCE).all())
+        return bool((odds <= 1 - EARLY_STOPPING_CONFIDENCE).all())
 
 
 def found_in_simulation(

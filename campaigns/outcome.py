@@ -3,7 +3,8 @@
 import math
 from pathlib import Path
 
-from campaigns.rates import Trial
+from base.benchmark import EARLY_STOPPING_CONFIDENCE
+from campaigns.rate_search import Trial
 from record.errors import RecordError
 from record.folder import RunFolder, read_json
 from record.lines import read_lines
@@ -11,9 +12,6 @@ from record.loadgen_log import read_detail
 from record.structs import SampleRecord, SettingsRecord, Verdict
 from report.statistics.rates import RATE_CHECKS
 from scenarios.steady_state import Judgement, judge_samples
-
-_CONFIDENCE = 0.99
-"""That LoadGen's early stopping asks for."""
 
 
 def read_trial(path: Path) -> Trial:
@@ -67,4 +65,4 @@ def fewest_queries(percentile: float) -> int:
     """
     if not 0 < percentile < 1:
         return 0
-    return math.ceil(math.log(1 - _CONFIDENCE) / math.log(percentile))
+    return math.ceil(math.log(1 - EARLY_STOPPING_CONFIDENCE) / math.log(percentile))

@@ -11,13 +11,16 @@ from pathlib import Path
 
 from base.child import Children
 from base.errors import Aborted, ExitCode, UserError
+from base.log import logger
 from campaigns.outcome import read_trial
-from campaigns.rates import Trial
+from campaigns.rate_search import Trial
 from record.campaign import NAME, Campaign, CampaignRun, Phase
 from record.errors import RecordError
 from record.folder import write_json
 from report.reading.folder import read_run
 from report.reading.run import Run
+
+_LOG = logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,7 +109,7 @@ class Series:
         self.campaign.runs.append(record)
         self.save()
         if record.reason:
-            print(f"   does not count: {record.reason}", file=sys.stderr, flush=True)
+            _LOG.info("   does not count: %s", record.reason)
         return made
 
     def save(self) -> None:
@@ -124,7 +127,7 @@ class Series:
             try:
                 runs.append(read_run(made.folder))
             except RecordError as error:
-                print(f"left out of the report: {error}", file=sys.stderr)
+                _LOG.warning("left out of the report: %s", error)
         return runs
 
     def _announce(
@@ -143,11 +146,13 @@ class Series:
             words.append(f"{queries:,} queries")
         if rate and queries:
             words.append(f"about {queries / rate:,.0f} s of arrivals")
-        print(
-            f"== run {len(self.made) + 1}{note} ({phase}): {', '.join(words)}"
-            + (f"; {progress}" if progress else ""),
-            file=sys.stderr,
-            flush=True,
+        _LOG.info(
+            "== run %d%s (%s): %s%s",
+            len(self.made) + 1,
+            note,
+            phase,
+            ", ".join(words),
+            f"; {progress}" if progress else "",
         )
 
     @contextmanager
@@ -175,7 +180,9 @@ def _reason(trial: Trial, rate: float | None) -> str:
     return trial.steady.reason
 
 
-def mixed(sizes: Sequence[int], rounds: int, seed: int) -> Iterator[tuple[int, int]]:
+def interleaved_order(
+    sizes: Sequence[int], rounds: int, seed: int
+) -> Iterator[tuple[int, int]]:
     """Yield (round, size): every size once a round, in another order each round.
 
     What drifts (temperature, other work on the host) then falls on all sizes alike.

@@ -6,14 +6,9 @@ scenario needs and another does not.
 
 from collections.abc import Collection, Iterator
 
+from base.benchmark import ScenarioName
 from base.errors import UserError
-from conf.schema import (
-    Config,
-    Mode,
-    RunKind,
-    ScenarioName,
-    SyntheticConfig,
-)
+from conf.schema import Config, Mode, RunKind, SyntheticConfig
 
 _OF_MODEL = ("path", "weights", "vocabulary", "dtype")
 

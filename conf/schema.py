@@ -8,16 +8,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from base.benchmark import MAX_TOKENS, Benchmark, ScenarioName
 from conf.option import LONGEST_S, option
 
 _DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
-
-
-class Benchmark(Enum):
-    """MLPerf Inference suite whose rules apply."""
-
-    datacenter = "datacenter"
-    edge = "edge"
 
 
 class Mode(Enum):
@@ -26,15 +20,6 @@ class Mode(Enum):
     performance = "performance"
     accuracy = "accuracy"
     compliance = "compliance"
-
-
-class ScenarioName(Enum):
-    """LoadGen scenarios; Interactive is LoadGen's Server under tighter limits."""
-
-    offline = "offline"
-    server = "server"
-    interactive = "interactive"
-    singlestream = "singlestream"
 
 
 class RunKind(Enum):
@@ -216,7 +201,9 @@ class SyntheticConfig(EngineConfig):
         at_least=1,
         at_most=1_000_000_000,
     )
-    output_tokens: int = option("tokens of every answer", 128, at_least=1, at_most=128)
+    output_tokens: int = option(
+        "tokens of every answer", MAX_TOKENS, at_least=1, at_most=MAX_TOKENS
+    )
     slowdown: dict[str, float] = option(
         "factor on every duration of one replica, by replica number,"
         " e.g. engine.slowdown.2=1.3",

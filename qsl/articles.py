@@ -12,6 +12,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet
 
+from base.benchmark import SAMPLES, Benchmark
 from base.decode import DecodeError, decode_with
 from base.errors import UserError
 from base.lfs import refuse_lfs_pointer
@@ -20,8 +21,8 @@ from qsl.official import read_full_rows
 HUB = "abisee/cnn_dailymail"
 _VERSION = "3.0.0"
 _ENDS = ".jsonl, .csv, .parquet, or .json or .json.gz in cnn_eval.json form"
-VALIDATION_ROWS = 13_368
-EDGE_ROWS = 5_000
+VALIDATION_ROWS = SAMPLES[Benchmark.datacenter]
+EDGE_ROWS = SAMPLES[Benchmark.edge]
 _EDGE_SEED = 42
 _HEAD_BYTES = 64
 _COLUMNS = ("article", "highlights", "id")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from base.benchmark import SAMPLES, Benchmark
 from base.errors import UserError
 from base.memory import available_bytes
 from conf.schema import DatasetConfig
@@ -63,7 +64,9 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     if config.name == "synthetic":
         if config.path is not None:
             raise UserError("dataset.path: dataset=synthetic is made up, not read")
-        return _make_up(config.count or 13_368, config.prompt_tokens)
+        return _make_up(
+            config.count or SAMPLES[Benchmark.datacenter], config.prompt_tokens
+        )
     if config.prompt_tokens is not None:
         raise UserError("dataset.prompt_tokens is for dataset=synthetic alone")
     dataset = _read(config)

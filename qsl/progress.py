@@ -7,13 +7,17 @@ from typing import TypeVar
 
 from rich.progress import track as bar
 
+from base.log import logger
+
+_LOG = logger(__name__)
+
 T = TypeVar("T")
 _INTERVAL_S = 10.0
 
 
 def announce(what: str) -> None:
-    """Say on stderr what is begun, where it may take seconds and has no measure."""
-    print(what, file=sys.stderr, flush=True)
+    """Log the start of work that may take seconds and has no measure."""
+    _LOG.info("%s", what)
 
 
 def track(items: Iterable[T], total: int, what: str, weight: int = 1) -> Iterator[T]:
@@ -25,16 +29,16 @@ def track(items: Iterable[T], total: int, what: str, weight: int = 1) -> Iterato
     Args:
         items: the work.
         total: how many samples there will be.
-        what: said of the work, e.g. "tokenising".
+        what: name of the work, e.g. "tokenizing".
         weight: samples in one item (the last may have fewer).
     """
     if sys.stderr.isatty():
         yield from bar(items, what, total=-(-total // weight), transient=True)
         return
-    told = time.monotonic()
+    logged = time.monotonic()
     for number, item in enumerate(items):
-        if time.monotonic() - told > _INTERVAL_S:
-            told = time.monotonic()
+        if time.monotonic() - logged > _INTERVAL_S:
+            logged = time.monotonic()
             done = number * weight
-            print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
+            _LOG.info("%s: %d of %d", what, done, total)
         yield item

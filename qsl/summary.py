@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from qsl.articles import EDGE_ROWS, VALIDATION_ROWS
+from base.benchmark import SAMPLES
 
-_SUITES = {VALIDATION_ROWS: "datacenter", EDGE_ROWS: "edge"}
+_SUITES = {count: suite.value for suite, count in SAMPLES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from base.benchmark import COMPLIANCE_SAMPLES, MAX_TOKENS
 from record.errors import RecordError
 from record.folder import RunFolder, read_json
 from record.json_types import Json
@@ -22,11 +23,9 @@ from record.structs import (
     SettingsRecord,
     Verdict,
 )
-from scenarios.rules import MAX_TOKENS
 from scenarios.steady_state import judge_samples
 from scenarios.token_checks import token_problems
 
-COMPLIANCE_SAMPLES = 100
 DRIFT_LIMIT_MS = 10.0
 """Change of the wall clock against the monotonic clock that LoadGen's durations bear:
 far above errors of reading and far below MLPerf's latency limits."""

@@ -3,17 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from base.benchmark import SCENARIOS, Benchmark, ScenarioName
 from base.errors import UserError
 from base.memory import available_bytes
-from conf.schema import (
-    Benchmark,
-    Config,
-    Mode,
-    RunKind,
-    ScenarioName,
-    VllmConfig,
-    Weights,
-)
+from conf.schema import Config, Mode, RunKind, VllmConfig, Weights
 from record.json_types import Json
 from scenarios.rules import ROOT, rules
 from scenarios.user_conf import ConfLine, effective_lines, parse_conf
@@ -23,14 +16,6 @@ _LOADGEN_SCENARIOS = {
     ScenarioName.server: "Server",
     ScenarioName.interactive: "Server",
     ScenarioName.singlestream: "SingleStream",
-}
-_SCENARIOS_OF = {
-    Benchmark.datacenter: (
-        ScenarioName.offline,
-        ScenarioName.server,
-        ScenarioName.interactive,
-    ),
-    Benchmark.edge: (ScenarioName.offline, ScenarioName.singlestream),
 }
 _SMOKE_QPS = 1.0
 _SMOKE_QUERIES = {
@@ -150,8 +135,8 @@ def plan_scenario(config: Config, num_samples: int) -> ScenarioPlan:
         if scenario is ScenarioName.singlestream
         else Benchmark.datacenter
     )
-    if scenario not in _SCENARIOS_OF[benchmark]:
-        known = ", ".join(s.value for s in _SCENARIOS_OF[benchmark])
+    if scenario not in SCENARIOS[benchmark]:
+        known = ", ".join(s.value for s in SCENARIOS[benchmark])
         raise UserError(
             f"scenario={scenario.value}: benchmark={benchmark.value} has {known}"
         )

@@ -6,8 +6,6 @@ from record.json_types import Json
 from scenarios.user_conf import effective_lines, parse_conf
 
 ROOT = Path(__file__).resolve().parent.parent
-MAX_TOKENS = 128
-"""Tokens of an answer, at most."""
 _NS_PER_MS = 1_000_000
 _SWITCHES = (
     "use_token_latencies",

@@ -6,8 +6,8 @@ string with numbers), hence one of our own.
 
 from collections.abc import Iterator, Sequence
 
+from base.benchmark import MAX_TOKENS
 from record.loadgen_log import Answer
-from scenarios.rules import MAX_TOKENS
 
 
 def token_problems(

@@ -5,9 +5,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from base.benchmark import TITLES, ScenarioName
 from base.errors import UserError
 from base.project import copy_project
-from conf.schema import Config, Mode, ScenarioName, SyntheticConfig, Weights
+from conf.schema import Config, Mode, SyntheticConfig, Weights
 from record.folder import RunFolder, read_json, write_json, write_text
 from record.source import source_digests
 from record.structs import SettingsRecord
@@ -15,7 +16,7 @@ from submission import documents
 from submission.evidence import find_run
 from submission.layout import BENCHMARK_FOLDERS, ResultFolder, SubmitterFolder
 from submission.machine import Machine, describe_machine
-from submission.plan import TITLES, PlannedRun, plan_runs
+from submission.plan import PlannedRun, plan_runs
 from submission.probe import known_rates
 from submission.published import publish
 from submission.request import Division, Request

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from base.benchmark import TITLES
 from base.errors import UserError
 from conf.load import load_config
 from conf.schema import Mode
@@ -28,7 +29,7 @@ from submission.official import (
     truncation_findings,
     verification_findings,
 )
-from submission.plan import TITLES, plan_runs
+from submission.plan import plan_runs
 from submission.probe import known_rates
 from submission.request import Request
 from submission.truncation import hash_in, sha256

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from conf.schema import Benchmark, Config, VllmConfig
+from base.benchmark import Benchmark
+from conf.schema import Config, VllmConfig
 from record.folder import RunFolder, read_json
 from record.json_types import Json
 from record.loadgen_log import read_detail

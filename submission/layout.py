@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from conf.schema import Benchmark, Mode
+from base.benchmark import Benchmark
+from conf.schema import Mode
 from record.folder import RunFolder
 from submission.request import Division
 

@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+from base.benchmark import SERVER_SCENARIOS, TITLES
 from base.child import Children
 from base.errors import NotGood, UserError
 from conf.schema import Mode
@@ -10,8 +11,6 @@ from submission.build import require_buildable
 from submission.evidence import Evidence, find_run
 from submission.execute import make_run
 from submission.plan import (
-    TIMED,
-    TITLES,
     PlannedRun,
     plan_runs,
     rules_of,
@@ -96,7 +95,7 @@ def _make_missing(
 
 
 def _refuse_without_rate(run: PlannedRun, request: Request) -> None:
-    if run.scenario not in TIMED or sizing(run.config)[1] is not None:
+    if run.scenario not in SERVER_SCENARIOS or sizing(run.config)[1] is not None:
         return
     raise UserError(
         f"scenario_options.{run.scenario.value}: needs scenario.target_qps, the arrival"
@@ -114,7 +113,7 @@ def _advice(request: Request) -> str:
 def _rate_advice(run: PlannedRun, console: Console) -> None:
     """Say so where a slightly lower rate would save a whole pass over the data."""
     rate = sizing(run.config)[1]
-    if run.scenario not in TIMED or rate is None:
+    if run.scenario not in SERVER_SCENARIOS or rate is None:
         return
     if run.config.mode is not Mode.performance:
         return

@@ -2,27 +2,24 @@
 
 from dataclasses import dataclass
 
+from base.benchmark import (
+    COMPLIANCE_SAMPLES,
+    SAMPLES,
+    SERVER_SCENARIOS,
+    TITLES,
+    Benchmark,
+    ScenarioName,
+)
 from conf.load import load_config
-from conf.schema import Benchmark, Config, Mode, ScenarioName
+from conf.schema import Config, Mode
 from scenarios.plan import ScenarioPlan, plan_scenario
-from submission.request import Request
-from submission.schedule import (
+from scenarios.schedule import (
     ServerSchedule,
     offline_samples,
     singlestream_expected_s,
     singlestream_queries,
 )
-
-TITLES = {
-    ScenarioName.offline: "Offline",
-    ScenarioName.server: "Server",
-    ScenarioName.interactive: "Interactive",
-    ScenarioName.singlestream: "SingleStream",
-}
-"""Scenarios as the submission's folders are named."""
-TIMED = (ScenarioName.server, ScenarioName.interactive)
-"""Scenarios in which LoadGen decides when queries arrive."""
-COMPLIANCE_SAMPLES = 100
+from submission.request import Request
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,8 +109,8 @@ def rules_of(config: Config) -> ScenarioPlan:
     Raises:
         UserError: the run would break a rule.
     """
-    size = 5000 if config.benchmark is Benchmark.edge else 13_368
-    return plan_scenario(config, size)
+    suite = config.benchmark or Benchmark.datacenter
+    return plan_scenario(config, SAMPLES[suite])
 
 
 def server_schedule(config: Config) -> ServerSchedule:
@@ -148,7 +145,7 @@ def _expected_s(config: Config, measured: float | None) -> float | None:
         if config.mode is Mode.performance:
             queries = singlestream_queries(size / 1000, data_set, shortest_s)
         return queries * (measured or size) / 1000
-    if config.mode is Mode.performance and config.scenario.name in TIMED:
+    if config.mode is Mode.performance and config.scenario.name in SERVER_SCENARIOS:
         return server_schedule(config).arrivals(size).duration_s
     samples = {
         Mode.performance: offline_samples(size, data_set, shortest_s),

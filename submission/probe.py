@@ -2,14 +2,15 @@
 
 import msgspec
 
+from base.benchmark import TITLES, ScenarioName
 from base.child import Children
 from base.errors import UserError
-from conf.schema import Mode, ScenarioName
+from conf.schema import Mode
 from record.errors import RecordError
 from record.folder import read_json, write_json
 from record.loadgen_log import read_detail
 from submission.execute import make_run
-from submission.plan import TITLES, options_for
+from submission.plan import options_for
 from submission.request import Request
 
 _FILE = "rates.json"

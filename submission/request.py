@@ -12,21 +12,13 @@ import yaml
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from base.benchmark import SCENARIOS, Benchmark, ScenarioName
 from base.decode import DecodeError, plain_yaml
 from base.errors import UserError
-from conf.schema import Benchmark, ScenarioName
 
 _REQUIRED = {
     Benchmark.datacenter: {ScenarioName.offline},
     Benchmark.edge: {ScenarioName.offline, ScenarioName.singlestream},
-}
-_ALLOWED = {
-    Benchmark.datacenter: {
-        ScenarioName.offline,
-        ScenarioName.server,
-        ScenarioName.interactive,
-    },
-    Benchmark.edge: _REQUIRED[Benchmark.edge],
 }
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 _OWNED = ("mode", "scenario", "benchmark", "run", "run.dir", "run.kind")
@@ -166,7 +158,8 @@ def _check(path: Path, request: Request) -> None:
         if not _NAME.fullmatch(value := getattr(request, key)):
             raise UserError(f"{path}: {key}: {value!r} cannot name a folder")
     wanted = set(request.scenarios)
-    allowed, required = _ALLOWED[request.benchmark], _REQUIRED[request.benchmark]
+    allowed = set(SCENARIOS[request.benchmark])
+    required = _REQUIRED[request.benchmark]
     if strange := wanted - allowed:
         raise UserError(
             f"{path}: scenarios: {_names(strange)} is no part of"

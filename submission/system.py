@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from base.benchmark import Benchmark
 from base.errors import UserError
-from conf.schema import Benchmark
 from record.json_types import Json
 from submission.conditions import differences
 from submission.machine import Gpus, Machine

@@ -1,4 +1,4 @@
-"""What a run says to its user before and after it."""
+"""What a run prints before and after LoadGen's test."""
 
 import contextlib
 import io
@@ -7,11 +7,14 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from base.log import logger
 from record.errors import RecordError
 from record.folder import RunFolder
 from record.loadgen_log import read_detail
 from record.neighbours import describe_use, shared_devices
 from record.structs import ReplicaRecord, Verdict
+
+_LOG = logger(__name__)
 
 _FIGURES = (
     ("result_samples_per_second", "samples/s", 1.0),
@@ -25,19 +28,16 @@ _FIGURES = (
 )
 
 
-def say(message: str) -> None:
-    """Print a line about what goes on, apart from the run's output."""
-    with contextlib.suppress(OSError):
-        print(message, file=sys.stderr, flush=True)
-
-
 def warn_of_neighbours(records: list[ReplicaRecord]) -> None:
-    """Say which devices other processes were using before their replica loaded."""
+    """Warn of devices that other processes used before their replica loaded."""
     for record in records:
         for use in shared_devices(record):
-            say(
-                f"warning: replica {record.replica} on {record.node} shares its device:"
-                f" {describe_use(use)} before it loaded; see nvidia-smi there"
+            _LOG.warning(
+                "replica %d on %s shares its device: %s before it loaded; see"
+                " nvidia-smi there",
+                record.replica,
+                record.node,
+                describe_use(use),
             )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from base.benchmark import MAX_TOKENS
 from base.errors import UserError
 from conf.schema import Config, EngineConfig, SyntheticConfig, VllmConfig, Weights
 from qsl.dataset import Dataset
@@ -15,7 +16,6 @@ from qsl.tokenizer import load_encoder
 from record.folder import RunFolder
 from record.json_types import Json
 from record.writer import RecordWriter
-from scenarios.rules import MAX_TOKENS
 from sut.balancers import make_balancer
 from sut.clock import RunClock, clock_id
 from sut.clusters.factory import Site, make_site

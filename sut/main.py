@@ -19,10 +19,12 @@ from pathlib import Path
 
 import mlperf_loadgen as lg
 
+from base.benchmark import MAX_TOKENS
 from base.child import announce_folder
 from base.command import run_command
 from base.errors import Aborted, ExitCode, UserError
 from base.garbage import spare_garbage_collector
+from base.log import logger
 from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
 from conf.schema import Config
@@ -34,9 +36,8 @@ from record.source import write_source
 from record.writer import RecordWriter
 from scenarios import gate
 from scenarios.plan import ScenarioPlan, plan_scenario
-from scenarios.rules import MAX_TOKENS
 from scenarios.settings import build_settings, record_settings, set_expected_latency
-from sut.console import say, warn_of_neighbours
+from sut.console import warn_of_neighbours
 from sut.coordinator.coordinator import Coordinator
 from sut.coordinator.live import RunView
 from sut.coordinator.loadgen import LoadGenRun
@@ -44,6 +45,8 @@ from sut.launch import build_coordinator, check_fits, model_for
 from sut.model import Model
 from sut.postprocess import conclude
 from sut.scratch import Scratch
+
+_LOG = logger(__name__)
 
 _UPDATE_S = 0.25
 _SWITCH_INTERVAL_S = 0.0005
@@ -84,7 +87,7 @@ def run(config: Config) -> int:
     """
     dataset = load_dataset(config.dataset)
     plan = plan_scenario(config, len(dataset))
-    model = model_for(config, say)
+    model = model_for(config, _LOG.info)
     check_fits(config, model, dataset)
     limit = config.model.max_model_len - MAX_TOKENS
     check_prompts(dataset, config.dataset, model.vocab_size, limit)
@@ -92,9 +95,9 @@ def run(config: Config) -> int:
     try:
         with _prepared(config, model, dataset, plan, folder) as (settings, coordinator):
             announce_folder(folder.path)
-            say(f"run folder: {folder.path}")
+            _LOG.info("run folder: %s", folder.path)
             if (problem := folder.become_latest()) is not None:
-                say(f"note: {problem}")
+                _LOG.info("note: %s", problem)
             _measure(config, model, dataset, plan, folder, settings, coordinator)
         verdict = gate.judge(folder)
         write_json(folder.verdict, verdict)
@@ -160,7 +163,7 @@ def _prepared(
         try:
             settings = build_settings(plan, folder)
             for note in plan.notes:
-                say(note)
+                _LOG.info("%s", note)
             record_settings(settings, plan, folder, *_facts(model, dataset))
             scratch = stack.enter_context(ExitStack())
             writer = stack.enter_context(RecordWriter(folder, steps=config.run.steps))
@@ -172,7 +175,7 @@ def _prepared(
                 folder,
                 writer,
                 lambda: scratch.enter_context(Scratch()).path,
-                say,
+                _LOG.info,
             )
         except UserError:
             stack.close()

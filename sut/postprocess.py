@@ -10,11 +10,14 @@ from copy import deepcopy
 
 from accuracy.score import judge_accuracy, leave_unscored, score_run
 from base.errors import ExitCode, UserError
+from base.log import logger
 from record.folder import RunFolder, read_json, write_json, write_text
 from record.structs import SettingsRecord, Verdict
 from report.build import write_report
-from sut.console import say, summarise
+from sut.console import summarise
 from sut.interrupts import interruptible
+
+_LOG = logger(__name__)
 
 
 def conclude(folder: RunFolder, verdict: Verdict) -> ExitCode:
@@ -42,28 +45,27 @@ def conclude(folder: RunFolder, verdict: Verdict) -> ExitCode:
             with interruptible():
                 scores = _score(folder, verdict)
         except KeyboardInterrupt as interrupt:
-            say(f"aborted: {interrupt}: the run is done, but not scored")
-            say(f"score it: {_again('accuracy', folder)}")
-            say(f"then make its report: {_again('report', folder)}")
+            _LOG.info("aborted: %s: the run is done, but not scored", interrupt)
+            _LOG.info("score it: %s", _again("accuracy", folder))
+            _LOG.info("then make its report: %s", _again("report", folder))
             return ExitCode.ABORTED
         except Exception as error:  # noqa: BLE001  (the run is done, whatever this was)
             leave_unscored(verdict, _keep(folder, error))
-            say(
-                f"no accuracy ({_named(error)}); score again: "
-                f"{_again('accuracy', folder)}"
-            )
+            again = _again("accuracy", folder)
+            _LOG.info("no accuracy (%s); score again: %s", _named(error), again)
             code = ExitCode.ABORTED
         write_json(folder.verdict, verdict)
     try:
         with interruptible():
             write_report(folder)
     except KeyboardInterrupt as interrupt:
-        say(f"aborted: {interrupt}: the run is done, but has no report")
-        say(f"make it: {_again('report', folder)}")
+        _LOG.info("aborted: %s: the run is done, but has no report", interrupt)
+        _LOG.info("make it: %s", _again("report", folder))
         return ExitCode.ABORTED
     except Exception as error:  # noqa: BLE001  (the run is done, whatever this was)
         _keep(folder, error)
-        say(f"no report ({_named(error)}); try again: {_again('report', folder)}")
+        again = _again("report", folder)
+        _LOG.info("no report (%s); try again: %s", _named(error), again)
         code = ExitCode.ABORTED
     summarise(folder, verdict, scores)
     if code == ExitCode.GOOD and verdict.outcome != "passed":
@@ -76,8 +78,8 @@ def _score(folder: RunFolder, verdict: Verdict) -> dict[str, float]:
     try:
         result = score_run(folder)
     except UserError as error:
-        # Nothing that could be scored: the run is not what it was made for.
-        say(f"no accuracy: {error}")
+        # Nothing can be scored: the run is not of the kind that accuracy needs.
+        _LOG.info("no accuracy: %s", error)
         leave_unscored(verdict, str(error))
         return {}
     judge_accuracy(verdict, result)

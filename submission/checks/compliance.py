@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from base.benchmark import COMPLIANCE_SAMPLES
 from conf.schema import Mode
 from record.errors import RecordError
 from record.loadgen_log import read_answers
@@ -9,7 +10,6 @@ from scenarios.rules import ROOT
 from scenarios.token_checks import token_problems
 from submission.checks.finding import AGAIN, BUILD, Finding
 from submission.checks.loaded import LoadedResult
-from submission.plan import COMPLIANCE_SAMPLES
 from submission.verification import verification_text
 
 _AUDIT_FILE = ROOT / "scenarios" / "test06.config"

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from base.benchmark import TITLES, Benchmark, ScenarioName
 from base.errors import UserError
 from conf.load import load_config
-from conf.schema import Benchmark, Config, Mode, ScenarioName
+from conf.schema import Config, Mode
 from record.errors import RecordError
 from record.folder import RunFolder, read_json
 from record.json_types import Json
@@ -17,7 +18,6 @@ from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
 from scenarios.rules import rules
 from submission.checks.finding import BUILD, Finding
 from submission.layout import BENCHMARK_FOLDERS, ResultFolder, SubmitterFolder
-from submission.plan import TITLES
 
 P = ParamSpec("P")
 T = TypeVar("T")

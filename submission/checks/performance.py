@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from conf.schema import Mode, ScenarioName
+from base.benchmark import SERVER_SCENARIOS, ScenarioName
+from conf.schema import Mode
 from record.json_types import Json
 from submission.checks.finding import AGAIN, Finding
 from submission.checks.loaded import LoadedResult, LoadedRun
-from submission.plan import TIMED
 
 SEEDS = ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed")
 _SETTINGS = {
@@ -42,7 +42,7 @@ def performance_findings(result: LoadedResult) -> Iterator[Finding]:
         yield _finding(run, "validity", f"LoadGen says {validity}. {reason}".strip())
     yield from _settings(result, run)
     yield from _length(result, run)
-    if result.scenario in TIMED:
+    if result.scenario in SERVER_SCENARIOS:
         yield from _latencies(result, run)
 
 
@@ -57,7 +57,7 @@ def _settings(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
                 f" {rules[seed]}",
             )
     wanted = dict(_SETTINGS)
-    if result.scenario in TIMED:
+    if result.scenario in SERVER_SCENARIOS:
         wanted |= _SERVER_SETTINGS
     for key, rule in wanted.items():
         if values.get(key) != rules[rule]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from conf.schema import Benchmark
+from base.benchmark import SCENARIOS, TITLES, Benchmark
 from submission.checks.finding import BUILD, Finding
 from submission.layout import (
     BENCHMARK_FOLDERS,
@@ -17,8 +17,8 @@ _LARGEST_BYTES = 50 * 1024 * 1024
 _UNWANTED = ("__pycache__", ".git", ".DS_Store")
 _REMOVE = "remove it from the tree"
 _KNOWN = {
-    BENCHMARK_FOLDERS[Benchmark.datacenter]: {"Offline", "Server", "Interactive"},
-    BENCHMARK_FOLDERS[Benchmark.edge]: {"Offline", "SingleStream"},
+    BENCHMARK_FOLDERS[suite]: {TITLES[scenario] for scenario in scenarios}
+    for suite, scenarios in SCENARIOS.items()
 }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from scenarios.rules import MAX_TOKENS
+from base.benchmark import MAX_TOKENS
 from sut.balancers import Balancer
 
 _QUEUED_STEPS = 4
@@ -229,8 +229,13 @@ class Dispatcher:
         return sample
 
     def complete(self, sample: Sample, output_tokens: int, now_ns: int) -> None:
-        """Take `sample` out of its replica's hands for good."""
-        assert sample.replica is not None
+        """Take `sample`, which is answered, from its replica.
+
+        Raises:
+            UnexpectedAnswer: no replica has it.
+        """
+        if sample.replica is None:
+            raise UnexpectedAnswer(f"sample {sample.seq} is with no replica")
         load = self.replicas[sample.replica]
         load.finished += 1
         load.finished_ns = now_ns
@@ -240,8 +245,13 @@ class Dispatcher:
         self.completed += 1
 
     def requeue(self, sample: Sample) -> None:
-        """Take `sample` out of its replica's hands and let it wait, at the front."""
-        assert sample.replica is not None
+        """Take `sample` from its replica and let it wait, first in line.
+
+        Raises:
+            UnexpectedAnswer: no replica has it.
+        """
+        if sample.replica is None:
+            raise UnexpectedAnswer(f"sample {sample.seq} is with no replica")
         self._release(sample, self.replicas[sample.replica])
         sample.replica = None
         self._waiting.appendleft(sample)

@@ -11,10 +11,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from base.log import logger
 from conf.schema import LiveView
-from sut.console import say
 from sut.coordinator.coordinator import Coordinator
 from sut.coordinator.replica import State
+
+_LOG = logger(__name__)
 
 _LIVE_INTERVAL_S = 1.0
 """Drawing takes milliseconds, in which answers wait for Python's lock."""
@@ -86,7 +88,7 @@ class RunView:
                 self._live.update(self._table(now), refresh=True)
         else:
             self._next = now + _PLAIN_INTERVAL_S
-            say(self._line(now))
+            _LOG.info("%s", self._line(now))
 
     def _remember(self, now: float) -> None:
         dispatcher = self._coordinator.dispatcher
@@ -110,8 +112,10 @@ class RunView:
         dispatcher = self._coordinator.dispatcher
         elapsed = f"[{now - self._began:5.0f} s]"
         if not self._coordinator.ready.is_set():
-            phases = [r.phase for r in self._coordinator.replicas.active()]
-            counts = ", ".join(f"{phases.count(p)} {p}" for p in dict.fromkeys(phases))
+            statuses = [r.status for r in self._coordinator.replicas.active()]
+            counts = ", ".join(
+                f"{statuses.count(s)} {s}" for s in dict.fromkeys(statuses)
+            )
             return f"{elapsed} replicas: {counts}"
         samples, tokens = self._rates()
         running = self._running
@@ -179,7 +183,7 @@ class RunView:
                 else (0, 0, 0)
             )
             name = f"{replica.node}/{replica.number}"
-            cells = [name, replica.phase]
+            cells = [name, replica.status]
             cells += [f"{count:,}" for count in (*counts, replica.running)]
             rate = rates.get(replica.number, 0.0)
             table.add_row(*cells, f"{rate:,.0f}" if rate or not replica.running else "")

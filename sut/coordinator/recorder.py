@@ -4,6 +4,7 @@ import platform
 
 import numpy as np
 
+from base.log import logger
 from record.steps import STEP
 from record.structs import (
     DeviceLine,
@@ -15,11 +16,12 @@ from record.structs import (
 )
 from record.writer import RecordWriter
 from sut.clock import RunClock
-from sut.console import say
 from sut.coordinator.dispatcher import Sample, UnexpectedAnswer
 from sut.coordinator.replica import Replica
 from sut.telemetry import HostMonitor
 from sut.wire.messages import Completion, Heartbeat, HostReading, Steps
+
+_LOG = logger(__name__)
 
 _OWN_HOST_NS = 1_000_000_000
 _LONGEST_REASON = 160
@@ -172,7 +174,7 @@ class RunRecorder:
             if not self._host_unreadable:
                 self._host_unreadable = True
                 reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
-                say(f"warning: no telemetry of the coordinator's host: {reason}")
+                _LOG.warning("no telemetry of the coordinator's host: %s", reason)
             return None
 
     def _host(

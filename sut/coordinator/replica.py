@@ -13,7 +13,7 @@ _SILENCE_WHILE_LOADING_S = 120.0
 
 
 class State(Enum):
-    """Where a replica is in its life."""
+    """Where a replica is between its start and its end."""
 
     STARTING = "starting"
     """Its first process loads the model."""
@@ -47,7 +47,7 @@ class Replica:
     """Name of its present process on the socket."""
     state: State = State.STARTING
     phase: str = "starting"
-    """What its process reported last: a step of its start, or ready."""
+    """Step of its start that its process reported last."""
     record: ReplicaRecord | None = None
     """What its last process that became ready reported; None before that."""
     starts: int = 0
@@ -72,6 +72,11 @@ class Replica:
     def active(self) -> bool:
         """Whether it has a process that takes part in the run."""
         return self.state in _ACTIVE
+
+    @property
+    def status(self) -> str:
+        """What users see of it: the step of its start, then its state."""
+        return self.state.value if self.state is State.READY else self.phase
 
     def enter(self, state: State) -> None:
         """Change the state.
@@ -100,10 +105,10 @@ def health_problem(replica: Replica, config: ClusterConfig, now: float) -> str |
     limit = config.heartbeat_timeout_s
     if replica.state is not State.READY:
         if now - replica.started > config.load_timeout_s:
-            return f"not ready after {config.load_timeout_s:g} s ({replica.phase})"
+            return f"not ready after {config.load_timeout_s:g} s ({replica.status})"
         limit = max(limit, _SILENCE_WHILE_LOADING_S)
     if now - replica.heard > limit:
-        return f"no sign of life for {now - replica.heard:.1f} s ({replica.phase})"
+        return f"no sign of life for {now - replica.heard:.1f} s ({replica.status})"
     if replica.stuck_s > config.step_timeout_s:
         return f"its engine has been stuck for {replica.stuck_s:.1f} s"
     return None

@@ -94,7 +94,7 @@ class ReplicaManager:
         if replica.state is State.RESTARTING:
             self.recorder.event("rejoin", "restarted and ready", replica)
         replica.enter(State.READY)
-        replica.phase, replica.record = "ready", message.record
+        replica.record = message.record
         self.cluster.on_ready(replica.number)
         target = queue_target(
             message.max_num_batched_tokens, self.replica_spec.warmup.typical_tokens

@@ -1,9 +1,10 @@
-"""`python -m sut.node --connect HOST:PORT --key FILE`: has this host join runs.
+"""`python -m sut.node --connect HOST:PORT --key FILE`: lets this host join runs.
 
 Started on every host of `cluster=external`, also on the coordinator's own if replicas
-shall run there. It waits for a coordinator (`python -m sut.main`), starts replicas at
-its word, kills them when the run ends or the coordinator is gone, and waits for the
-next one. CUDA_VISIBLE_DEVICES and the cores it may use limit what it offers.
+are to run there. It waits for a coordinator (`python -m sut.main`), starts replicas
+when the coordinator asks, kills them when the run ends or the connection is lost, and
+waits for the next run. CUDA_VISIBLE_DEVICES and the cores that this process may use
+limit what it offers.
 """
 
 import argparse
@@ -20,10 +21,10 @@ import zmq
 from base.command import ArgumentParser, run_command
 from base.decode import printable
 from base.errors import Aborted, ExitCode, UserError
+from base.log import logger
 from conf.cache import cache_folder
 from record.source import source_digest
 from sut.clusters.host import this_host
-from sut.console import say
 from sut.interrupts import abort_on_interrupt, ignore_interrupts
 from sut.node.agent import NodeAgent, NodeSocket
 from sut.scratch import Scratch
@@ -37,8 +38,10 @@ from sut.wire.node_messages import (
 )
 from sut.wire.sockets import ProtocolError
 
+_LOG = logger(__name__)
+
 _JOIN_S = 1.0
-_TELL_S = 30.0
+_LOG_S = 30.0
 _LAST_PORT = 65535
 
 
@@ -73,10 +76,14 @@ def _command(arguments: Sequence[str] | None) -> int:
     join = Join(NODE_PROTOCOL, host.name, host.gpus, host.cpus, source_digest())
     if (problem := join_problem(join)) is not None:
         raise UserError(f"{problem}; --name gives another name")
-    say(f"node {host.name}: {len(host.gpus)} GPUs, {len(host.cpus)} cores")
+    gpus, cores = len(host.gpus), len(host.cpus)
+    _LOG.info("node %s: %d GPUs, %d cores", host.name, gpus, cores)
     while True:
         wrong = _take_part(options, key, join)
-        say(f"run given up, nothing runs here: {wrong}" if wrong else "run over")
+        if wrong:
+            _LOG.info("run given up, no replica is left here: %s", wrong)
+        else:
+            _LOG.info("run over")
         if options.once:
             return ExitCode.ABORTED if wrong else ExitCode.GOOD
 
@@ -86,7 +93,7 @@ def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
 
     Raises:
         UserError: the coordinator does not want this node.
-        Aborted: there is no coordinator, or this process was told to end.
+        Aborted: there is no coordinator, or a signal ended this process.
     """
     # A name of its own in each run: what belongs to an earlier one must not count.
     identity = f"{join.name}-{uuid.uuid4().hex[:8]}"
@@ -96,7 +103,7 @@ def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
         raise UserError(f"--connect {options.connect}: {error}") from error
     try:
         welcome = _join(socket, options, join)
-        say(f"run joined: {len(welcome.placements)} replica(s) here")
+        _LOG.info("run joined: %d replica(s) here", len(welcome.placements))
         with Scratch() as scratch:
             return NodeAgent(
                 socket=socket,
@@ -121,11 +128,11 @@ def _join(socket: NodeSocket, options: Options, join: Join) -> Welcome:
         Aborted: none came.
     """
     began = time.monotonic()
-    told = began - _TELL_S
+    logged = began - _LOG_S
     while (now := time.monotonic()) - began < options.wait_s:
-        if now - told >= _TELL_S:
-            say(f"{_absence(options, socket)} yet: waiting")
-            told = now
+        if now - logged >= _LOG_S:
+            _LOG.info("%s yet: waiting", _absence(options, socket))
+            logged = now
         socket.lost = False
         if not socket.send(join):
             socket.connect_again()
@@ -160,9 +167,9 @@ def _parse(arguments: Sequence[str] | None = None) -> Options:
     add("--wait-s", type=float, default=600.0, help="leave if none comes (default 600)")
     options = Options(**vars(parser.parse_args(arguments)))
     host, _, port = options.connect.rpartition(":")
-    told = re.fullmatch(r"[\w.\-]+|\[[\da-fA-F:.%\w]+\]", host)
+    host_ok = re.fullmatch(r"[\w.\-]+|\[[\da-fA-F:.%\w]+\]", host)
     digits = re.fullmatch(r"\d{1,5}", port, re.ASCII)
-    if not told or not digits or not 0 < int(port) < _LAST_PORT:
+    if not host_ok or not digits or not 0 < int(port) < _LAST_PORT:
         raise UserError(f"--connect {options.connect}: write HOST:PORT, e.g. head:5555")
     if not 0 < options.wait_s < float("inf"):
         raise UserError(f"--wait-s {options.wait_s:g}: write seconds, e.g. 600")
@@ -173,7 +180,7 @@ def _check_resolves(connect: str) -> None:
     """Look the coordinator's name up: ZeroMQ would look for it for ever.
 
     Raises:
-        UserError: nobody knows it.
+        UserError: it does not resolve.
     """
     host, _, port = connect.rpartition(":")
     try:

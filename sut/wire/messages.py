@@ -54,7 +54,7 @@ class EngineSpec(Struct):
     """Whether each engine step is recorded."""
 
 
-class ReplicaSpec(Struct, tag="setup", array_like=True):
+class ReplicaSpec(Struct, tag="replica_spec", array_like=True):
     """Answer to Hello: build this engine, warm it up, then say Ready."""
 
     engine: EngineSpec

@@ -94,7 +94,7 @@ class Start(Struct, tag="start", array_like=True):
     """The coordinator's, for replicas."""
 
 
-class ReplicaReady(Struct, tag="on_ready", array_like=True):
+class ReplicaReady(Struct, tag="replica_ready", array_like=True):
     """A replica holds what it will hold."""
 
     replica: int

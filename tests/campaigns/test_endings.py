@@ -11,7 +11,7 @@ import pytest
 from base.child import Children, Ended
 from base.command import run_command
 from base.errors import Aborted, ExitCode
-from campaigns import scaling
+from campaigns import sustained_rates
 from campaigns.scaling import main
 from record.campaign import NAME, Campaign, read_campaign
 from record.folder import RunFolder, write_json
@@ -188,7 +188,7 @@ def test_a_rate_that_is_never_confirmed(
         return (bad if repeated or above else good)(folder, options)
 
     _stub(monkeypatch, fake)
-    monkeypatch.setattr(scaling, "_STEPS_DOWN", 2)
+    monkeypatch.setattr(sustained_rates, "_STEPS_DOWN", 2)
     arguments = [*SERVER, "scenario.target_qps=30", f"run.dir={tmp_path}"]
     assert main(arguments) == ExitCode.NOT_GOOD
     assert "was sustained by 3 runs" in read_campaign(tmp_path).sizes[0].reason

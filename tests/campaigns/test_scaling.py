@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from base.errors import UserError
-from campaigns.scaling import parse
-from campaigns.series import mixed
+from campaigns.options import parse
+from campaigns.series import interleaved_order
 from record.campaign import read_campaign
 from record.lines import read_lines
 from record.structs import HostLine, SampleRecord, TelemetryLine
@@ -20,11 +20,11 @@ HARNESS = ["engine=synthetic", "dataset=synthetic", "dataset.count=64"]
 
 
 def test_the_order_differs_from_round_to_round() -> None:
-    made = list(mixed([1, 2, 4, 8], 4, seed=0))
+    made = list(interleaved_order([1, 2, 4, 8], 4, seed=0))
     rounds = [[size for place, size in made if place == r] for r in range(1, 5)]
     assert all(sorted(sizes) == [1, 2, 4, 8] for sizes in rounds)
     assert len({tuple(sizes) for sizes in rounds}) > 1
-    assert made == list(mixed([1, 2, 4, 8], 4, seed=0))
+    assert made == list(interleaved_order([1, 2, 4, 8], 4, seed=0))
 
 
 def test_options() -> None:

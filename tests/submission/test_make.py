@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from base.benchmark import ScenarioName
 from base.child import Children
 from base.errors import NotGood, UserError
-from conf.schema import Mode, ScenarioName
+from conf.schema import Mode
 from record.folder import RunFolder
 from submission import make, probe
 from submission.make import make_all, show_plan

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from base.benchmark import ScenarioName
 from base.errors import UserError
-from conf.schema import ScenarioName
 from submission.request import Division, read_request
 from tests.submission.requests import write_request
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from conf.schema import Benchmark, Mode
+from base.benchmark import Benchmark
+from conf.schema import Mode
 from record.folder import RunFolder
 from record.source import source_digests
 from submission.build import copy_source

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
+from base.benchmark import MAX_TOKENS
 from conf.schema import BalancerName
-from scenarios.rules import MAX_TOKENS
 from sut.balancers import make_balancer
 from sut.coordinator.dispatcher import ReplicaLoad, Sample
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from campaigns.rates import Lengths, NoRateError, Search, Stage, Trial
+from campaigns.rate_search import Lengths, NoRateError, Search, Stage, Trial
 from scenarios.steady_state import Judgement, Steadiness
 
 SERVICE_S = 2.0

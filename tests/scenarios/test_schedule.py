@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from scenarios.rules import rules
-from submission.schedule import (
+from scenarios.schedule import (
     ServerSchedule,
     offline_samples,
     singlestream_expected_s,

@@ -1,0 +1,114 @@
+"""The command line of a scaling campaign."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from base.errors import UserError
+from base.log import logger
+from conf.load import GROUPS
+
+_LOG = logger(__name__)
+
+_FEWEST_RUNS = 3
+_GROUPS = (*GROUPS, "benchmark", "mode")
+_OWN = ("replicas", "runs", "samples", "tolerance", "longest_s", "seed", "run.dir")
+
+
+@dataclass(slots=True, kw_only=True)
+class Options:
+    """What the command line asks for."""
+
+    sizes: list[int] = field(default_factory=list)
+    runs: int = _FEWEST_RUNS
+    samples: int | None = None
+    """For each replica; None: worked out from the data set or run.min_queries."""
+    tolerance: float = 0.05
+    longest_s: float = 600.0
+    seed: int = 0
+    root: Path | None = None
+    overrides: list[str] = field(default_factory=list)
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Return the options on the command line.
+
+    Raises:
+        UserError: a value is missing or makes no sense.
+    """
+    options = Options()
+    for text in arguments:
+        key, _, value = text.partition("=")
+        if key == "replicas":
+            options.sizes = _sizes(value)
+        elif key == "runs":
+            options.runs = int(_number(text, r"\d+"))
+        elif key == "samples":
+            options.samples = int(_number(text, r"[1-9]\d*"))
+        elif key == "seed":
+            options.seed = int(_number(text, r"\d+"))
+        elif key == "tolerance":
+            options.tolerance = _number(text, r"0?\.\d+")
+        elif key == "longest_s":
+            options.longest_s = _number(text, r"\d+(\.\d+)?")
+        elif key == "run.dir" and value:
+            options.root = Path(value)
+        elif key == "cluster.replicas":
+            raise UserError(f"{text}: a campaign has several sizes; write replicas=1,2")
+        else:
+            _refuse_unknown(text)
+            options.overrides.append(text)
+    if options.samples and any("run.min_queries" in o for o in options.overrides):
+        raise UserError("samples= and run.min_queries= say the same; leave one out")
+    if not options.sizes:
+        raise UserError("replicas= is missing; write the sizes, e.g. replicas=1,2,4")
+    if options.runs < _FEWEST_RUNS:
+        raise UserError(
+            f"runs={options.runs}: {_FEWEST_RUNS} runs of a size are the fewest that"
+            " show how much results vary"
+        )
+    if options.tolerance <= 0:
+        raise UserError("tolerance must be above 0, e.g. tolerance=0.05")
+    if options.longest_s <= 0:
+        raise UserError("longest_s must be above 0, e.g. longest_s=600")
+    if 1 not in options.sizes:
+        _LOG.info("replicas: 1 is added, as the baseline")
+        options.sizes.insert(0, 1)
+    return options
+
+
+def _refuse_unknown(text: str) -> None:
+    """Refuse a name that neither a campaign nor a run has.
+
+    Raises:
+        UserError: it is one.
+    """
+    key = text.partition("=")[0].lstrip("+~")
+    if text.startswith("-") or key == "config":
+        raise UserError(
+            f"{text}: unknown option; options are written KEY=VALUE, see"
+            " python -m campaigns.scaling --help"
+        )
+    if "." in key or key in _GROUPS:
+        return
+    near = difflib.get_close_matches(key, [*_OWN, *_GROUPS], 1)
+    raise UserError(
+        f"{text}: unknown option {key}"
+        + (f"; did you mean {near[0]}=" if near else "")
+        + "; see python -m campaigns.scaling --help"
+    )
+
+
+def _sizes(value: str) -> list[int]:
+    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", value):
+        raise UserError(f"replicas={value}: write sizes like replicas=1,2,4")
+    return sorted({int(part) for part in value.split(",")})
+
+
+def _number(text: str, pattern: str) -> float:
+    value = text.partition("=")[2]
+    if not re.fullmatch(pattern, value):
+        raise UserError(f"{text}: not a number that fits here")
+    return float(value)

@@ -1,0 +1,58 @@
+"""Repeats a load without a rate on each number of replicas: Offline, SingleStream."""
+
+import math
+
+from base.benchmark import ScenarioName
+from campaigns.options import Options
+from campaigns.series import Series, interleaved_order
+from conf.schema import Config, RunKind
+from qsl.dataset import load_dataset
+from record.campaign import CampaignSize
+
+
+def repeat_runs(options: Options, config: Config, series: Series) -> list[CampaignSize]:
+    """Make the runs of a scenario without a rate."""
+    each = _samples_per_replica(options, config)
+    total = options.runs * len(options.sizes)
+    for done, (_, size) in enumerate(
+        interleaved_order(options.sizes, options.runs, options.seed)
+    ):
+        series.run(
+            size,
+            "repeat",
+            queries=None if each is None else each * size,
+            note=f" of {total}{_left(series, total - done)}",
+        )
+    return [_result(size, series) for size in options.sizes]
+
+
+def _samples_per_replica(options: Options, config: Config) -> int | None:
+    """Return how many samples each replica has; None where the rules fix them all."""
+    if options.samples is not None:
+        return options.samples
+    if config.run.kind is RunKind.full:
+        return None
+    if config.scenario.name is ScenarioName.singlestream:
+        return None
+    total = config.run.min_queries or len(load_dataset(config.dataset))
+    return max(1, math.ceil(total / max(options.sizes)))
+
+
+def _left(series: Series, runs: int) -> str:
+    """Return how long so many more runs take, as far as it is known."""
+    if not series.made:
+        return ""
+    mean = sum(made.record.seconds for made in series.made) / len(series.made)
+    return f", about {runs * mean / 60:.0f} min left"
+
+
+def _result(size: int, series: Series) -> CampaignSize:
+    own = [made for made in series.made if made.record.replicas == size]
+    bad = [made for made in own if not made.record.counts]
+    return CampaignSize(
+        replicas=size,
+        runs=len(own) - len(bad),
+        reason=f"{bad[0].record.run} did not pass: {bad[0].record.reason}"
+        if bad
+        else "",
+    )
