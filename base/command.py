@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
@@ -65,13 +66,22 @@ def run_command(body: Callable[[], int], interrupted: str = "interrupted") -> in
 def start(main: Callable[[], int]) -> NoReturn:
     """Run `main`, which is a whole program, and exit with its code.
 
+    A defect of ours prints its traceback and exits with `ABORTED`: Python's own exit
+    code for it, 1, means a result that is not good.
+
     SIGTERM and SIGHUP end it as Ctrl-C does, so that nothing half made is left. A
     signal that the caller ignores (nohup) stays ignored.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
-    sys.exit(main())
+    try:
+        code = main()
+    except Exception:  # noqa: BLE001  (whatever it was, the code must be true)
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        code = ExitCode.ABORTED
+    sys.exit(code)
 
 
 def _flushed(body: Callable[[], int]) -> int:

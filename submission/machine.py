@@ -62,10 +62,10 @@ class Machine(msgspec.Struct, kw_only=True):
 
 def describe_machine() -> Machine:
     """Return what this machine is made of."""
-    info = cpuinfo.get_cpu_info()
+    info: dict[str, Any] = _ask(cpuinfo.get_cpu_info) or {}
     sockets = _sockets()
-    cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-    frequency: Any = psutil.cpu_freq()
+    cores = _ask(psutil.cpu_count, False) or psutil.cpu_count() or 1
+    frequency: Any = _ask(psutil.cpu_freq)
     disks = list(_disks())
     speeds = list(_link_speeds())
     return Machine(
@@ -87,10 +87,8 @@ def describe_machine() -> Machine:
 
 
 def _sockets() -> int:
-    ids = {
-        path.read_text().strip()
-        for path in _CPUS.glob("cpu[0-9]*/topology/physical_package_id")
-    }
+    paths = _CPUS.glob("cpu[0-9]*/topology/physical_package_id")
+    ids = {_ask(path.read_text) for path in paths} - {None}
     return len(ids) or 1
 
 
@@ -131,7 +129,7 @@ def _disk_kind(name: str, rotates: bool) -> str:
 
 def _link_speeds() -> Iterator[int]:
     """Yield the speed in Mbit/s of each physical network link; 0 if unknown."""
-    state = psutil.net_if_stats()
+    state = _ask(psutil.net_if_stats) or {}
     for path in sorted(_NETS.glob("*")):
         if (path / "device").exists() and path.name in state:
             yield max(0, state[path.name].speed)
@@ -208,11 +206,12 @@ def _ecc(handles: list[Any]) -> str:
 
 
 def _ask(question: Callable[..., Any], *arguments: Any) -> Any:
-    """Return NVML's answer, or None where this device or driver does not know it.
+    """Return the answer, or None where this kernel, device or driver has none.
 
-    A driver that is older than the package lacks whole functions.
+    A driver that is older than the package lacks whole functions. psutil and cpuinfo
+    know the usual layouts of `/proc` and `/sys`, and fail on others in many ways.
     """
     try:
         return question(*arguments)
-    except (pynvml.NVMLError, AttributeError, OSError, UnicodeDecodeError):
+    except Exception:  # noqa: BLE001  (no reading may end the description)
         return None

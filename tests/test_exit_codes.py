@@ -232,6 +232,23 @@ def body():
     return 0
 start(lambda: run_command(body))
 """
+_IS_WRONG = """
+from base.command import run_command, start
+def body():
+    return 1 // 0
+start(lambda: run_command(body))
+"""
+
+
+@pytest.mark.integration
+def test_a_defect_is_no_result_that_is_not_good() -> None:
+    command = [sys.executable, "-c", _IS_WRONG]
+    done = subprocess.run(command, stderr=-1, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.endswith(
+        "ZeroDivisionError: integer division or modulo by zero\n"
+    )
 
 
 @pytest.mark.integration

@@ -44,9 +44,17 @@ LARGEST_OF_REPLICAS = 8 << 20
 """Bytes of the largest message between coordinator and replicas.
 
 All but samples is small. Samples come in parts of 1 MiB and one prompt more, and a
-prompt of a million tokens has 4 MB. libzmq closes a connection that announces a larger
-message before it takes memory for it, also one whose client has not proved its key.
+prompt of a million tokens has 4 MB.
 """
+_FRAME_BYTES = 64 << 10
+"""Bytes of one frame of a message to a listening socket.
+
+libzmq buffers a frame whole before it looks at it, also one from a client that has not
+proved its key. A connection that announces a larger frame is closed before it takes
+memory, so what such clients can hold is this much for each open connection.
+"""
+_FRAME_ROOM = 1 << 10
+"""Bytes that CURVE adds to a frame, at most."""
 _REFUSED = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -78,16 +86,18 @@ class ListeningSocket(Generic[Incoming]):
         Args:
             endpoint: where.
             incoming: type of the messages that come.
-            largest: bytes of the largest message that is taken in.
+            largest: bytes of the largest message that is taken in, over all frames.
 
         Raises:
             OSError: nothing can listen there.
         """
         self.address = endpoint.address
+        self._largest = largest
         self.closed = False
         self.wakeup = Wakeup()
         self._context = zmq.Context()
-        self._socket = _new_socket(self._context, zmq.ROUTER, largest)
+        frame = _FRAME_BYTES + _FRAME_ROOM
+        self._socket = _new_socket(self._context, zmq.ROUTER, frame)
         # Without it what is sent to a vanished peer would be dropped silently.
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -122,6 +132,8 @@ class ListeningSocket(Generic[Incoming]):
         except zmq.Again:
             return None
         name = identity.decode(errors="replace")
+        if (size := sum(map(len, frames))) > self._largest:
+            return name, ProtocolError(f"{size} bytes, more than {self._largest}")
         try:
             return name, decode_with(self._decoder, b"".join(frames))
         except DecodeError as error:
@@ -227,8 +239,13 @@ class ConnectedSocket(Generic[Incoming]):
         libzmq gives a connection up that the other end refuses. It would wait for ever
         for another one.
         """
+        data = self._encoder.encode(message)
+        frames = [
+            data[begin : begin + _FRAME_BYTES]
+            for begin in range(0, len(data), _FRAME_BYTES)
+        ]
         try:
-            self._socket.send(self._encoder.encode(message), zmq.NOBLOCK)
+            self._socket.send_multipart(frames, zmq.NOBLOCK)
         except zmq.Again:
             self._watch()
             self.lost = True
@@ -300,7 +317,7 @@ class ReplicaSocket(ConnectedSocket[ToReplica]):
 def _new_socket(
     context: "zmq.Context[zmq.Socket[bytes]]", kind: int, largest: int
 ) -> "zmq.Socket[bytes]":
-    """Return a socket that takes messages of at most `largest` bytes."""
+    """Return a socket that takes frames of at most `largest` bytes."""
     socket: zmq.Socket[bytes] = context.socket(kind)
     # With a limit a slow peer would cost messages silently, or hold up its sender.
     socket.setsockopt(zmq.SNDHWM, 0)

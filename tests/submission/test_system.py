@@ -173,3 +173,20 @@ def test_devices_that_know_little_are_described(
     system = system_description(request_file, [node])
     assert system["accelerator_memory_capacity"] == "128 GB, shared"
     assert "driver" not in str(system["other_software_stack"])
+
+
+def test_a_kernel_that_reports_little_is_described(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_arguments: Any) -> Any:
+        raise NotImplementedError("can't find current frequency file")
+
+    topology = tmp_path / "cpu0/topology/physical_package_id"
+    topology.mkdir(parents=True)
+    monkeypatch.setattr(machine, "_CPUS", tmp_path)
+    monkeypatch.setattr("cpuinfo.get_cpu_info", refuse)
+    for name in ("cpu_freq", "net_if_stats"):
+        monkeypatch.setattr(psutil, name, refuse)
+    found = machine.describe_machine()
+    assert (found.sockets, found.cpu_max_mhz, found.network_cards) == (1, None, 0)
+    assert found.cpu

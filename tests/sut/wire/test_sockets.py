@@ -1,3 +1,4 @@
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from sut.wire.messages import (
     ToCoordinator,
 )
 from sut.wire.sockets import (
+    LARGEST_OF_REPLICAS,
     CoordinatorSocket,
     Endpoint,
     ProtocolError,
@@ -230,6 +232,25 @@ def test_a_client_without_the_key_cannot_fill_the_memory(
 
 
 @pytest.mark.integration
+def test_many_clients_without_the_key_cannot_fill_the_memory(
+    guarded: tuple[CoordinatorSocket, ClusterKey], tmp_path: Path
+) -> None:
+    """Each announces a frame as long as the largest message, and sends most of it."""
+    before = _memory_bytes()
+    greeting = b"\xff" + 8 * b"\x00" + b"\x7f\x03\x00" + b"CURVE".ljust(52, b"\x00")
+    with contextlib.ExitStack() as strangers:
+        for _ in range(60):
+            stranger = strangers.enter_context(socket.socket(socket.AF_UNIX))
+            stranger.settimeout(30)
+            stranger.connect(str(tmp_path / "socket"))
+            stranger.sendall(greeting)
+            with contextlib.suppress(ConnectionError):
+                stranger.sendall(b"\x06" + LARGEST_OF_REPLICAS.to_bytes(8, "big"))
+                _send_megabytes(stranger, 4)
+        assert _memory_bytes() - before < 64 << 20
+
+
+@pytest.mark.integration
 def test_a_client_that_proves_nothing_is_cut_off(
     guarded: tuple[CoordinatorSocket, ClusterKey], tmp_path: Path
 ) -> None:
@@ -295,6 +316,31 @@ def test_many_samples_travel_in_parts(
         kinds.append("first" if outputs.first else "done")
         assert len(outputs.first) + len(outputs.done) <= 1000
     assert kinds == ["first", "first", "done", "done"]
+
+
+def test_a_message_of_several_frames_arrives_whole(
+    guarded: tuple[CoordinatorSocket, ClusterKey],
+) -> None:
+    coordinator, key = guarded
+    replica = ReplicaSocket(coordinator.address, "replica-0", key)
+    answers = [Completion(1, 1, bytes(range(256)) * 4000, "length", 0, 0, 0, 0, 0)]
+    replica.send(Outputs([], answers, [], 0, 1))
+    assert _receive(coordinator) == ("replica-0", Outputs([], answers, [], 0, 1))
+    replica.close()
+
+
+def test_a_message_above_the_limit_is_its_senders_fault(
+    pair: tuple[CoordinatorSocket, ReplicaSocket],
+) -> None:
+    coordinator, replica = pair
+    replica._socket.send_multipart([bytes(1 << 16)] * (LARGEST_OF_REPLICAS >> 16))
+    replica._socket.send_multipart(
+        [bytes(1 << 16)] * (LARGEST_OF_REPLICAS >> 16) + [b"x"]
+    )
+    found = [_receive(coordinator)[1] for _ in range(2)]
+    assert all(isinstance(message, ProtocolError) for message in found)
+    limit = f"{LARGEST_OF_REPLICAS + 1} bytes, more than {LARGEST_OF_REPLICAS}"
+    assert [str(message) == limit for message in found] == [False, True]
 
 
 def test_the_largest_prompt_and_a_part_of_others_are_let_in(tmp_path: Path) -> None:
