@@ -159,8 +159,7 @@ class Series:
     @property
     def edges(self) -> FloatArray:
         """Begin of each bin and end of the last, in s."""
-        result: FloatArray = np.arange(self.bins + 1) * self.width_s
-        return result
+        return np.linspace(0, self.bins * self.width_s, self.bins + 1)
 
     def gauge(self, name: str) -> FloatArray:
         """Return the series of a measure; all NaN where it was not recorded."""
