@@ -6,8 +6,8 @@ import numpy as np
 
 from report.timeline.causes import Evidence, evidence, harm, name_cause
 from report.timeline.changes import PlacedChange, find_changes
-from report.timeline.series import Inputs, Series
-from report.timeline.signals import make_signals
+from report.timeline.series import BoolArray, Inputs, Series
+from report.timeline.signals import make_signals, saturated
 
 _OVERLAP = 0.5
 """Share of the shorter span that two changes have in common if they are one episode."""
@@ -55,7 +55,24 @@ def find_episodes(inputs: Inputs, series: Series) -> list[Episode]:
         episode = _episode(inputs, series, group)
         if episode is not None:
             episodes.append(episode)
-    return sorted(_without_echoes(inputs, episodes), key=lambda one: one.begin_s)
+    episodes = _without_echoes(inputs, episodes)
+    full = saturated(inputs, series)
+    for one in episodes:
+        one.felt_until_s = _recovery(
+            one, series, np.asarray(full[one.replicas].any(axis=0))
+        )
+    return sorted(episodes, key=lambda one: one.begin_s)
+
+
+def _recovery(one: Episode, series: Series, full: BoolArray) -> float:
+    """Return when the queue that an episode left was gone, in s.
+
+    One bin without a queue is not the end of it: the queue must be gone for two.
+    """
+    place = int(one.end_s / series.width_s)
+    while place < series.bins and full[place : place + 2].any():
+        place += 1
+    return max(one.felt_until_s, one.end_s, place * series.width_s)
 
 
 def _groups(candidates: list[PlacedChange]) -> list[list[PlacedChange]]:

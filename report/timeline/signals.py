@@ -14,6 +14,9 @@ _FILLED = 0.5
 """Bins with less than this share of the median batch are ramp or drain (Offline)."""
 _NEWS = 0.1
 """While the first batch fills, steps are short: only slower ones are news."""
+_QUEUED_S = 0.5
+"""A queue this many seconds long shows that a replica had all the work it could take,
+or half the TTFT limit, whichever is shorter."""
 _WAITING = 4.0
 """Waiting requests from which on a GPU has no reason to be idle."""
 
@@ -91,6 +94,23 @@ def last_whole_bin(inputs: Inputs, series: Series) -> int:
     """Return the number of bins before the last arrival."""
     last = float(np.nanmax(inputs.requests.arrived)) if len(inputs.requests) else 0.0
     return max(1, min(series.bins, int(last / series.width_s)))
+
+
+def saturated(inputs: Inputs, series: Series) -> BoolArray:
+    """Return the bins in which a replica had a queue, shape (replica, bin)."""
+    length = last_whole_bin(inputs, series)
+    rate = series.arrivals[:, :length].mean(axis=1, keepdims=True)
+    ttft = inputs.requests.ttft
+    shortest = float(np.nanquantile(ttft, 0.02)) if (~np.isnan(ttft)).any() else 0.0
+    # A long prefill alone is no queue.
+    full: BoolArray = series.unanswered > max(3 * shortest, queued_s(inputs)) * rate
+    full[:, length:] = False
+    return full
+
+
+def queued_s(inputs: Inputs) -> float:
+    """Return the seconds of queue that show saturation."""
+    return min(_QUEUED_S, (inputs.ttft_limit_s or 2 * _QUEUED_S) / 2)
 
 
 def relative(rows: FloatArray) -> FloatArray:
