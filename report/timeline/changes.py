@@ -1,0 +1,226 @@
+"""Finds the changes of a run's signals, and which replicas each concerns.
+
+Each signal is scanned for every replica, for the mean of each host's replicas and for
+the mean of all. The clearest change is taken first; the replicas that share it decide
+where it was: all replicas of a host name the host, all replicas name the run. What it
+explains is taken off before the next one is judged, so that a change of a host is not
+reported again for each of its replicas.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from report.timeline.scan import Change, mean_in, scan
+from report.timeline.series import BoolArray, FloatArray, Inputs, Series
+from report.timeline.signals import Signal
+
+SIGNIFICANCE = 0.01
+"""Probability of any false change in an even run, at most, over all signals."""
+_SHARED = 0.5
+"""Share of an episode's effect that a replica must show to be part of it."""
+_MOST = 0.8
+"""Share of a host's replicas that make it the host's episode."""
+_LONGEST = 0.75
+"""Share of the run that an episode may last: of what lasts longer, the rest is news."""
+_GAP_S = 10.0
+"""A cache that has room for a shorter time is still too small."""
+_ALIKE = 0.7
+"""Share of both spans that two changes have in common if they are one."""
+
+
+@dataclass(slots=True, kw_only=True)
+class PlacedChange:
+    """A change of one signal, with the replicas that share it."""
+
+    signal: str
+    begin: int
+    end: int
+    replicas: list[int]
+    effect: float
+    p: float
+    score: float
+    """Orders changes by how clear they are."""
+    drift: bool
+
+
+def find_changes(
+    inputs: Inputs, series: Series, signals: list[Signal]
+) -> list[PlacedChange]:
+    """Return the changes of all signals, the clearest first."""
+    found = [
+        change
+        for signal in signals
+        for change in _candidates(inputs, series, signal, len(signals))
+    ]
+    found += _kv(inputs, series)
+    return _joined(inputs, sorted(found, key=lambda one: -one.score))
+
+
+def _candidates(
+    inputs: Inputs, series: Series, signal: Signal, number: int
+) -> list[PlacedChange]:
+    """Return the changes of one signal, each with the replicas that share it."""
+    rest = signal.rows.copy()
+    count = len(rest)
+    levels = [np.eye(count, dtype=bool)]
+    if count > 1:
+        if len(inputs.hosts) > 1:
+            levels.append(inputs.host[None, :] == np.arange(len(inputs.hosts))[:, None])
+        levels.append(np.ones((1, count), bool))
+    members = np.vstack(levels)
+    members = members[members.any(axis=1)]
+    rows = np.array([_mean_of(rest[own]) for own in members])
+    wanted = SIGNIFICANCE / number / len(rows)
+    found: list[PlacedChange] = []
+    for scanned in scan(rows, wanted, signal.drifts):
+        change: Change | None = scanned
+        if signal.direction * scanned.effect < 0:
+            change = scanned.mirrored(series.bins)
+            if change and change.end - change.begin > _LONGEST * series.bins:
+                change = None
+        if change is None or abs(change.effect) < signal.least:
+            continue
+        sign = 1.0 if change.effect > 0 else -1.0
+        own = members[change.row]
+        effects = sign * _effects(rest, change)
+        # What an earlier, clearer change explains is gone from the series.
+        if not np.nanmean(effects[own]) >= _SHARED * abs(change.effect):
+            continue
+        replicas = _sharing(inputs, effects, own)
+        mean = sign * float(np.nanmean(effects[replicas]))
+        found.append(
+            PlacedChange(
+                signal=signal.name,
+                begin=change.begin,
+                end=change.end,
+                replicas=list(range(len(inputs.names))) if count == 1 else replicas,
+                effect=mean,
+                p=change.p * number * len(rows),
+                score=change.score,
+                drift=change.drift,
+            )
+        )
+        _take_off(rest, change, replicas, sign * effects)
+    return found
+
+
+def _mean_of(rows: FloatArray) -> FloatArray:
+    known = ~np.isnan(rows)
+    number = known.sum(axis=0)
+    total = np.where(known, rows, 0.0).sum(axis=0)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def _effects(rows: FloatArray, change: Change) -> FloatArray:
+    """Return the effect of a change in each row."""
+    place = np.arange(rows.shape[1])
+    if change.drift:
+        half = rows.shape[1] // 2
+        late = np.broadcast_to(place >= half, rows.shape)
+        # The means of two halves of a line lie half its whole change apart.
+        return 2 * (mean_in(rows, late) - mean_in(rows, ~late))
+    inside = np.broadcast_to((place >= change.begin) & (place < change.end), rows.shape)
+    return mean_in(rows, inside) - mean_in(rows, ~inside)
+
+
+def _take_off(
+    rows: FloatArray, change: Change, replicas: list[int], effects: FloatArray
+) -> None:
+    if change.drift:
+        x = np.linspace(-0.5, 0.5, rows.shape[1])
+        rows[replicas] -= effects[replicas, None] * x
+    else:
+        rows[replicas, change.begin : change.end] -= effects[replicas, None]
+
+
+def _sharing(inputs: Inputs, effects: FloatArray, own: np.ndarray) -> list[int]:
+    """Return the replicas that share a change found in the mean of `own`.
+
+    Those with half the effect of the most affected ones; whole hosts where nearly all
+    replicas of a host are among them.
+    """
+    if len(effects) == 1:
+        return [0]
+    known = np.nan_to_num(effects, nan=-np.inf)
+    typical = float(np.median(np.sort(known[own])[-max(1, int(own.sum()) // 8) :]))
+    shared = known >= _SHARED * typical
+    # A change of one replica was looked for in that replica alone.
+    if own.sum() > 1:
+        shared &= own
+    for host in range(len(inputs.hosts)):
+        on_host = inputs.host == host
+        if on_host.sum() > 2 and shared[on_host].mean() >= _MOST:
+            shared |= on_host
+    if shared.mean() >= _MOST and len(shared) > 2:
+        shared[:] = True
+    shared |= own & (own.sum() == 1)
+    return [int(replica) for replica in np.flatnonzero(shared)]
+
+
+def _kv(inputs: Inputs, series: Series) -> list[PlacedChange]:
+    """Return spans in which the KV cache was full and requests waited for it.
+
+    Only where requests arrive over time: Offline, a full cache is how it should be.
+    """
+    full = (series.gauge("kv_used") >= 0.95) & (series.gauge("waiting") >= 1)
+    if not inputs.poisson or not full.any():
+        return []
+    found: list[PlacedChange] = []
+    share = full.mean(axis=0) if len(full) > 1 else full[0].astype(float)
+    for begin, end in _stretches(share > 0, int(np.ceil(_GAP_S / series.width_s))):
+        if end - begin < 2:
+            continue
+        most = full[:, begin:end].mean(axis=1)
+        own = np.flatnonzero(most >= _SHARED * most.max())
+        if len(own):
+            found.append(
+                PlacedChange(
+                    signal="kv",
+                    begin=begin,
+                    end=end,
+                    replicas=own.tolist(),
+                    effect=1.0,
+                    p=0.0,
+                    score=1e9,
+                    drift=False,
+                )
+            )
+    return found
+
+
+def _stretches(on: BoolArray, gap: int) -> list[tuple[int, int]]:
+    """Return begin and end of the stretches of True, those `gap` apart made one."""
+    edges = np.flatnonzero(np.diff(np.pad(on.astype(int), 1))).reshape(-1, 2)
+    found: list[tuple[int, int]] = []
+    for begin, end in edges.tolist():
+        if found and begin - found[-1][1] <= gap:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((begin, end))
+    return found
+
+
+def _joined(inputs: Inputs, candidates: list[PlacedChange]) -> list[PlacedChange]:
+    """Return the changes with those at the same time in other replicas made one."""
+    joined: list[PlacedChange] = []
+    for one in candidates:
+        same = next((other for other in joined if _alike(one, other)), None)
+        if same is None:
+            joined.append(one)
+            continue
+        same.replicas = sorted({*same.replicas, *one.replicas})
+        if len(same.replicas) >= _MOST * len(inputs.names) and len(inputs.names) > 2:
+            same.replicas = list(range(len(inputs.names)))
+    return joined
+
+
+def _alike(one: PlacedChange, other: PlacedChange) -> bool:
+    longer = max(one.end - one.begin, other.end - other.begin)
+    common = min(one.end, other.end) - max(one.begin, other.begin)
+    return (
+        one.signal == other.signal
+        and one.drift == other.drift
+        and one.effect * other.effect > 0
+        and common >= _ALIKE * longer
+    )

@@ -1,0 +1,215 @@
+"""Makes episodes of the changes of a run: what happened, when and where."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from report.timeline.causes import Evidence, evidence, harm, name_cause
+from report.timeline.changes import PlacedChange, find_changes
+from report.timeline.series import BoolArray, Inputs, Series
+from report.timeline.signals import make_signals, saturated
+
+_OVERLAP = 0.5
+"""Share of the shorter span that two changes have in common if they are one episode."""
+_LEAST_LOST = 0.005
+"""Share of the run that a GPU must have been idle while requests waited."""
+LOAD = ("arrivals", "prompts")
+"""Signals of the load, not of a replica."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Episode:
+    """A span of time in which something was different."""
+
+    begin_s: float
+    end_s: float
+    replicas: list[int]
+    """By index."""
+    where: list[str]
+    """Names of hosts or replicas; empty: the whole run."""
+    cause: str
+    """`arrivals`, `prompts`, `throttled`, `clock`, `host`, `gpu`, `kv`, `network`,
+    `fenced`, `cold` or `unknown`."""
+    text: str
+    """The cause in words."""
+    p: float
+    drift: bool = False
+    felt_until_s: float = 0.0
+    """When what it left behind, such as a queue, was gone too."""
+    signals: list[str] = field(default_factory=list)
+    """Signals that changed, the clearest first."""
+    evidence: list[Evidence] = field(default_factory=list)
+
+    @property
+    def length_s(self) -> float:
+        """Seconds from begin to end."""
+        return self.end_s - self.begin_s
+
+
+def find_episodes(inputs: Inputs, series: Series) -> list[Episode]:
+    """Return the episodes of a run in order of time."""
+    signals = make_signals(inputs, series)
+    episodes = _fences(inputs)
+    groups = _groups(find_changes(inputs, series, signals))
+    for group in groups:
+        episode = _episode(inputs, series, group)
+        if episode is not None:
+            episodes.append(episode)
+    episodes = _without_echoes(inputs, episodes)
+    full = saturated(inputs, series)
+    for one in episodes:
+        one.felt_until_s = _recovery(
+            one, series, np.asarray(full[one.replicas].any(axis=0))
+        )
+    return sorted(episodes, key=lambda one: one.begin_s)
+
+
+def _recovery(one: Episode, series: Series, full: BoolArray) -> float:
+    """Return when the queue that an episode left was gone, in s.
+
+    One bin without a queue is not the end of it: the queue must be gone for two.
+    """
+    place = int(one.end_s / series.width_s)
+    while place < series.bins and full[place : place + 2].any():
+        place += 1
+    return max(one.felt_until_s, one.end_s, place * series.width_s)
+
+
+def _groups(candidates: list[PlacedChange]) -> list[list[PlacedChange]]:
+    """Return changes of several signals that are one episode, the clearest first."""
+    groups: list[list[PlacedChange]] = []
+    for one in candidates:
+        for group in groups:
+            if _belong(group[0], one):
+                group.append(one)
+                break
+        else:
+            groups.append([one])
+    return groups
+
+
+def _belong(first: PlacedChange, other: PlacedChange) -> bool:
+    # Changes of the load and of replicas are causes of their own.
+    if (first.signal in LOAD or other.signal in LOAD) and first.signal != other.signal:
+        return False
+    shorter = min(first.end - first.begin, other.end - other.begin)
+    common = min(first.end, other.end) - max(first.begin, other.begin)
+    together = len({*first.replicas} & {*other.replicas})
+    return (
+        common >= _OVERLAP * shorter
+        and together >= _OVERLAP * min(len(first.replicas), len(other.replicas))
+        and together >= _OVERLAP * max(len(first.replicas), len(other.replicas)) / 2
+    )
+
+
+def _episode(
+    inputs: Inputs, series: Series, group: list[PlacedChange]
+) -> Episode | None:
+    """Return what a group of changes is; None where it did no harm."""
+    lead = group[0]
+    signals = list(dict.fromkeys(one.signal for one in group))
+    inside = slice(lead.begin, lead.end)
+    lost = next((one for one in group if one.signal == "lost"), None)
+    wall = series.bins
+    if lost is not None and "idle" not in signals:
+        share = lost.effect / 100 * (lost.end - lost.begin) / wall
+        if share < _LEAST_LOST:
+            return None
+    facts = evidence(series, lead.replicas, inside, lead.drift)
+    if not {"lost", "kv", "outside", "speed", *LOAD} & {*signals} and not harm(
+        inputs, series, lead.replicas, inside, lead.drift
+    ):
+        return None
+    cause, text = name_cause(inputs, series, signals, facts, lead.replicas, inside)
+    return Episode(
+        begin_s=lead.begin * series.width_s,
+        end_s=min(lead.end * series.width_s, inputs.wall_s),
+        replicas=lead.replicas,
+        where=place_names(inputs, lead.replicas),
+        cause=cause,
+        text=text,
+        p=min(one.p for one in group),
+        felt_until_s=lead.end * series.width_s,
+        drift=lead.drift,
+        signals=signals,
+        evidence=facts,
+    )
+
+
+def place_names(inputs: Inputs, replicas: list[int]) -> list[str]:
+    """Return the names of whole hosts and of single replicas; none for the whole run.
+
+    With one host, all its replicas are the host.
+    """
+    if len(replicas) == len(inputs.names) and len(inputs.hosts) > 1:
+        return []
+    names: list[str] = []
+    for host, name in enumerate(inputs.hosts):
+        own = np.flatnonzero(inputs.host == host).tolist()
+        mine = [replica for replica in own if replica in {*replicas}]
+        if mine and len(mine) == len(own) and (len(own) > 1 or len(inputs.hosts) == 1):
+            names.append(name)
+        else:
+            names += [inputs.names[replica] for replica in mine]
+    return names
+
+
+def _fences(inputs: Inputs) -> list[Episode]:
+    return [
+        Episode(
+            begin_s=one.begin_s,
+            end_s=one.end_s,
+            replicas=[one.replica],
+            where=[inputs.names[one.replica]],
+            cause="fenced",
+            text=f"{inputs.names[one.replica]} was fenced: {one.cause}",
+            p=0.0,
+            felt_until_s=one.end_s,
+            signals=["events"],
+        )
+        for one in inputs.absences
+    ]
+
+
+def _without_echoes(inputs: Inputs, episodes: list[Episode]) -> list[Episode]:
+    """Leave out slow spans that are just what an episode beside them left behind.
+
+    A queue drains after its cause is gone, and the time per output token of a request
+    is a mean over its whole decode: so steps look slower a little before an episode
+    and until well after it. Which comes first is the clearer one: `episodes` are in
+    that order, those with a cause of their own before those without.
+    """
+    near = max(10.0, 4 * inputs.service_s)
+    kept: list[Episode] = []
+    for one in sorted(episodes, key=lambda one: one.signals == ["speed"]):
+        same = next((other for other in kept if _goes_on(one, other, inputs)), None)
+        if same is not None:
+            same.begin_s = min(same.begin_s, one.begin_s)
+            same.end_s = max(same.end_s, one.end_s)
+            same.felt_until_s = max(same.felt_until_s, one.felt_until_s)
+            continue
+        source = next((other for other in kept if _echo(one, other, near)), None)
+        if source is None:
+            kept.append(one)
+        else:
+            source.felt_until_s = max(source.felt_until_s, one.end_s)
+    return kept
+
+
+def _goes_on(one: Episode, other: Episode, inputs: Inputs) -> bool:
+    """Return whether one episode is the edge of another of the same kind."""
+    gap = max(one.begin_s, other.begin_s) - min(one.end_s, other.end_s)
+    return (
+        one.cause == other.cause != "fenced"
+        and not (one.drift or other.drift)
+        and {*one.replicas} <= {*other.replicas}
+        and gap <= inputs.service_s
+    )
+
+
+def _echo(one: Episode, other: Episode, near: float) -> bool:
+    if one.signals != ["speed"] or one.drift or other.drift:
+        return False
+    touched = other.cause in ("fenced", *LOAD) or {*one.replicas} & {*other.replicas}
+    before = other.begin_s - near <= one.begin_s
+    return bool(touched) and before and one.begin_s <= other.felt_until_s + near

@@ -1,0 +1,115 @@
+"""Takes what the analysis of time needs from a run as it was recorded."""
+
+import numpy as np
+
+from report.run import Run
+from report.samples import UNKNOWN
+from report.telemetry import COORDINATOR
+from report.telemetry import Series as Lines
+from report.timeline.series import (
+    GAUGES,
+    Absence,
+    FloatArray,
+    Inputs,
+    IntArray,
+    Readings,
+    Requests,
+)
+
+
+def inputs_of(run: Run) -> Inputs:
+    """Return a run as the analysis of time reads it."""
+    numbers = [record.replica for record in run.replicas]
+    samples = run.samples
+    begin = run.begin_ns
+    completed = np.where(samples.done, samples.completed, UNKNOWN)
+    done_s = _seconds(completed, begin)
+    first_s = _seconds(samples.first_token, begin)
+    streamed = bool((~np.isnan(first_s)).any())
+    if not streamed:
+        first_s = done_s - samples.decode / 1e9
+    scenario = run.settings.loadgen_scenario
+    return Inputs(
+        requests=Requests(
+            replica=_index(samples.replica, numbers),
+            arrived=_seconds(samples.issued, begin),
+            first=first_s,
+            completed=done_s,
+            prompt_tokens=samples.prompt_tokens,
+            output_tokens=samples.output_tokens,
+            outside=samples.way_ns / 1e9,
+        ),
+        names=[f"replica {number}" for number in numbers],
+        host=np.array([run.nodes.index(run.node_of[n]) for n in numbers], np.int64),
+        hosts=run.nodes,
+        readings=_readings(run, numbers),
+        absences=[
+            Absence(
+                replica=numbers.index(one.replica),
+                begin_s=(max(one.begin_ns, begin) - begin) / 1e9,
+                end_s=((run.end_ns if one.end_ns is None else one.end_ns) - begin)
+                / 1e9,
+                cause=one.cause,
+            )
+            for one in run.absences
+            if one.replica in numbers and (one.end_ns or run.end_ns) > begin
+        ],
+        poisson=scenario == "Server",
+        streamed=streamed,
+        ttft_limit_s=_limit(run, "ttft_latency"),
+        tpot_limit_s=_limit(run, "tpot_latency"),
+        percentile=_percentile(run),
+        asked_per_s=run.config.scenario.target_qps,
+    )
+
+
+def _percentile(run: Run) -> float:
+    share = run.settings.effective.get("server_target_latency_percentile")
+    return share if isinstance(share, float) else 0.99
+
+
+def _limit(run: Run, setting: str) -> float | None:
+    value = run.settings.effective.get(setting)
+    if not isinstance(value, int | float) or run.settings.loadgen_scenario != "Server":
+        return None
+    return value / 1e9 if value > 0 else None
+
+
+def _readings(run: Run, numbers: list[int]) -> dict[str, Readings]:
+    """Return the telemetry by measure.
+
+    The share of the host's processors is a figure of the host, written with the
+    coordinator's lines and with each replica's.
+    """
+    found: dict[str, Readings] = {}
+    telemetry = run.measured
+    for lines in (telemetry.engines, telemetry.devices, telemetry.hosts):
+        owned = lines.replica != COORDINATOR
+        for name in (*GAUGES, "throttle_reasons"):
+            if name in lines.values and not np.isnan(lines.values[name][owned]).all():
+                found[name] = _reading(lines, name, run.begin_ns, numbers)
+    return found
+
+
+def _reading(lines: Lines, name: str, begin: int, numbers: list[int]) -> Readings:
+    owned = lines.replica != COORDINATOR
+    return Readings(
+        t_s=_seconds(lines.t_ns[owned], begin),
+        replica=_index(lines.replica[owned], numbers),
+        value=lines.values[name][owned],
+    )
+
+
+def _index(replica: IntArray, numbers: list[int]) -> IntArray:
+    """Return the place of each replica's number in `numbers`; -1 where it is not."""
+    if not numbers:
+        return np.full(len(replica), -1, np.int64)
+    known = np.array(numbers)
+    order = np.argsort(known)
+    place = np.minimum(np.searchsorted(known[order], replica), len(known) - 1)
+    found = order[place]
+    return np.where(known[found] == replica, found, -1).astype(np.int64)
+
+
+def _seconds(t_ns: IntArray, begin: int) -> FloatArray:
+    return np.where(t_ns == UNKNOWN, np.nan, (t_ns - begin) / 1e9)

@@ -1,0 +1,153 @@
+"""Late requests are explained by numbers that add up, and the advised rate holds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from report.run import read_run
+from report.timeline.advice import Advice, advise
+from report.timeline.analysis import Analysis, analyze
+from report.timeline.inputs import inputs_of
+from report.timeline.slo import percentile
+from tests.report.timeline.recorded import recorded_run
+from tests.report.timeline.simulator import Cluster, Plant, even, simulate
+
+
+def busy(seed: int, load: float, seconds: float = 200) -> Cluster:
+    """Return a cluster under a load of its own, with limits that it can keep."""
+    cluster = even(seed, seconds=seconds)
+    cluster.load = load
+    return cluster
+
+
+def analysis_of(cluster: Cluster, ttft: float = 0.5, tpot: float = 1.0) -> Analysis:
+    inputs = simulate(cluster)
+    inputs.ttft_limit_s, inputs.tpot_limit_s = ttft, tpot
+    return analyze(inputs)
+
+
+def by_code(advice: list[Advice]) -> dict[str, Advice]:
+    return {one.code: one for one in reversed(advice)}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+    path: Path = tmp_path_factory.mktemp("recorded") / "run"
+    return analyze(inputs_of(read_run(recorded_run(path).path)))
+
+
+def test_recorded_run_is_explained(recorded: Analysis) -> None:
+    ttft, tpot = recorded.accounts
+    assert (ttft.limit, tpot.limit) == ("TTFT", "TPOT")
+    assert ttft.late == 5457
+    assert ttft.value_s == pytest.approx(2.942, abs=0.001)
+    for account in (ttft, tpot):
+        assert sum(part.late for part in account.parts) == account.late
+    host, *bursts, rest = ttft.parts
+    assert host.kind == "episode"
+    assert host.episode is not None
+    assert host.episode.cause == "host"
+    assert host.late == 3067
+    assert 33 < host.begin_s < 43
+    assert 98 < host.end_s < 112
+    later, earlier = bursts
+    assert (earlier.kind, later.kind) == ("burst", "burst")
+    assert earlier.begin_s == pytest.approx(188, abs=5)
+    assert later.begin_s == pytest.approx(266, abs=5)
+    for burst in bursts:
+        assert 55 < burst.arrived_per_s < 57
+        assert burst.above
+    assert rest.late < 50
+    assert ttft.usual_s < 0.5 < host.without_s < ttft.value_s
+
+
+def test_recorded_run_gets_a_rate_and_a_host_fix(recorded: Analysis) -> None:
+    assert recorded.capacity is not None
+    assert 53 < recorded.capacity.low < 55.2 < recorded.capacity.high < 58
+    advice = by_code(recorded.advice)
+    assert advice["timeline.host"].value == 3067
+    assert "NUMA" in advice["timeline.host"].text
+    assert recorded.safe is not None
+    assert 46 < recorded.safe.per_s < 51
+    assert f"{recorded.safe.per_s:.3g}/s" in advice["timeline.rate"].text
+
+
+def test_parts_of_a_planted_episode_hold_its_late_requests() -> None:
+    cluster = busy(3, load=0.6)
+    cluster.plants = [Plant(kind="gpu", begin_s=90, end_s=120, size=2.2)]
+    analysis = analysis_of(cluster)
+    (account,) = analysis.accounts
+    first = account.parts[0]
+    assert first.episode is not None
+    assert first.episode.cause == "gpu"
+    assert first.late > 0.95 * account.late
+    # Without the fault the same arrivals keep the limit: so says the accounting too.
+    cluster.plants = []
+    healthy = simulate(cluster)
+    usual = percentile(healthy.requests.ttft, 0.99)
+    assert account.usual_s == pytest.approx(usual, rel=0.25)
+    assert analysis.advice[0].code == "timeline.gpu"
+    assert all(one.code != "timeline.rate" for one in analysis.advice)
+
+
+def test_overload_is_no_episode_but_a_rate() -> None:
+    analysis = analysis_of(busy(5, load=1.05))
+    assert [one.cause for one in analysis.episodes] == []
+    (account,) = analysis.accounts
+    assert sum(part.late for part in account.parts) == account.late
+    assert account.parts[0].kind == "burst"
+    assert analysis.advice[0].code == "timeline.rate"
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_advised_rate_keeps_the_limit(seed: int) -> None:
+    cluster = busy(seed, load=1.0)
+    analysis = analysis_of(cluster)
+    assert analysis.safe is not None
+    assert analysis.capacity is not None
+    true = cluster.capacity
+    assert analysis.capacity.low * 0.93 < true < analysis.capacity.high * 1.07
+    slower = replace(
+        cluster, seed=seed + 50, load=analysis.safe.per_s / true, seconds=300
+    )
+    again = simulate(slower)
+    assert percentile(again.requests.ttft, 0.99) < 0.5 * 1.15
+    # The advice must not be far below what could be had either.
+    assert analysis.safe.per_s > 0.75 * true
+
+
+def test_kept_limits_need_no_account() -> None:
+    analysis = analysis_of(busy(2, load=0.5))
+    assert analysis.accounts == []
+    assert analysis.advice == []
+
+
+def test_a_missed_limit_always_ends_with_advice() -> None:
+    # Every request misses TPOT and nothing changes over time.
+    analysis = analysis_of(busy(4, load=0.5), tpot=0.001)
+    (account,) = analysis.accounts
+    assert account.limit == "TPOT"
+    assert sum(part.late for part in account.parts) == account.late
+    assert [one.code for one in analysis.advice] == ["timeline.rate"]
+    assert analysis.advice[0].value > 0
+
+
+def test_percentile_is_the_one_that_loadgen_takes() -> None:
+    values = np.linspace(0, 99, 100)
+    assert percentile(values, 0.99) == 99
+    assert percentile(values, 0.5) == 50
+    assert np.isnan(percentile(np.zeros(0), 0.99))
+
+
+def test_advice_of_a_run_without_limits_follows_from_its_episodes() -> None:
+    cluster = busy(6, load=0.5)
+    cluster.plants = [Plant(kind="clock", begin_s=60, end_s=90, size=1.4)]
+    inputs = simulate(cluster)
+    inputs.ttft_limit_s = inputs.tpot_limit_s = None
+    analysis = analyze(inputs)
+    (advice,) = advise(inputs, analysis.episodes, [], None, None)
+    assert advice.code == "timeline.clock"
+    assert advice.unit == "%"
+    assert 3 < advice.value < 15
