@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from report.run import Run
-from report.samples import UNKNOWN
-from report.telemetry import COORDINATOR
-from report.telemetry import Series as Lines
+from report.reading.run import Run
+from report.reading.samples import UNKNOWN
+from report.reading.telemetry import COORDINATOR
+from report.reading.telemetry import Readings as Lines
 from report.timeline.series import (
     GAUGES,
     Absence,
@@ -37,7 +37,7 @@ def inputs_of(run: Run) -> Inputs:
             completed=done_s,
             prompt_tokens=samples.prompt_tokens,
             output_tokens=samples.output_tokens,
-            outside=samples.way_ns / 1e9,
+            outside=samples.overhead_ns / 1e9,
         ),
         names=[f"replica {number}" for number in numbers],
         host=np.array([run.nodes.index(run.node_of[n]) for n in numbers], np.int64),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from report.run import read_run
+from report.reading.folder import read_run
 from report.timeline.episodes import find_episodes
 from report.timeline.inputs import inputs_of
 from report.timeline.series import Inputs, Readings, Requests, make_series, width_for

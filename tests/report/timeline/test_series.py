@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from report.run import read_run
+from report.reading.folder import read_run
 from report.timeline.inputs import inputs_of
 from report.timeline.series import (
     Inputs,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from report.run import read_run
+from report.reading.folder import read_run
 from report.timeline.advice import Advice, advise
 from report.timeline.analysis import Analysis, analyze
 from report.timeline.inputs import inputs_of
