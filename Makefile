@@ -54,3 +54,4 @@ clean:
 docs: .dev
 	@{ echo "# Options"; echo "What \`python -m sut.main --help\` prints."; echo '```'; \
 	  $(VENV)/python -m sut.main --help; echo '```'; } > docs/options.md
+	@$(VENV)/python -m tests.report.findings.page > docs/findings.md

@@ -42,6 +42,16 @@ def sentence(text: str) -> str:
     return text if not text or text[-1] in ".!?" else f"{text}."
 
 
+def with_unit(value: str, unit: str) -> str:
+    """Return `5 ms`, `5%`."""
+    return f"{value}{'' if unit.startswith('%') else ' '}{unit}" if unit else value
+
+
+def p_value(p: float) -> str:
+    """Return `p = 0.003`; very small probabilities as `p < 1e-9`."""
+    return "p < 1e-9" if p < 1e-9 else f"p = {p:.1g}"
+
+
 def cell(value: Json) -> str:
     """Return a value as a table shows it; `-` for None."""
     if value is None or value == "":

@@ -15,6 +15,7 @@ from report.findings.finding import Cause
 from report.findings.slow_context import SlowContext, mean_of
 from report.reading.telemetry import HARMFUL, POWER_CAP
 from report.statistics.numbers import bits
+from report.wording import p_value, with_unit
 
 _EARLY = 0.5
 _SHARE_EXPLAINED = 0.5
@@ -118,8 +119,8 @@ def _prompts(context: SlowContext) -> Cause | None:
     return Cause(
         code="prompts",
         text=f"It received longer prompts: {here:,.0f} tokens on average, peers"
-        f" {there:,.0f} tokens (Welch's t-test, p = {test.pvalue:.1g}). Per token of"
-        f" prompt and answer it was"
+        f" {there:,.0f} tokens (Welch's t-test, {p_value(float(test.pvalue))}). Per"
+        " token of prompt and answer it was"
         f" {'not slower' if left <= 0.01 else f'{left:.1%} slower'}.",
         advice="distribute long prompts evenly (cluster.balancer)",
     )
@@ -170,9 +171,8 @@ def _cold_start(context: SlowContext) -> Cause | None:
     return Cause(
         code="cold",
         text=f"It was slow only until {slow.end_s:,.0f} s and then as fast as its"
-        " peers: it was not warm. The first warm-up request took"
-        f" {np.mean(own):+.0%} compared with the last one; at its peers"
-        f" {np.mean(peers):+.0%}.",
+        " peers: it was not warm. First warm-up request compared with the last one:"
+        f" {np.mean(own):+.0%}; at its peers: {np.mean(peers):+.0%}.",
         advice="warm up with more requests and larger batches (engine.warmup_requests)",
     )
 
@@ -217,7 +217,7 @@ def _reasons(context: SlowContext) -> str:
 def _compared(*measures: tuple[str, tuple[float, float] | None, str]) -> str:
     """Return a sentence with the mean here and at the peers, for known measures."""
     known = [
-        f"{label} {pair[0]:,.0f} {unit} (peers {pair[1]:,.0f})"
+        f"{label} {with_unit(f'{pair[0]:,.0f}', unit)} (peers {pair[1]:,.0f})"
         for label, pair, unit in measures
         if pair is not None
     ]

@@ -27,7 +27,7 @@ from report.findings.slowdowns import MEASURES, Slowdown, find_slowdowns
 from report.findings.timing import arrivals, timing
 from report.reading.run import Run
 from report.statistics.comparison import GroupComparison
-from report.wording import NOT_RECORDED
+from report.wording import NOT_RECORDED, p_value
 
 _CRITICAL = 0.2
 _WARNING = 0.075
@@ -42,7 +42,7 @@ def collect(run: Run, replicas: GroupComparison, nodes: GroupComparison) -> list
         *timing(run),
         *losses(run),
         *quality(run, nodes),
-        *(_slowdown(one, own) for one, own in zip(contexts, why, strict=True)),
+        *(slowdown(one, own) for one, own in zip(contexts, why, strict=True)),
         *flow(run),
         *arrivals(run),
         *neighbors(run, _reported(slow, why, "neighbour")),
@@ -61,7 +61,8 @@ def _reported(slow: list[Slowdown], why: list[list[Cause]], code: str) -> set[in
     }
 
 
-def _slowdown(context: SlowContext, why: list[Cause]) -> Found:
+def slowdown(context: SlowContext, why: list[Cause]) -> Found:
+    """Return the finding of a slowdown with its causes, the most likely first."""
     slow = context.slow
     code = f"slow.{why[0].code if why else 'unknown'}"
     compared = None if why else compare_with_peers(context)
@@ -75,7 +76,6 @@ def _slowdown(context: SlowContext, why: list[Cause]) -> Found:
         for measure, value in slow.by_measure.items()
         if measure != slow.measure
     )
-    p = "< 1e-9" if slow.p < 1e-9 else f"= {slow.p:.1g}"
     return Found(
         finding=Finding(
             code=code,
@@ -84,7 +84,7 @@ def _slowdown(context: SlowContext, why: list[Cause]) -> Found:
             where=[slow.location],
             evidence=f"Over the whole run its {MEASURES[slow.measure]} was"
             f" {slow.overall:.1%} above the median of the other {slow.level}s, compared"
-            f" in blocks of time (p {p})."
+            f" in blocks of time ({p_value(slow.p)})."
             + (f" Other measures: {others}." if others else ""),
             cause=" Also: ".join(cause.text for cause in why)
             if compared is None

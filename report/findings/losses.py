@@ -139,7 +139,7 @@ def _changed_answers(run: Run) -> Iterator[Found]:
             finding=Finding(
                 code="protocol",
                 severity="critical",
-                title=f"{count(len(changed), 'message')} of replicas"
+                title=f"{count(len(changed), 'message')} from replicas"
                 f" {'was' if len(changed) == 1 else 'were'} not valid",
                 evidence=f"Sequence numbers: {some(seqs)}."
                 if seqs

@@ -12,6 +12,8 @@ from report.statistics.comparison import GroupComparison
 from report.statistics.first_sample import first_sample
 from report.wording import NOT_RECORDED, cell, count, name_replicas, sentence, some
 
+_NO_NOTE = "the rules of the run require this value"
+
 
 def quality(run: Run, nodes: GroupComparison) -> Iterator[Found]:
     """Yield what makes figures of the run invalid, or limits what they mean."""
@@ -33,10 +35,10 @@ def _gate(run: Run) -> Iterator[Found]:
                 finding=Finding(
                     code=f"gate.{check.name}",
                     severity="critical",
-                    title=f"The run is not valid: {check.name.replace('_', ' ')}",
+                    title=f"The run is not valid: the check {check.name} failed",
                     evidence=f"Required: {cell(check.limit)}. Found:"
                     f" {cell(check.value)}.",
-                    cause=sentence(check.note or NOT_RECORDED),
+                    cause=sentence(check.note or _NO_NOTE),
                 )
             )
     if run.verdict.outcome == "aborted":

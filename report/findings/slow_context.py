@@ -9,6 +9,7 @@ from report.reading.run import Run
 from report.reading.samples import FloatArray, Samples
 from report.reading.telemetry import Readings, Telemetry
 from report.statistics.numbers import bits, known
+from report.wording import with_unit
 
 
 @dataclass(slots=True, kw_only=True)
@@ -162,7 +163,7 @@ def classify(
         return
     here, there = float(np.median(own)), float(np.median(peers))
     error = float(np.hypot(_error(own, memory), _error(peers, memory)))
-    text = f"{name} {here:,.4g} {unit} (peers {there:,.4g})"
+    text = f"{name} {with_unit(f'{here:,.4g}', unit)} (peers {there:,.4g})"
     allowed = _SIMILAR * abs(there)
     if abs(here - there) > max(allowed, _ERRORS * error):
         found.different.append(text)

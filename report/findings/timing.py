@@ -6,7 +6,7 @@ from record.structs import EventKind, EventRecord
 from report.findings.finding import Finding, Found
 from report.reading.run import Run
 from report.statistics.rates import arrived_per_s, is_server, rate_of
-from report.wording import count, some
+from report.wording import count, sentence, some
 
 _NOTICED = 0.02
 """Relative difference of arrival rates from which it is a finding."""
@@ -81,4 +81,5 @@ def _events(run: Run, kind: EventKind) -> list[EventRecord]:
 
 
 def _when(run: Run, events: list[EventRecord]) -> str:
-    return some([f"{e.cause} at {(e.t_ns - run.begin_ns) / 1e9:.1f} s" for e in events])
+    at = [f"{e.cause} at {(e.t_ns - run.begin_ns) / 1e9:.1f} s" for e in events]
+    return sentence(some(at))

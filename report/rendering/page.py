@@ -22,7 +22,7 @@ from report.rendering.words import (
     unit_of,
     width,
 )
-from report.wording import capitalized, cell, count
+from report.wording import capitalized, cell, count, with_unit
 
 PARTS = "report"
 """Folder beside report.html that holds tables and plots as files of their own."""
@@ -97,6 +97,7 @@ def render(
         "shown": shown,
         "unit_of": unit_of,
         "width": width,
+        "with_unit": with_unit,
     }
     environment.tests["informative"] = informative
     sections = _sections(report)

@@ -3,7 +3,7 @@
 import re
 
 from record.json_types import Json
-from report.wording import cell
+from report.wording import cell, with_unit
 
 TITLES = {
     "scaling": "Scaling",
@@ -113,7 +113,7 @@ def shown(figure: dict[str, Json]) -> str:
             f" {cell(value['p90'])}"
         )
     text = cell(value)
-    return f"{text} {unit}" if unit and value is not None else text
+    return with_unit(text, unit) if value is not None else text
 
 
 _MARKDOWN = re.compile(r"[\\`*\[\]|~{}#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")

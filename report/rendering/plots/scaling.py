@@ -80,7 +80,7 @@ def scaling_plot(rows: list[SizeScaling], fitted: Fit | None) -> Plot | None:
             name="scaling",
             section="scaling",
             title="Throughput and efficiency by number of replicas",
-            caption="Dots: runs. Line: their mean. Dashed: replicas x the measured"
-            " single replica. Right: efficiency with its 95% interval.",
+            caption="Dots: runs. Line: their mean. Dashed: replicas times the"
+            " measured single replica. Right: efficiency with its 95% interval.",
             canvas=canvas,
         )

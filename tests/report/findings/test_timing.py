@@ -25,7 +25,7 @@ def test_a_clock_that_was_set_is_a_critical_finding(tmp_path: Path) -> None:
     report = report_of(write_folder(tmp_path / "run", spec))
     finding = _finding(report, "clock")
     assert finding["severity"] == "critical"
-    assert finding["evidence"] == f"{cause} at 1.5 s"
+    assert finding["evidence"] == "The host's clock was set by -60.000 s at 1.5 s."
     assert "gate.clock" not in codes(report), "one finding for one fault"
 
 
@@ -44,4 +44,4 @@ def test_a_pause_is_a_finding(tmp_path: Path) -> None:
     report = report_of(write_folder(tmp_path / "run", spec))
     finding = _finding(report, "pause")
     assert finding["title"] == "The coordinator was paused (2 times)"
-    assert finding["evidence"] == f"{cause} at 2.0 s, {cause} at 9.0 s"
+    assert finding["evidence"] == f"The{cause[3:]} at 2.0 s, {cause} at 9.0 s."

@@ -1,0 +1,81 @@
+"""All findings that a report can state, with example values: `docs/findings.md`.
+
+`python -m tests.report.findings.page` prints the page; `make docs` writes it.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from report.findings.collect import collect
+from report.findings.finding import ORDER, Found
+from report.statistics.comparison import GroupComparison
+from report.wording import capitalized, cell, with_unit
+from tests.report.findings.example_slowdowns import (
+    campaign_findings,
+    size_findings,
+    slow_findings,
+)
+from tests.report.findings.examples import RUNS
+
+HEAD = """# Findings
+Every finding and recommendation that a report can state, with example values. The page
+is generated: `make docs` writes it, and a test checks that it is current. How each
+finding is decided: [report.md](report.md). `gate.*` is one finding for each failed
+check of the gate.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = [*_all(Path(folder))]
+    order = {severity: place for place, severity in enumerate(ORDER)}
+    found.sort(key=lambda one: (one.finding.code, order[one.finding.severity]))
+    lines, seen = [HEAD], set[str]()
+    for one in found:
+        text = _text(one, heading=one.finding.code not in seen)
+        if text not in lines:
+            lines.append(text)
+        seen.add(one.finding.code)
+    return "\n".join(lines)
+
+
+def _text(one: Found, *, heading: bool) -> str:
+    finding, advice = one.finding, one.advice
+    lines = [f"## `{finding.code}`"] if heading else []
+    lines += [
+        f"**{finding.title}** ({finding.severity})",
+        "",
+        f"- Evidence: {finding.evidence}",
+        f"- Cause: {finding.cause}",
+    ]
+    if finding.measure:
+        lines.append(f"- Next: {finding.measure}")
+    if advice is not None:
+        estimate = advice.estimate
+        lines.append(f"- Recommendation: {capitalized(advice.text)}.")
+        lines.append(
+            f"- Gain: {with_unit(cell(estimate.value), estimate.unit)}"
+            f" ({estimate.definition})"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _all(root: Path) -> Iterator[Found]:
+    for number, (make, codes) in enumerate(RUNS):
+        run = make(root / f"run{number}")
+        replicas, nodes = (
+            GroupComparison(run=run, level="replica"),
+            GroupComparison(run=run, level="node"),
+        )
+        found = collect(run, replicas, nodes)
+        assert {*codes} <= {one.finding.code for one in found}, codes
+        yield from (one for one in found if one.finding.code in codes)
+    yield from slow_findings(root / "slow")
+    yield from size_findings(root / "sizes")
+    yield from campaign_findings(root / "other")
+
+
+if __name__ == "__main__":
+    print(page(), end="")
