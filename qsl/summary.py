@@ -34,7 +34,7 @@ class Summary:
         )
 
 
-def summarise(path: Path, lengths: Sequence[int]) -> Summary:
+def summarize(path: Path, lengths: Sequence[int]) -> Summary:
     """Return the summary of the file `path`, whose prompts have these lengths.
 
     Raises:

@@ -18,13 +18,15 @@ from record.json_types import Json
 from record.writer import RecordWriter
 from sut.balancers import make_balancer
 from sut.clock import RunClock
-from sut.clusters.factory import Site, make_site
+from sut.clusters.base import Cluster
+from sut.clusters.factory import make_cluster
 from sut.coordinator.coordinator import Coordinator, CoordinatorParts
 from sut.coordinator.dispatcher import Dispatcher
 from sut.coordinator.loadgen import LoadGenResponder
 from sut.coordinator.recorder import RunRecorder
 from sut.model import Model, find_model
 from sut.wire.messages import EngineSpec, ReplicaSpec, WarmupSpec
+from sut.wire.sockets import CoordinatorSocket
 
 _ANY_ID = 2**31 - 1
 
@@ -42,14 +44,17 @@ def build_coordinator(
     """Return a coordinator over the configured cluster; no replica is started.
 
     Raises:
-        UserError: hosts do not have what the configuration asks for, or do not come.
+        UserError: hosts do not have what the configuration asks for, or do not join.
     """
-    site = make_site(
+    cluster, socket = make_cluster(
         config.cluster, folder, scratch, _environment(config.engine), notify
     )
     with ExitStack() as undo:
-        undo.callback(site.close)
-        coordinator = _coordinator(config, model, dataset, streaming, site, writer)
+        undo.callback(socket.close)
+        undo.callback(cluster.close, 0.0)
+        coordinator = _coordinator(
+            config, model, dataset, streaming, cluster, socket, writer
+        )
         undo.pop_all()
     return coordinator
 
@@ -59,13 +64,14 @@ def _coordinator(
     model: Model,
     dataset: Dataset,
     streaming: bool,
-    site: Site,
+    cluster: Cluster,
+    socket: CoordinatorSocket,
     writer: RecordWriter,
 ) -> Coordinator:
-    _check_slowdown(config.engine, len(site.cluster.placements))
+    _check_slowdown(config.engine, len(cluster.placements))
     clock = RunClock()
     lengths: list[int] = dataset.lengths.tolist()
-    spec = engine_spec(config, model, len(site.cluster.placements[0].gpus), streaming)
+    spec = engine_spec(config, model, len(cluster.placements[0].gpus), streaming)
     warmup = WarmupSpec(
         typical_tokens=int(np.median(dataset.lengths)),
         longest_tokens=max(lengths),
@@ -75,8 +81,8 @@ def _coordinator(
     return Coordinator(
         CoordinatorParts(
             config=config.cluster,
-            cluster=site.cluster,
-            socket=site.socket,
+            cluster=cluster,
+            socket=socket,
             dispatcher=Dispatcher(
                 make_balancer(config.cluster.balancer, streaming),
                 lengths,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from conf.schema import Mode
 from record.json_types import Json
-from submission.checks.finding import Finding
+from submission.checks.finding import TreeFinding
 from submission.checks.loaded import LoadedResult
 from submission.request import Status
 from submission.system import ECC, MAY_BE_EMPTY, MEANINGFUL
@@ -13,15 +13,15 @@ _TELL = "put it right under description: in the request, and build the tree agai
 _NO_DEVICE = "cpu"
 
 
-def system_findings(result: LoadedResult) -> Iterator[Finding]:
+def system_findings(result: LoadedResult) -> Iterator[TreeFinding]:
     """Yield what is wrong with `systems/<name>.json`."""
     system = result.system
     if not system:
         return
     path = result.home.system(result.folder.system)
 
-    def finding(check: str, problem: str) -> Finding:
-        return Finding(check=check, path=path, problem=problem, remedy=_TELL)
+    def finding(check: str, problem: str) -> TreeFinding:
+        return TreeFinding(check=check, path=path, problem=problem, remedy=_TELL)
 
     absent = [n for n in (*MEANINGFUL, *MAY_BE_EMPTY) if n not in system]
     empty = [n for n in MEANINGFUL if n in system and not system[n]]

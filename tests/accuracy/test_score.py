@@ -6,7 +6,7 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from accuracy.rouge import METRICS, one_sentence_a_line, score_pairs
-from accuracy.score import Elsewhere, score_run
+from accuracy.score import PathOverrides, score_run
 from accuracy.sentences import sentence_splitter
 from base.errors import UserError
 from record.folder import RunFolder, read_json, write_json
@@ -109,6 +109,6 @@ def test_a_folder_from_another_host_is_scored(scored: RunFolder) -> None:
     with pytest.raises(UserError, match="no longer there; name it with --dataset"):
         score_run(scored)
     with pytest.raises(UserError, match="--tokenizer"):
-        score_run(scored, Elsewhere(dataset=moved / "data.json"))
-    elsewhere = Elsewhere(dataset=moved / "data.json", tokenizer=moved)
-    assert score_run(scored, elsewhere).scores == expected
+        score_run(scored, PathOverrides(dataset=moved / "data.json"))
+    overrides = PathOverrides(dataset=moved / "data.json", tokenizer=moved)
+    assert score_run(scored, overrides).scores == expected

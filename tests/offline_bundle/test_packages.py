@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from base.errors import UserError
-from parcel.packages import (
+from offline_bundle.packages import (
     LOCKS,
     LeaveOut,
     Pin,

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from parcel.packages import LeaveOut
-from parcel.site import drop
+from offline_bundle.packages import LeaveOut
+from offline_bundle.site import drop
 
 
 def test_named_files_go_and_stale_patterns_are_told(tmp_path: Path) -> None:

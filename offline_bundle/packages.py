@@ -1,4 +1,4 @@
-"""Which packages a parcel holds: a lock, less what the host has and does not need."""
+"""Which packages a bundle holds: a lock, less what the host has or does not need."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,7 +52,7 @@ class Selection:
     """Of the host's packages those that the lock names too."""
     left_out: list[str]
     torch: str
-    """The release that the host must have in the end, by itself or by the parcel."""
+    """The release that the host must have in the end, by itself or by the bundle."""
 
 
 def read_packages(path: Path) -> dict[str, str | None]:
