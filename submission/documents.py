@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from base.benchmark import Benchmark
-from conf.schema import Config, VllmConfig
+from conf.engines import VllmConfig
+from conf.schema import Config
 from record.folder import RunFolder, read_json
 from record.json_types import Json
 from record.loadgen_log import read_detail

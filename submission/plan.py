@@ -12,7 +12,8 @@ from base.benchmark import (
 )
 from conf.load import load_config
 from conf.schema import Config, Mode
-from scenarios.plan import ScenarioPlan, plan_scenario
+from scenarios.plan import ScenarioPlan
+from scenarios.planner import plan_scenario
 from scenarios.schedule import (
     ServerSchedule,
     offline_samples,

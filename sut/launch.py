@@ -9,7 +9,8 @@ import numpy as np
 
 from base.benchmark import MAX_TOKENS
 from base.errors import UserError
-from conf.schema import Config, EngineConfig, SyntheticConfig, VllmConfig, Weights
+from conf.engines import EngineConfig, SyntheticConfig, VllmConfig
+from conf.schema import Config, Weights
 from qsl.dataset import Dataset
 from qsl.template import TEMPLATE
 from qsl.tokenizer import load_encoder

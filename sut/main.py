@@ -35,7 +35,8 @@ from record.folder import RunFolder, write_json, write_text
 from record.source import write_source
 from record.writer import RecordWriter
 from scenarios import gate
-from scenarios.plan import ScenarioPlan, plan_scenario
+from scenarios.plan import ScenarioPlan
+from scenarios.planner import plan_scenario
 from scenarios.settings import build_settings, record_settings, set_expected_latency
 from sut.console import warn_of_shared_devices
 from sut.coordinator.coordinator import Coordinator

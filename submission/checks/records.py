@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from conf.schema import Mode, VllmConfig
+from conf.engines import VllmConfig
+from conf.schema import Mode
 from submission.checks.finding import AGAIN, BUILD, TreeFinding
 from submission.checks.loaded import LoadedResult, LoadedRun
 

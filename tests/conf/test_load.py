@@ -8,17 +8,10 @@ import pytest
 
 from base.errors import UserError
 from conf.cache import cache_folder
+from conf.engines import SyntheticConfig, VllmConfig
 from conf.help import help_text, version_text
 from conf.load import GROUPS, choices, load_config, to_yaml
-from conf.schema import (
-    BalancerName,
-    Config,
-    ExternalConfig,
-    Mode,
-    SyntheticConfig,
-    VllmConfig,
-    Weights,
-)
+from conf.schema import BalancerName, Config, ExternalConfig, Mode, Weights
 
 PLAIN_GROUPS = [group for group in GROUPS if group not in ("cluster", "experiment")]
 REST = "cluster: {name: local}\nmodel: {name: x}\ndataset: {name: x}"

@@ -4,8 +4,9 @@ import pytest
 
 from base.errors import UserError
 from conf.load import load_config
-from scenarios import plan as plan_module
-from scenarios.plan import ScenarioPlan, plan_scenario
+from scenarios import size
+from scenarios.plan import ScenarioPlan
+from scenarios.planner import plan_scenario
 
 
 def _plan(*overrides: str, samples: int = 64) -> ScenarioPlan:
@@ -110,12 +111,12 @@ def test_lines_that_loadgen_passes_over_are_named(
 def test_more_queries_than_memory_holds_are_refused(
     overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan_module, "available_bytes", lambda: 4 * 2**30)
+    monkeypatch.setattr(size, "available_bytes", lambda: 4 * 2**30)
     with pytest.raises(UserError, match=r"queries need .* GiB of memory, and 4\.0"):
         _plan(*overrides)
-    monkeypatch.setattr(plan_module, "available_bytes", lambda: 2**40)
+    monkeypatch.setattr(size, "available_bytes", lambda: 2**40)
     _plan(*overrides)
-    monkeypatch.setattr(plan_module, "available_bytes", lambda: None)
+    monkeypatch.setattr(size, "available_bytes", lambda: None)
     _plan(*overrides)
 
 
