@@ -185,4 +185,4 @@ def _notes(runs: tuple[ScoredRun, ScoredRun], common: int) -> Iterator[str]:
     for run in runs:
         yield from run.answers.problems
         if left := len(run.answers.first) - common:
-            yield f"{run.folder.path}: {left} answers that the other run lacks"
+            yield f"{run.folder.path}: {left} answers that the other run does not have"

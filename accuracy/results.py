@@ -1,4 +1,4 @@
-"""What is told of a run's accuracy, as `accuracy.json` and `accuracy.txt`."""
+"""The results of a run's accuracy, written as `accuracy.json` and `accuracy.txt`."""
 
 from dataclasses import dataclass
 

@@ -84,7 +84,7 @@ def _make_root(wanted: Path | None) -> Path:
     """Return a folder that no other campaign has.
 
     Raises:
-        UserError: the folder that is asked for holds another campaign.
+        UserError: the folder holds another campaign.
         OSError: it cannot be made.
     """
     if wanted is not None:

@@ -48,7 +48,7 @@ class BalancerName(Enum):
 
 
 class LiveView(Enum):
-    """How progress is shown while a run goes on."""
+    """How progress is shown during a run."""
 
     auto = "auto"
     rich = "rich"
@@ -57,7 +57,7 @@ class LiveView(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class ScenarioConfig:
-    """What LoadGen is asked to do."""
+    """What LoadGen does."""
 
     name: ScenarioName = option("LoadGen scenario", ScenarioName.offline)
     target_qps: float | None = option(
@@ -171,7 +171,7 @@ class ClusterConfig:
         False,
     )
     max_attempts: int = option(
-        "times that engines may refuse a sample before the run is given up",
+        "times that engines may refuse a sample before the run is aborted",
         3,
         at_least=1,
         at_most=1_000_000,
@@ -186,15 +186,15 @@ class ClusterConfig:
         "seconds a replica may take to be ready", 1800.0, above=0, at_most=LONGEST_S
     )
     heartbeat_timeout_s: float = option(
-        "seconds without a sign of life (one comes each second) until a replica is"
+        "seconds without a heartbeat (one comes each second) after which a replica is"
         " fenced",
         15.0,
         at_least=3,
         at_most=LONGEST_S,
     )
     step_timeout_s: float = option(
-        "seconds a replica may hold samples without finishing an engine step"
-        " until it is fenced",
+        "seconds that a replica may hold samples without finishing an engine step"
+        " before it is fenced",
         60.0,
         above=0,
         at_most=LONGEST_S,
@@ -205,9 +205,9 @@ class ClusterConfig:
 class ExternalConfig(ClusterConfig):
     """Replicas on hosts that join by themselves, each with `python -m sut.node`."""
 
-    nodes: int = option("hosts that take part", at_least=1, at_most=4096)
+    nodes: int = option("number of nodes", at_least=1, at_most=4096)
     key: str = option(
-        "file of the key that python -m sut.keys makes; nodes need the same", path=True
+        "key file, made by python -m sut.keys; every node needs a copy", path=True
     )
     listen: str = option(
         "address and port where nodes join; replicas connect to the next port",
@@ -279,7 +279,7 @@ class Config:
     benchmark: Benchmark | None = option(
         "datacenter or edge; left out: edge for SingleStream, else datacenter", None
     )
-    scenario: ScenarioConfig = option("what LoadGen is asked to do")
+    scenario: ScenarioConfig = option("what LoadGen does")
     model: ModelConfig = option("the model that every replica serves")
     dataset: DatasetConfig = option("the samples")
     engine: EngineConfig = option("what answers the samples in a replica")

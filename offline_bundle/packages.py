@@ -34,7 +34,7 @@ class LeaveOut:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """What a file says of a package."""
+    """What a file states about a package."""
 
     version: str | None
     """None: only its name."""
@@ -67,7 +67,7 @@ def read_packages(path: Path) -> dict[str, str | None]:
 
 
 def read_pins(path: Path) -> dict[str, Pin]:
-    """Return what a lock or the output of `pip freeze` says of packages, by name.
+    """Return the packages in a lock or in the output of `pip freeze`, by name.
 
     Raises:
         UserError: the file cannot be read, or a line names no package.

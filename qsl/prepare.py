@@ -188,10 +188,10 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     summary, problems = check(target, articles, encoder, instruction)
     print("\n".join(summary.lines()))
-    return _tell(problems)
+    return _report_check(problems)
 
 
-def _tell(problems: list[str]) -> int:
+def _report_check(problems: list[str]) -> int:
     if not problems:
         print("as this command would write it")
         return 0
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     return run_command(
         lambda: _run(_parser().parse_args(arguments)),
-        interrupted="interrupted; the same command goes on where this one stopped",
+        interrupted="interrupted; the same command resumes it",
     )
 
 

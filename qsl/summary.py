@@ -1,4 +1,4 @@
-"""What `qsl.prepare` tells of a data set file at the end."""
+"""The summary of a data set file that `qsl.prepare` prints at the end."""
 
 import hashlib
 from collections.abc import Iterator, Sequence

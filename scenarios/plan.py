@@ -1,4 +1,4 @@
-"""What LoadGen does in one run: its settings before LoadGen reads them."""
+"""The plan of one run: LoadGen's settings before LoadGen reads them."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from scenarios.user_conf import ConfLine, effective_lines, parse_conf
 
 @dataclass(slots=True, kw_only=True)
 class ScenarioPlan:
-    """What LoadGen is to be told for one run."""
+    """The settings of LoadGen for one run, before LoadGen reads them."""
 
     benchmark: Benchmark
     scenario: ScenarioName
@@ -23,7 +23,7 @@ class ScenarioPlan:
     user_conf: str
     """Text of the user.conf that LoadGen reads."""
     user_conf_source: str
-    """What its file is called in messages: the user's own, or this package's."""
+    """Name of its file in messages: the user's own, or this package's."""
     audit_conf: str | None
     """Text of the audit file; None outside compliance mode."""
     adds_a_line: bool
@@ -31,11 +31,11 @@ class ScenarioPlan:
     relaxations: dict[str, Json] = field(default_factory=dict)
     """TestSettings attributes that run=smoke sets after user.conf was read."""
     notes: list[str] = field(default_factory=list)
-    """What the user should know of it, one line each."""
+    """Notes for the user, one line each."""
 
     @property
     def streaming(self) -> bool:
-        """Whether LoadGen is told of each sample's first token."""
+        """Whether each sample's first token is reported to LoadGen."""
         return self.loadgen_scenario != "Offline"
 
     @property
@@ -55,7 +55,7 @@ class ScenarioPlan:
 
     @property
     def needs_latency(self) -> bool:
-        """Whether LoadGen must still be told how long a SingleStream query takes."""
+        """Whether SingleStream's expected latency must still be measured and set."""
         return (
             self.loadgen_scenario == "SingleStream"
             and "target_latency" not in self.set_lines

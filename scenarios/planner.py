@@ -27,7 +27,7 @@ _SMOKE_ONLY = (
 
 
 def plan_scenario(config: Config, num_samples: int) -> ScenarioPlan:
-    """Return what LoadGen is to be told.
+    """Return the plan of LoadGen's settings.
 
     Args:
         config: the run's configuration.
@@ -135,7 +135,7 @@ def _refuse_broken_rules(config: Config, plan: ScenarioPlan, num_samples: int) -
     for name in _SMOKE_ONLY:
         if getattr(config.run, name) is not None:
             raise UserError(
-                f"run.{name} relaxes LoadGen's rules; leave it to run=smoke"
+                f"run.{name} relaxes LoadGen's rules; use it with run=smoke only"
             )
     required = plan.rules["performance_sample_count_override"]
     if num_samples != required:
@@ -147,7 +147,7 @@ def _refuse_broken_rules(config: Config, plan: ScenarioPlan, num_samples: int) -
         raise UserError(
             f"run=full scenario={plan.scenario.value} needs scenario.target_qps: the"
             " arrival rate (Server, Interactive), or the expected samples/s that size"
-            " the run (Offline; a smoke run measures them)" + _told_elsewhere(plan)
+            " the run (Offline; a smoke run measures them)" + _set_elsewhere(plan)
         )
     if isinstance(config.engine, VllmConfig) and config.engine.options.get(
         "enable_prefix_caching"
@@ -158,13 +158,13 @@ def _refuse_broken_rules(config: Config, plan: ScenarioPlan, num_samples: int) -
         )
 
 
-def _told_elsewhere(plan: ScenarioPlan) -> str:
+def _set_elsewhere(plan: ScenarioPlan) -> str:
     lines = plan.lines_elsewhere("target_qps")
     if not lines:
         return ""
     names = ", ".join(f"line {line.number} ({line.name})" for line in lines)
     return (
-        f"; {plan.user_conf_source} sets it for others alone: {names}, not for"
+        f"; {plan.user_conf_source} sets it only for others: {names}, not for"
         f" {plan.loadgen_model}.{plan.loadgen_scenario}"
     )
 

@@ -134,7 +134,7 @@ def checker_findings(
             check="official_checker",
             path=tree,
             problem=line,
-            remedy="our own checks of the same file say what to do",
+            remedy="our own checks of the same file say how to fix it",
         )
         for line in lines
     ]
@@ -226,17 +226,17 @@ def evaluation_findings(
         data_set: the file in cnn_eval.json form.
         tokenizer: folder of the model's tokenizer.
     """
-    told = _scores(scores.read_text())
+    ours = _scores(scores.read_text())
     command = ["evaluation.py", "--mlperf-accuracy-file", str(log.resolve())]
     command += ["--dataset-file", str(data_set.resolve()), "--dtype", "int32"]
     command += ["--model-name", str(tokenizer.resolve())]
-    command += ["--total-sample-count", str(int(told["gen_num"]))]
+    command += ["--total-sample-count", str(int(ours["gen_num"]))]
     done = _python(checkout, command, _EVALUATE.parent, checkout.evaluation_python)
     if done.returncode:
         problem = f"evaluation.py failed: {_last_line(done.stderr)}"
     else:
         theirs = _scores(done.stdout)
-        other = [name for name in told if told[name] != theirs.get(name)]
+        other = [name for name in ours if ours[name] != theirs.get(name)]
         if not other:
             return
         problem = "evaluation.py has " + ", ".join(
@@ -246,7 +246,7 @@ def evaluation_findings(
         check="official_evaluation",
         path=scores,
         problem=problem,
-        remedy="docs/accuracy.md tells what the script needs; name an interpreter that"
+        remedy="docs/accuracy.md lists what the script needs; name an interpreter that"
         " has it with --evaluation-python",
     )
 

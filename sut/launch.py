@@ -112,10 +112,10 @@ def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> Eng
         config: the run.
         model: found on disk.
         gpus: GPUs of one replica.
-        streaming: whether first tokens are told on their own.
+        streaming: whether first tokens are reported before the answer.
 
     Raises:
-        UserError: what is asked for needs a GPU, and replicas have none.
+        UserError: the configuration needs a GPU, and replicas have none.
     """
     dummy = config.model.weights is Weights.dummy
     name, options = _engine_options(config.engine)
@@ -142,7 +142,7 @@ def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> Eng
 def check_fits(config: Config, model: Model, dataset: Dataset) -> None:
     """Check that the prompts were tokenized with the model's vocabulary.
 
-    Where the model's vocabulary has no name its tokenizer is asked: it must find the
+    If the model's vocabulary has no name, its tokenizer decides: it must find the
     benchmark's instruction in the first prompt.
 
     Raises:

@@ -47,7 +47,7 @@ def _log_file(result: LoadedResult, run: LoadedRun) -> Iterator[TreeFinding]:
     log = run.folder.accuracy_log
     try:
         size = log.stat().st_size
-        told = hash_in(result.folder.scores)
+        hash_found = hash_in(result.folder.scores)
     except OSError as error:
         yield TreeFinding(
             check="truncated",
@@ -63,7 +63,7 @@ def _log_file(result: LoadedResult, run: LoadedRun) -> Iterator[TreeFinding]:
             problem=f"is {size} bytes long, {LARGEST_BYTES} are allowed",
             remedy=BUILD,
         )
-    if told is None:
+    if hash_found is None:
         yield TreeFinding(
             check="hash",
             path=result.folder.scores,

@@ -58,7 +58,7 @@ def _user_conf(result: LoadedResult, first: LoadedRun) -> Iterator[TreeFinding]:
 def _source(result: LoadedResult, first: LoadedRun) -> Iterator[TreeFinding]:
     source = result.home.source
     other = [
-        name for name, told in first.source.items() if _sha256(source, name) != told
+        name for name, digest in first.source.items() if _sha256(source, name) != digest
     ]
     if other:
         yield TreeFinding(

@@ -9,7 +9,7 @@ from submission.checks.loaded import LoadedResult
 from submission.request import Status
 from submission.system import ECC, MAY_BE_EMPTY, MEANINGFUL
 
-_TELL = "put it right under description: in the request, and build the tree again"
+_REMEDY = "correct it under description: in the request, and build the tree again"
 _NO_DEVICE = "cpu"
 
 
@@ -21,7 +21,7 @@ def system_findings(result: LoadedResult) -> Iterator[TreeFinding]:
     path = result.home.system(result.folder.system)
 
     def finding(check: str, problem: str) -> TreeFinding:
-        return TreeFinding(check=check, path=path, problem=problem, remedy=_TELL)
+        return TreeFinding(check=check, path=path, problem=problem, remedy=_REMEDY)
 
     absent = [n for n in (*MEANINGFUL, *MAY_BE_EMPTY) if n not in system]
     empty = [n for n in MEANINGFUL if n in system and not system[n]]
@@ -49,7 +49,7 @@ def system_findings(result: LoadedResult) -> Iterator[TreeFinding]:
         yield finding("system_network", "is_network belongs to the Network division")
     if system.get(ECC) != "enabled":
         yield finding(
-            "ecc", f"{ECC} is {system.get(ECC, 'not told')}, the rules ask for enabled"
+            "ecc", f"{ECC} is {system.get(ECC, 'missing')}, the rules require enabled"
         )
     yield from (finding("devices", text) for text in _devices(result, system))
 

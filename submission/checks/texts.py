@@ -19,20 +19,20 @@ _MEASUREMENTS = (
 
 def text_findings(result: LoadedResult) -> Iterator[TreeFinding]:
     """Yield what is wrong with the texts of a result."""
-    path, told = result.folder.measurements, result.measurements
-    if told:
-        empty = [name for name in _MEASUREMENTS if not told.get(name)]
+    path, stated = result.folder.measurements, result.measurements
+    if stated:
+        empty = [name for name in _MEASUREMENTS if not stated.get(name)]
         if empty:
             yield TreeFinding(
                 check="measurements",
                 path=path,
                 problem=f"missing or empty: {', '.join(empty)}",
-                remedy="tell it under weights: in the request, and build again",
+                remedy="add it under weights: in the request, and build again",
             )
         run = result.runs.get(Mode.performance)
         if run is not None:
             used = known_weight_type(run.config)
-            said = str(told.get("weight_data_types") or "")
+            said = str(stated.get("weight_data_types") or "")
             if used and said and used.lower() not in said.lower():
                 yield TreeFinding(
                     check="weight_types",

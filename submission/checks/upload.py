@@ -23,7 +23,7 @@ _KNOWN = {
 
 
 def upload_findings(tree: Path) -> Iterator[TreeFinding]:
-    """Yield what is wrong with the tree, whatever its logs say."""
+    """Yield what is wrong with the tree, without looking at its logs."""
     homes = submitter_folders(tree)
     if not any(home.results() for home in homes):
         yield TreeFinding(
@@ -50,7 +50,7 @@ def _scenarios(home: SubmitterFolder) -> Iterator[TreeFinding]:
             yield TreeFinding(
                 check="benchmark_folder",
                 path=path,
-                problem=f"is none of {', '.join(_KNOWN)}",
+                problem=f"is not one of {', '.join(_KNOWN)}",
                 remedy=BUILD,
             )
             continue

@@ -63,10 +63,10 @@ def test_samples_of_one_run_alone_are_noted(tmp_path: Path) -> None:
     found = compare_runs(before, after, PathOverrides())
     assert [pair.qsl_index for pair in found.pairs] == [0, 1]
     assert "1 of 3 samples have no answer (index 2)" in found.notes[1]
-    assert "1 answers that the other run lacks" in found.notes[0]
+    assert "1 answers that the other run does not have" in found.notes[0]
 
 
-def test_what_cannot_be_compared_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_reported(tmp_path: Path) -> None:
     before = scorable_run(tmp_path / "before", BEFORE, TEXTS)
     other = scorable_run(tmp_path / "other", AFTER, [*TEXTS[:2], "far ."])
     with pytest.raises(UserError, match="data sets differ, first in row 2"):
@@ -77,7 +77,7 @@ def test_what_cannot_be_compared_is_told(tmp_path: Path) -> None:
         compare_runs(only, apart, PathOverrides())
 
 
-def test_other_vocabularies_are_told(runs: tuple[RunFolder, RunFolder]) -> None:
+def test_other_vocabularies_are_reported(runs: tuple[RunFolder, RunFolder]) -> None:
     settings = read_json(runs[1].settings, SettingsRecord)
     path = Path(str(settings.tokenizer))
     path.write_text(path.read_text().replace(f'"{WORDS[6]}"', '"bird"'))

@@ -86,12 +86,12 @@ def test_rouge_is_what_rouge_score_says() -> None:
     assert ours.characters.tolist() == [len(texts[1])]
 
 
-def test_a_run_without_accuracy_is_told(tmp_path: Path) -> None:
+def test_a_run_without_accuracy_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="mode=performance has no accuracy"):
         score_run(write_folder(tmp_path / "other", good_spec()))
 
 
-def test_made_up_tokens_are_told(scored: RunFolder) -> None:
+def test_made_up_tokens_are_reported(scored: RunFolder) -> None:
     settings = read_json(scored.settings, SettingsRecord)
     settings.tokenizer = None
     write_json(scored.settings, settings)

@@ -202,7 +202,7 @@ def test_what_is_left_bounds_what_comes(limit: float, start: float) -> None:
                 assert stage.tried - then.tried < rates
 
 
-def test_a_bracket_is_halved_as_often_as_told() -> None:
+def test_a_bracket_is_halved_as_often_as_given() -> None:
     stage = Stage(step=2.0, good=1.0, bad=256.0, tried=2)
     assert (stage.rates_left, stage.runs_left) == (3, 12)
     stage.bad, stage.runs = 16.0, 1

@@ -214,7 +214,7 @@ def test_a_folder_that_is_something_else_is_kept(make: Make) -> None:
     assert bundle.clean
 
 
-def test_unpacks_where_it_is_told_to(make: Make, tmp_path: Path) -> None:
+def test_unpacks_where_it_is_set_to(make: Make, tmp_path: Path) -> None:
     other = tmp_path / "deep" / "other"
     bundle = make()
     assert bundle.call(*HOLD, MLPERF_SUT_DIR=str(other)).stdout == "1\n"

@@ -7,7 +7,7 @@ from tests.submission.spoilt import SPOILS, Spoil
 from tests.submission.trees import Tree, unpack
 
 ACCEPTED = {"benchmark", "scores_changed"}
-"""What the closed fixture must be told of: a synthetic engine, made-up scores."""
+"""The findings on the closed fixture: a synthetic engine, made-up scores."""
 
 pytestmark = pytest.mark.integration
 

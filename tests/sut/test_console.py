@@ -5,7 +5,7 @@ from sut.console import warn_of_shared_devices
 from tests.run_folder import replica_record
 
 
-def test_shared_devices_are_told_before_the_run(
+def test_shared_devices_are_reported_before_the_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     free, shared = replica_record(0), replica_record(1)

@@ -266,7 +266,7 @@ def begins_only(replica: FakeReplica, requests: list[Request]) -> None:
         (half_a_token, "no int32 tokens"),
         (ends_before_it_begins, "ended before it began"),
         (no_tokens, "no int32 tokens"),
-        (wrong_attempt, "attempt 7 is not in its hands"),
+        (wrong_attempt, "attempt 7 is not with this replica"),
         (ready_twice, "reported twice"),
         (crashes, "out of memory"),
         (leaves, "its process killed by SIGKILL"),
@@ -280,8 +280,8 @@ def test_a_replica_that_misbehaves_is_fenced_and_costs_nothing(
     with running(tmp_path, behavior, good) as run:
         run.issue(40)
         run.wait(40)
-    told = [i for i, _ in run.complete]
-    assert sorted(told) == list(range(1000, 1040)), "each once"
+    expected = [i for i, _ in run.complete]
+    assert sorted(expected) == list(range(1000, 1040)), "each once"
     assert len({i for i, _ in run.first}) == len(run.first) == 40
     (fence,) = [e for e in run.events() if e.kind == "fence"]
     assert fence.replica == 0
