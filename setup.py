@@ -31,7 +31,7 @@ setup(
     packages=find_packages(exclude=["tests", "tests.*"]),
     package_data={
         "conf": ["*.yaml", "*/*.yaml"],
-        "parcel": ["host.sh"],
+        "offline_bundle": ["host.sh"],
         "qsl": ["embedded/*.json"],
         "report": ["report.schema.json"],
         "report.rendering": ["templates/*"],

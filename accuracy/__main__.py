@@ -7,7 +7,7 @@ from pathlib import Path
 
 from accuracy.compare import compare_runs, write_samples
 from accuracy.console import comparison_lines, result_lines
-from accuracy.score import Elsewhere, score_again
+from accuracy.score import PathOverrides, score_again
 from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, write_failure
 from record.folder import RunFolder
@@ -31,7 +31,7 @@ def _score(arguments: list[str]) -> int:
     parser.add_argument("run", type=Path, help="run folder, e.g. runs/latest")
     _add_elsewhere(parser)
     options = parser.parse_args(arguments)
-    result, verdict = score_again(RunFolder(options.run), _elsewhere(options))
+    result, verdict = score_again(RunFolder(options.run), _path_overrides(options))
     print("\n".join(result_lines(result)))
     if verdict is not None:
         reason = f" ({verdict.reason})" if verdict.reason else ""
@@ -53,7 +53,7 @@ def _compare(arguments: list[str]) -> int:
     _add_elsewhere(parser)
     options = parser.parse_args(arguments)
     before, after = RunFolder(options.before), RunFolder(options.after)
-    comparison = compare_runs(before, after, _elsewhere(options))
+    comparison = compare_runs(before, after, _path_overrides(options))
     print("\n".join(comparison_lines(comparison)))
     if options.samples is not None:
         try:
@@ -73,8 +73,8 @@ def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _elsewhere(options: argparse.Namespace) -> Elsewhere:
-    return Elsewhere(dataset=options.dataset, tokenizer=options.tokenizer)
+def _path_overrides(options: argparse.Namespace) -> PathOverrides:
+    return PathOverrides(dataset=options.dataset, tokenizer=options.tokenizer)
 
 
 if __name__ == "__main__":

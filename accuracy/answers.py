@@ -13,7 +13,7 @@ _NAMED = 5
 
 
 @dataclass(slots=True, kw_only=True)
-class Answers:
+class FirstAnswers:
     """One answer per index, in the order of the log, and what is wrong with it."""
 
     first: list[Answer]
@@ -24,7 +24,7 @@ class Answers:
     """Faults of the log that do not keep it from being scored."""
 
 
-def read_first_answers(folder: RunFolder, dataset: Dataset) -> Answers:
+def read_first_answers(folder: RunFolder, dataset: Dataset) -> FirstAnswers:
     """Return the first answer of each index in the accuracy log of `folder`.
 
     Raises:
@@ -60,7 +60,7 @@ def read_first_answers(folder: RunFolder, dataset: Dataset) -> Answers:
             f" (index {named(missing)})"
         )
     records = [samples.get(answer.seq) for answer in first.values()]
-    return Answers(
+    return FirstAnswers(
         first=list(first.values()),
         finish_reasons=[record.finish_reason if record else None for record in records],
         problems=problems,

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accuracy.decode import load_tokenizer
-from accuracy.intervals import Interval, mean_intervals
+from accuracy.intervals import ConfidenceInterval, mean_intervals
 from accuracy.rouge import METRICS
-from accuracy.score import Elsewhere, ScoredRun, score_samples
+from accuracy.score import PathOverrides, ScoredRun, score_samples
 from base.errors import UserError
 from record.folder import RunFolder, write_text
 
@@ -37,7 +37,7 @@ class Change:
 
     before: float
     after: float
-    interval: Interval | None
+    interval: ConfidenceInterval | None
     """95% interval of the mean of the differences, sample by sample."""
 
     @property
@@ -52,7 +52,7 @@ class Change:
 
 
 @dataclass(slots=True, kw_only=True)
-class Comparison:
+class AnswerComparison:
     """Two runs over the samples that both answered."""
 
     before: Path
@@ -76,8 +76,8 @@ class Comparison:
 
 
 def compare_runs(
-    before: RunFolder, after: RunFolder, elsewhere: Elsewhere
-) -> Comparison:
+    before: RunFolder, after: RunFolder, overrides: PathOverrides
+) -> AnswerComparison:
     """Compare the answers of two runs in accuracy mode.
 
     Raises:
@@ -85,7 +85,7 @@ def compare_runs(
             other vocabulary, no sample in common.
         RecordError: a file of a run folder is missing or damaged.
     """
-    runs = score_samples(before, elsewhere), score_samples(after, elsewhere)
+    runs = score_samples(before, overrides), score_samples(after, overrides)
     _check_comparable(*runs)
     rows = [
         {answer.qsl_index: row for row, answer in enumerate(run.answers.first)}
@@ -109,7 +109,7 @@ def compare_runs(
             strict=True,
         )
     }
-    return Comparison(
+    return AnswerComparison(
         before=before.path,
         after=after.path,
         pairs=[
@@ -121,7 +121,7 @@ def compare_runs(
     )
 
 
-def write_samples(path: Path, comparison: Comparison) -> None:
+def write_samples(path: Path, comparison: AnswerComparison) -> None:
     """Write one JSON line for each sample that both runs answered.
 
     Raises:
@@ -185,4 +185,4 @@ def _notes(runs: tuple[ScoredRun, ScoredRun], common: int) -> Iterator[str]:
     for run in runs:
         yield from run.answers.problems
         if left := len(run.answers.first) - common:
-            yield f"{run.folder.path}: {left} answers that the other run lacks"
+            yield f"{run.folder.path}: {left} answers that the other run does not have"

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from accuracy.answers import named
-from accuracy.compare import Change, Comparison
-from accuracy.intervals import Interval
+from accuracy.compare import AnswerComparison, Change
+from accuracy.intervals import ConfidenceInterval
 from accuracy.results import AccuracyResult
 from accuracy.sentences import HOW_TO_GET
 
@@ -36,7 +36,7 @@ def result_lines(result: AccuracyResult) -> Iterator[str]:
         yield f"problem: {problem}"
 
 
-def comparison_lines(comparison: Comparison) -> Iterator[str]:
+def comparison_lines(comparison: AnswerComparison) -> Iterator[str]:
     """Yield the lines on two runs."""
     pairs = comparison.pairs
     share = 100 * comparison.identical / len(pairs)
@@ -63,7 +63,7 @@ def _target(result: AccuracyResult) -> str:
     return "; ".join(result.missed) or "reached"
 
 
-def _interval(interval: Interval | None) -> str:
+def _interval(interval: ConfidenceInterval | None) -> str:
     return f"[{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
 
 

@@ -9,10 +9,10 @@ _RESAMPLES = 1000
 _BATCH = 50
 _SEED = 20_250_101
 
-Interval = tuple[float, float]
+ConfidenceInterval = tuple[float, float]
 
 
-def mean_intervals(values: NDArray[np.float64]) -> list[Interval | None]:
+def mean_intervals(values: NDArray[np.float64]) -> list[ConfidenceInterval | None]:
     """Return the 95% interval of the mean of each column, by bootstrap.
 
     The percentile bootstrap: samples are drawn again with replacement, 1,000 times,

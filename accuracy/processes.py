@@ -14,7 +14,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def spread(
+def parallel_map(
     function: Callable[[A], B], items: Sequence[A], processes: int
 ) -> Iterator[B]:
     """Yield `function(item)` for each item, in their order.
@@ -22,7 +22,7 @@ def spread(
     Args:
         function: of a module's top level, where there is more than one process.
         items: the work.
-        processes: how many to spread it over; 1: the caller's own.
+        processes: how many to parallel_map it over; 1: the caller's own.
 
     Raises:
         UserError: a process was killed.

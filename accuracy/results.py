@@ -1,8 +1,8 @@
-"""What is told of a run's accuracy, as `accuracy.json` and `accuracy.txt`."""
+"""The results of a run's accuracy, written as `accuracy.json` and `accuracy.txt`."""
 
 from dataclasses import dataclass
 
-from accuracy.intervals import CONFIDENCE, Interval
+from accuracy.intervals import CONFIDENCE, ConfidenceInterval
 from accuracy.rouge import METRICS
 from accuracy.tokens import TokenStatistics
 from record.folder import RunFolder, write_json, write_text
@@ -15,14 +15,14 @@ class AccuracyResult:
 
     scores: dict[str, float]
     """ROUGE in percent, by metric."""
-    intervals: dict[str, Interval | None]
+    intervals: dict[str, ConfidenceInterval | None]
     """95% interval of each score, in percent; None for a single sample."""
     gen_len: int
     """Characters of all answers, one sentence a line, as the benchmark counts."""
     gen_num: int
     """Number of answers."""
     tokens: TokenStatistics
-    tokens_interval: Interval | None
+    tokens_interval: ConfidenceInterval | None
     """95% interval of the mean number of tokens."""
     missed: list[str]
     """Targets that were not reached."""
@@ -121,7 +121,7 @@ def as_json(result: AccuracyResult) -> dict[str, Json]:
 
 
 def _figure(
-    value: Json, unit: str, definition: str, interval: Interval | None = None
+    value: Json, unit: str, definition: str, interval: ConfidenceInterval | None = None
 ) -> dict[str, Json]:
     figure: dict[str, Json] = {"value": value, "unit": unit, "definition": definition}
     if interval is not None:

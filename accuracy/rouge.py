@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy.processes import spread
+from accuracy.processes import parallel_map
 from accuracy.sentences import load_nltk, sentence_splitter
 from qsl.progress import track
 
@@ -61,7 +61,7 @@ def score_pairs(predictions: Sequence[str], references: Sequence[str]) -> PairSc
     processes = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
     if len(pairs) < _WORTH_PROCESSES:
         processes = 1
-    scored = spread(_score, chunks, processes)
+    scored = parallel_map(_score, chunks, processes)
     rows = chain.from_iterable(track(scored, len(pairs), "ROUGE", weight=_CHUNK))
     table = np.array(list(rows), np.float64)
     table = table.reshape(len(pairs), len(METRICS) + 1)

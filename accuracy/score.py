@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy.answers import Answers, read_first_answers
+from accuracy.answers import FirstAnswers, read_first_answers
 from accuracy.decode import decode
-from accuracy.intervals import Interval, mean_intervals
+from accuracy.intervals import ConfidenceInterval, mean_intervals
 from accuracy.results import AccuracyResult, write_result
 from accuracy.rouge import METRICS, PairScores, score_pairs
 from accuracy.sentences import sentence_splitter
@@ -24,7 +24,7 @@ _SCORED, _TARGET = "accuracy_scored", "accuracy_target"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Elsewhere:
+class PathOverrides:
     """Where the files of a run lie now, if not where they were during the run."""
 
     dataset: Path | None = None
@@ -41,12 +41,14 @@ class ScoredRun:
     settings: SettingsRecord
     dataset: Dataset
     tokenizer: Path
-    answers: Answers
+    answers: FirstAnswers
     scores: PairScores
     """In the order of `answers.first`."""
 
 
-def score_run(folder: RunFolder, elsewhere: Elsewhere | None = None) -> AccuracyResult:
+def score_run(
+    folder: RunFolder, overrides: PathOverrides | None = None
+) -> AccuracyResult:
     """Score the accuracy log of `folder`; write accuracy.json and accuracy.txt.
 
     Raises:
@@ -55,7 +57,7 @@ def score_run(folder: RunFolder, elsewhere: Elsewhere | None = None) -> Accuracy
         RecordError: a file of the folder is missing or damaged.
         OSError: the folder cannot be written.
     """
-    run = score_samples(folder, elsewhere or Elsewhere())
+    run = score_samples(folder, overrides or PathOverrides())
     result = _result(run)
     write_result(folder, result)
     return result
@@ -86,7 +88,7 @@ def judge_accuracy(verdict: Verdict, result: AccuracyResult) -> None:
 
 
 def score_again(
-    folder: RunFolder, elsewhere: Elsewhere
+    folder: RunFolder, overrides: PathOverrides
 ) -> tuple[AccuracyResult, Verdict | None]:
     """Score a run that is done, and write into its verdict what that shows.
 
@@ -97,7 +99,7 @@ def score_again(
         UserError, RecordError, OSError: as `score_run`; the verdict is damaged or
             cannot be written.
     """
-    result = score_run(folder, elsewhere)
+    result = score_run(folder, overrides)
     if not folder.verdict.exists():
         return result, None
     verdict = read_json(folder.verdict, Verdict)
@@ -106,7 +108,7 @@ def score_again(
     return result, verdict
 
 
-def score_samples(folder: RunFolder, elsewhere: Elsewhere) -> ScoredRun:
+def score_samples(folder: RunFolder, overrides: PathOverrides) -> ScoredRun:
     """Return the scores of the accuracy log of `folder`, sample by sample.
 
     Raises:
@@ -122,8 +124,8 @@ def score_samples(folder: RunFolder, elsewhere: Elsewhere) -> ScoredRun:
     settings = read_json(folder.settings, SettingsRecord)
     if settings.mode != "accuracy":
         raise UserError(f"{folder.path}: mode={settings.mode} has no accuracy to score")
-    dataset = _dataset(folder, elsewhere)
-    tokenizer = _tokenizer(settings, elsewhere)
+    dataset = _dataset(folder, overrides)
+    tokenizer = _tokenizer(settings, overrides)
     if tokenizer is None or not dataset.references:
         raise UserError(f"{folder.path}: made-up tokens or data, so no text to score")
     answers = read_first_answers(folder, dataset)
@@ -143,10 +145,10 @@ def score_samples(folder: RunFolder, elsewhere: Elsewhere) -> ScoredRun:
     )
 
 
-def _dataset(folder: RunFolder, elsewhere: Elsewhere) -> Dataset:
+def _dataset(folder: RunFolder, overrides: PathOverrides) -> Dataset:
     config = load_config([], folder.config).dataset
-    if elsewhere.dataset is not None:
-        config.path = str(elsewhere.dataset)
+    if overrides.dataset is not None:
+        config.path = str(overrides.dataset)
     elif config.path is not None and not Path(config.path).exists():
         raise UserError(
             f"{config.path}: the run's data set is no longer there; name it with"
@@ -155,9 +157,9 @@ def _dataset(folder: RunFolder, elsewhere: Elsewhere) -> Dataset:
     return load_dataset(config)
 
 
-def _tokenizer(settings: SettingsRecord, elsewhere: Elsewhere) -> Path | None:
-    if elsewhere.tokenizer is not None:
-        return elsewhere.tokenizer / "tokenizer.json"
+def _tokenizer(settings: SettingsRecord, overrides: PathOverrides) -> Path | None:
+    if overrides.tokenizer is not None:
+        return overrides.tokenizer / "tokenizer.json"
     return None if settings.tokenizer is None else Path(settings.tokenizer)
 
 
@@ -188,6 +190,6 @@ def _result(run: ScoredRun) -> AccuracyResult:
 
 def _intervals(
     fmeasures: NDArray[np.float64], lengths: NDArray[np.int64]
-) -> dict[str, Interval | None]:
+) -> dict[str, ConfidenceInterval | None]:
     table = np.column_stack([fmeasures * 100, lengths])
     return dict(zip((*METRICS, "tokens"), mean_intervals(table), strict=True))

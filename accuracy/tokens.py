@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy.answers import Answers
+from accuracy.answers import FirstAnswers
 from record.loadgen_log import Answer
 
 
@@ -32,7 +32,7 @@ class TokenStatistics:
 
 
 def token_statistics(
-    answers: Answers, stop_token_ids: Sequence[int], streaming: bool
+    answers: FirstAnswers, stop_token_ids: Sequence[int], streaming: bool
 ) -> TokenStatistics:
     """Return the statistics of at least one answer."""
     stops = np.array(stop_token_ids, np.int32)

@@ -1,7 +1,7 @@
 """Runs commands as child processes that never outlive the process that started them.
 
-LoadGen is good for one run per process, so campaigns and submissions make each run in
-a child. A run holds GPUs and writes its verdict when it is asked to end. Hence:
+LoadGen can make one run per process, so campaigns and submissions make each run in
+a child. A run holds GPUs and writes its verdict when a signal comes. Hence:
 
 - SIGINT, SIGTERM and SIGHUP of the parent go to the child, and the parent waits until
   the child has written what it has.

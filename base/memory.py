@@ -8,7 +8,7 @@ _KIB = 1024
 
 
 def available_bytes(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int | None:
-    """Return the bytes that can be taken without swapping; None where nothing tells.
+    """Return the bytes that can be taken without swapping; None if that is not known.
 
     The host's free memory, or what the container's limit leaves, whichever is less.
 

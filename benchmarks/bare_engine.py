@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from conf.engines import VllmConfig
 from conf.load import load_config
-from conf.schema import VllmConfig
 from qsl.dataset import Dataset, load_dataset
 from record.folder import RunFolder
 from record.lines import read_lines

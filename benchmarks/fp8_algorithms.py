@@ -6,7 +6,7 @@ Asks cuBLASLt's heuristic for its best algorithms for each shape (e4m3 by e4m3 t
 one scale per tensor, fast accumulation, as `sut.engines.hopper.products` multiplies)
 and runs each. The first is what PyTorch takes; it runs again after every second one,
 and the others are given as a ratio to its mean before and after, so that a card that
-warms up favours none. Two rows each for int8 and bf16 follow. A card at its power limit
+warms up favors none. Two rows each for int8 and bf16 follow. A card at its power limit
 turns energy into speed: compare TFLOP/s where W is the limit, J/TFLOP where it is not.
 Prints a Markdown table; SM MHz is read at the end of each case.
 """

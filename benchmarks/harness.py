@@ -4,8 +4,8 @@
 
 Each case is a run of `sut.main` with samples file, telemetry and live view on, or of
 the naive shape (`naive_sut.py`). Before each, a loop that spins on every core for a
-moment tells what the machine gives at that time: its speed, and the time that it did
-not get. Prints a Markdown table, and below it each case's command and LoadGen's own
+moment measures the machine at that time: its speed, and the processor time that it
+did not get. Prints a Markdown table, and below it each case's command and LoadGen's own
 summary.
 """
 
@@ -61,7 +61,7 @@ class Case:
     samples: int
     target_qps: float | None = None
     overrides: list[str] = field(default_factory=list)
-    neighbour: bool = False
+    neighbor: bool = False
     naive: bool = False
     node: bool = False
     """Whether replicas are behind TCP and encryption, as on another host."""
@@ -111,8 +111,8 @@ def cases(scale: float) -> list[Case]:
         server("server-short", 60_000, 10, **short),
         offline("offline-no-steps", overrides=NO_STEPS),
         server("server-no-steps", 20_000, overrides=NO_STEPS),
-        offline("offline-neighbour", neighbour=True),
-        server("server-neighbour", 20_000, neighbour=True),
+        offline("offline-neighbour", neighbor=True),
+        server("server-neighbour", 20_000, neighbor=True),
         offline("offline-node", node=True),
         server("server-node", 20_000, node=True),
         offline("naive-offline", 20_000, naive=True),
@@ -130,14 +130,14 @@ def run(case: Case) -> Outcome:
         command = _command(case, work)
         if case.node:
             command += stack.enter_context(one_node(Path(work)))
-        neighbour = multiprocessing.Process(target=_spin, daemon=True)
-        if case.neighbour:
-            neighbour.start()
+        neighbor = multiprocessing.Process(target=_spin, daemon=True)
+        if case.neighbor:
+            neighbor.start()
         try:
             cpu = _run_watched(command, Path(work) / "latest")
         finally:
-            if case.neighbour:
-                neighbour.kill()
+            if case.neighbor:
+                neighbor.kill()
         return _read(case, command, Path(work) / "latest", cpu, machine)
 
 
@@ -173,10 +173,10 @@ def _run_watched(
     os.set_blocking(process.stderr.fileno(), False)  # type: ignore[union-attr]
     watched = {process.pid: psutil.Process(process.pid)}
     cpu: dict[int, list[tuple[float, float]]] = {}
-    told = b""
+    log = b""
     while process.poll() is None:
         # The live view would block on a full pipe.
-        told = (told + (process.stderr.read() or b""))[-4000:]  # type: ignore[union-attr]
+        log = (log + (process.stderr.read() or b""))[-4000:]  # type: ignore[union-attr]
         if len(watched) == 1 and (folder / "replicas.json").exists():
             for record in read_json(folder / "replicas.json", list[ReplicaRecord]):
                 watched[record.pid] = psutil.Process(record.pid)
@@ -188,7 +188,7 @@ def _run_watched(
             cpu.setdefault(pid, []).append((time.time(), used.user + used.system))
         time.sleep(0.02)
     if process.returncode not in (0, 1):
-        raise SystemExit(f"{shlex.join(command)}\n{told.decode(errors='replace')}")
+        raise SystemExit(f"{shlex.join(command)}\n{log.decode(errors='replace')}")
     return cpu
 
 

@@ -10,7 +10,7 @@ Serve it with
 vLLM's own dummy weights lie within 0.001 of zero. Cast to fp8, nearly all of them
 become zero, and matrix units run faster on zeros than on data: a checkpoint with
 static scales, which vLLM takes as it is, would be measured too fast. Here weights are
-normal with the deviation that Llama is initialised with, scaled to fill fp8's range.
+normal with the deviation that Llama is initialized with, scaled to fill fp8's range.
 There is nothing to calibrate: activations of such a model are near normal, and its
 static scales put six deviations at the end of the range. int8 is that of compressed
 tensors: one scale per output channel, activations per tensor (static) or per token
@@ -35,7 +35,7 @@ DEVIATIONS = 6.0
 LAYERS_A_FILE = 4
 
 
-def quantised(
+def quantized(
     weight: torch.Tensor, scheme: str
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return a float32 weight (out x in) as the scheme stores it, and its scale.
@@ -95,7 +95,7 @@ def write(out: Path, static: bool, scheme: str = "fp8") -> None:
             for norm in ("input_layernorm", "post_attention_layernorm"):
                 tensors[f"{name}{norm}.weight"] = torch.ones(hidden).bfloat16()
             for product, size in products.items():
-                weight, scale = quantised(normal(*size), scheme)
+                weight, scale = quantized(normal(*size), scheme)
                 tensors[f"{name}{product}.weight"] = weight.cpu()
                 if scale is not None:
                     tensors[f"{name}{product}.weight_scale"] = scale.cpu()
@@ -118,7 +118,7 @@ def write(out: Path, static: bool, scheme: str = "fp8") -> None:
 
 
 def config(shape: dict[str, Any], static: bool, scheme: str) -> dict[str, Any]:
-    """Return config.json: the model's shape, and how it is quantised."""
+    """Return config.json: the model's shape, and how it is quantized."""
     if scheme == "bf16":
         return shape
     if scheme == "fp8":

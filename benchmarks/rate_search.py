@@ -25,9 +25,9 @@ from scipy import stats
 
 from base.benchmark import EARLY_STOPPING_CONFIDENCE
 from base.child import Children
-from campaigns.options import Options
+from campaigns.options import CampaignOptions
 from campaigns.rate_search import Trial
-from campaigns.series import Made, Series
+from campaigns.series import FinishedRun, RunSeries
 from campaigns.sustained_rates import find_rates
 from conf.load import load_config
 from record.campaign import Campaign, CampaignRun, CampaignSize, Phase, read_campaign
@@ -176,7 +176,7 @@ def true_rate(engine: Engine, seed: int = 1000) -> float:
 
 
 @dataclass(slots=True, kw_only=True)
-class SimulatedSeries(Series):
+class SimulatedSeries(RunSeries):
     """Makes the runs of a campaign in simulated time."""
 
     engine: Engine
@@ -192,7 +192,7 @@ class SimulatedSeries(Series):
         queries: int | None = None,
         note: str = "",  # noqa: ARG002
         progress: str = "",  # noqa: ARG002
-    ) -> Made:
+    ) -> FinishedRun:
         """Simulate one run as `sut.main` would make it."""
         assert rate is not None
         assert queries is not None
@@ -200,21 +200,21 @@ class SimulatedSeries(Series):
         issued = (np.cumsum(gaps) - gaps[0]) / rate
         first, done = simulate(self.engine, issued)
         trial = Trial(
-            kept=self._valid(issued, first, done),
+            within_limits=self._valid(issued, first, done),
             steady=judge_times(issued, first, done),
             percentile=self.engine.percentile,
             ttft_limit_s=self.engine.ttft_s,
         )
         record = CampaignRun(
-            run=str(len(self.made)),
+            run=str(len(self.finished)),
             replicas=size,
             phase=phase,
             rate=rate,
             queries=queries,
             seconds=float(done.max()),
         )
-        made = Made(record=record, folder=self.root, trial=trial)
-        self.made.append(made)
+        made = FinishedRun(record=record, folder=self.root, trial=trial)
+        self.finished.append(made)
         return made
 
     def _valid(self, issued: Array, first: Array, done: Array) -> bool:
@@ -232,7 +232,7 @@ def found_in_simulation(
     engine: Engine, seed: int, start: float, longest_s: float
 ) -> tuple[CampaignSize, list[CampaignRun]]:
     """Return what a campaign finds for `engine` in simulated time, and its runs."""
-    options = Options(sizes=[1], tolerance=TOLERANCE, longest_s=longest_s)
+    options = CampaignOptions(sizes=[1], tolerance=TOLERANCE, longest_s=longest_s)
     config = load_config(["scenario=server", f"scenario.target_qps={start:.6g}"])
     campaign = Campaign(kind="scaling", command=[], scenario="server", started="")
     series = SimulatedSeries(
@@ -245,7 +245,7 @@ def found_in_simulation(
         seed=seed,
     )
     (found,) = find_rates(options, config, series)
-    return found, [made.record for made in series.made]
+    return found, [made.record for made in series.finished]
 
 
 def found_in_real_time(

@@ -4,7 +4,7 @@
 
 One layer of Llama-3.1-8B on one Hopper GPU, fp8 KV cache (NHD, pages of 16), for
 16384, 7680 and 1024 tokens unless told otherwise: the KV cache write, the gated
-activation and both norms with quantisation, each by vLLM, by Inductor as an engine uses
+activation and both norms with quantization, each by vLLM, by Inductor as an engine uses
 it, by Inductor tuned, and by `sut.engines.hopper.kernels`. The first of a part is what
 vLLM uses by itself; others are compared with it. Several sets of buffers, 200 MB and
 more, take turns, so that nothing comes from the L2 cache. Prints a Markdown table.
@@ -106,25 +106,25 @@ def emptied(call: Call, caches: torch.Tensor) -> Call:
     return wrapped
 
 
-def quantised(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Quantise as vLLM's layer does it in PyTorch."""
+def quantized(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Quantize as vLLM's layer does it in PyTorch."""
     return (x.float() * scale.reciprocal()).clamp(-448, 448).to(FP8)
 
 
 def silu(both: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Gate, multiply and quantise in PyTorch: tokens x 2 INNER to tokens x INNER."""
+    """Gate, multiply and quantize in PyTorch: tokens x 2 INNER to tokens x INNER."""
     gate, up = both[..., :INNER], both[..., INNER:]
-    return quantised(torch.nn.functional.silu(gate) * up, scale)
+    return quantized(torch.nn.functional.silu(gate) * up, scale)
 
 
 def normed(
     x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Add, norm and quantise in PyTorch; return that and the new residual."""
+    """Add, norm and quantize in PyTorch; return that and the new residual."""
     both = x.float() + residual.float()
     width = both.pow(2).mean(dim=-1, keepdim=True)
     narrow = (both * torch.rsqrt(width + EPSILON)).to(BF16) * weight
-    return quantised(narrow, scale), both.to(BF16)
+    return quantized(narrow, scale), both.to(BF16)
 
 
 silu_plain = torch.compile(silu, dynamic=True)

@@ -29,7 +29,7 @@ def load_prompts(
     """Return the first `samples` prompts of the calibration file `path`, or all.
 
     Raises:
-        UserError: no such file, damaged, not tokenised, tokenised for another model, or
+        UserError: no such file, damaged, not tokenized, tokenized for another model, or
             it holds fewer samples.
     """
     rows = read_full_rows(path)

@@ -1,4 +1,4 @@
-"""What the headers of safetensors files tell, without reading the weights."""
+"""What the headers of safetensors files state; the weights are not read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

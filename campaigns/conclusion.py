@@ -1,13 +1,13 @@
 """Writes the record and report of a campaign, and prints its result."""
 
-from campaigns.series import Series
+from campaigns.series import RunSeries
 from record.campaign import Campaign
 from report.build import write_files
 from report.content import Report, make_report
 from report.statistics.sizes import SizeScaling, scaling_by_size
 
 
-def conclude(series: Series) -> bool:
+def conclude(series: RunSeries) -> bool:
     """Write the record and the report, and print what was found.
 
     Returns:
@@ -22,7 +22,7 @@ def conclude(series: Series) -> bool:
     for line in _summary(series.campaign, report):
         print(line)
     print(f"report: {page}")
-    return len(runs) == len(series.made)
+    return len(runs) == len(series.finished)
 
 
 def _summary(campaign: Campaign, report: Report) -> list[str]:

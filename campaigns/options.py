@@ -18,7 +18,7 @@ _OWN = ("replicas", "runs", "samples", "tolerance", "longest_s", "seed", "run.di
 
 
 @dataclass(slots=True, kw_only=True)
-class Options:
+class CampaignOptions:
     """What the command line asks for."""
 
     sizes: list[int] = field(default_factory=list)
@@ -32,13 +32,13 @@ class Options:
     overrides: list[str] = field(default_factory=list)
 
 
-def parse(arguments: Sequence[str]) -> Options:
+def parse(arguments: Sequence[str]) -> CampaignOptions:
     """Return the options on the command line.
 
     Raises:
         UserError: a value is missing or makes no sense.
     """
-    options = Options()
+    options = CampaignOptions()
     for text in arguments:
         key, _, value = text.partition("=")
         if key == "replicas":

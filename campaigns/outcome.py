@@ -20,14 +20,14 @@ def read_trial(path: Path) -> Trial:
     try:
         return _read(folder)
     except RecordError as error:
-        return _hopeless(str(error))
+        return _stopped(str(error))
 
 
 def _read(folder: RunFolder) -> Trial:
     verdict = read_json(folder.verdict, Verdict)
     failures = {check.name for check in verdict.failures}
     if verdict.outcome == "aborted" or failures - RATE_CHECKS:
-        return _hopeless(verdict.reason)
+        return _stopped(verdict.reason)
     settings = read_json(folder.settings, SettingsRecord)
     log = read_detail(folder.detail_log).values
     effective = settings.effective
@@ -37,9 +37,9 @@ def _read(folder: RunFolder) -> Trial:
     too_few = few and log.get("result_perf_constraints_met") is True
     full = settings.kind == "full"
     return Trial(
-        kept="loadgen_validity" not in failures,
+        within_limits="loadgen_validity" not in failures,
         too_few=too_few,
-        hopeless=verdict.reason if too_few and full else "",
+        stop_reason=verdict.reason if too_few and full else "",
         steady=judge_samples(read_lines(folder.samples, SampleRecord)),
         full=full,
         percentile=percentile,
@@ -47,10 +47,10 @@ def _read(folder: RunFolder) -> Trial:
     )
 
 
-def _hopeless(reason: str) -> Trial:
+def _stopped(reason: str) -> Trial:
     return Trial(
-        kept=False,
-        hopeless=reason or "the run left no verdict",
+        within_limits=False,
+        stop_reason=reason or "the run left no verdict",
         steady=Judgement(word="too_short", reason=reason),
     )
 

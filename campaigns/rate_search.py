@@ -51,11 +51,11 @@ class NoRateError(NotGood):
 class Trial:
     """What one run at one rate showed."""
 
-    kept: bool
+    within_limits: bool
     """Whether LoadGen and the gate accept it: the limits were kept."""
     too_few: bool = False
     """Whether LoadGen had too few queries to judge latency."""
-    hopeless: str = ""
+    stop_reason: str = ""
     """Why no other rate can help; empty where one can."""
     steady: Judgement
     full: bool = False
@@ -68,14 +68,14 @@ class Trial:
     def sustained(self) -> bool:
         """Whether the system sustains the rate, by this run."""
         if self.full and self.steady.word == "too_short":
-            return self.kept
-        return self.kept and self.steady.word == "steady"
+            return self.within_limits
+        return self.within_limits and self.steady.word == "steady"
 
     @property
     def too_short(self) -> bool:
         """Whether the run shows nothing about its rate."""
         judged = self.full or self.steady.word != "too_short"
-        return self.too_few or (self.kept and not judged)
+        return self.too_few or (self.within_limits and not judged)
 
 
 Probe = Callable[[float, int], Trial]
@@ -307,7 +307,7 @@ class Search:
                 return False
             if longer <= queries:
                 break
-        return trial.kept and trial.steady.word != "growing"
+        return trial.within_limits and trial.steady.word != "growing"
 
     def _closely(self, rate: float) -> bool:
         # One number of queries for all rates: LoadGen draws arrivals by their number,
@@ -325,8 +325,8 @@ class Search:
     def _try(self, rate: float, queries: int) -> Trial:
         trial = self.probe(rate, queries)
         self.stage.runs += 1
-        if trial.hopeless:
-            raise NoRateError(trial.hopeless)
+        if trial.stop_reason:
+            raise NoRateError(trial.stop_reason)
         self.lengths.learn(trial)
         if trial.too_few:
             self.lengths.floor = max(self.lengths.floor, 2 * queries)

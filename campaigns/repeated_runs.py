@@ -3,14 +3,16 @@
 import math
 
 from base.benchmark import ScenarioName
-from campaigns.options import Options
-from campaigns.series import Series, interleaved_order
+from campaigns.options import CampaignOptions
+from campaigns.series import RunSeries, interleaved_order
 from conf.schema import Config, RunKind
 from qsl.dataset import load_dataset
 from record.campaign import CampaignSize
 
 
-def repeat_runs(options: Options, config: Config, series: Series) -> list[CampaignSize]:
+def repeat_runs(
+    options: CampaignOptions, config: Config, series: RunSeries
+) -> list[CampaignSize]:
     """Make the runs of a scenario without a rate."""
     each = _samples_per_replica(options, config)
     total = options.runs * len(options.sizes)
@@ -26,7 +28,7 @@ def repeat_runs(options: Options, config: Config, series: Series) -> list[Campai
     return [_result(size, series) for size in options.sizes]
 
 
-def _samples_per_replica(options: Options, config: Config) -> int | None:
+def _samples_per_replica(options: CampaignOptions, config: Config) -> int | None:
     """Return how many samples each replica has; None where the rules fix them all."""
     if options.samples is not None:
         return options.samples
@@ -38,16 +40,16 @@ def _samples_per_replica(options: Options, config: Config) -> int | None:
     return max(1, math.ceil(total / max(options.sizes)))
 
 
-def _left(series: Series, runs: int) -> str:
+def _left(series: RunSeries, runs: int) -> str:
     """Return how long so many more runs take, as far as it is known."""
-    if not series.made:
+    if not series.finished:
         return ""
-    mean = sum(made.record.seconds for made in series.made) / len(series.made)
+    mean = sum(made.record.seconds for made in series.finished) / len(series.finished)
     return f", about {runs * mean / 60:.0f} min left"
 
 
-def _result(size: int, series: Series) -> CampaignSize:
-    own = [made for made in series.made if made.record.replicas == size]
+def _result(size: int, series: RunSeries) -> CampaignSize:
+    own = [made for made in series.finished if made.record.replicas == size]
     bad = [made for made in own if not made.record.counts]
     return CampaignSize(
         replicas=size,

@@ -38,9 +38,9 @@ from base.command import run_command, start
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
 from campaigns.conclusion import conclude
-from campaigns.options import Options, parse
+from campaigns.options import CampaignOptions, parse
 from campaigns.repeated_runs import repeat_runs
-from campaigns.series import Series
+from campaigns.series import RunSeries
 from campaigns.sustained_rates import find_rates
 from conf.load import load_config
 from conf.schema import Config, ExternalConfig
@@ -69,7 +69,7 @@ def _command(arguments: Sequence[str]) -> int:
         started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
     with Children() as children:
-        series = Series(
+        series = RunSeries(
             root=root,
             campaign=campaign,
             children=children,
@@ -84,7 +84,7 @@ def _make_root(wanted: Path | None) -> Path:
     """Return a folder that no other campaign has.
 
     Raises:
-        UserError: the folder that is asked for holds another campaign.
+        UserError: the folder holds another campaign.
         OSError: it cannot be made.
     """
     if wanted is not None:
@@ -104,7 +104,7 @@ def _make_root(wanted: Path | None) -> Path:
     raise AssertionError("unreachable")
 
 
-def run_campaign(options: Options, config: Config, series: Series) -> int:
+def run_campaign(options: CampaignOptions, config: Config, series: RunSeries) -> int:
     """Make all runs, the report and the summary; return the exit code.
 
     Raises:
@@ -118,7 +118,7 @@ def run_campaign(options: Options, config: Config, series: Series) -> int:
             campaign.sizes = repeat_runs(options, config, series)
     except (Aborted, UserError):
         campaign.status = "interrupted"
-        if series.made:
+        if series.finished:
             conclude(series)
         series.save()
         raise
@@ -130,7 +130,7 @@ def run_campaign(options: Options, config: Config, series: Series) -> int:
     return ExitCode.GOOD if complete and not without else ExitCode.NOT_GOOD
 
 
-def _cores_per_replica(options: Options, config: Config) -> int:
+def _cores_per_replica(options: CampaignOptions, config: Config) -> int:
     """Return equal shares of the cores: a replica has as many in every size.
 
     Replicas of `cluster=external` have those of their nodes.

@@ -24,7 +24,7 @@ _LOG = logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
-class Made:
+class FinishedRun:
     """One run that has ended."""
 
     record: CampaignRun
@@ -33,7 +33,7 @@ class Made:
 
 
 @dataclass(slots=True, kw_only=True)
-class Series:
+class RunSeries:
     """Makes the runs of one campaign, one after another."""
 
     root: Path
@@ -44,7 +44,7 @@ class Series:
     overrides: Sequence[str]
     cores_per_replica: int
     """Cores that each replica gets in every size."""
-    made: list[Made] = field(default_factory=list)
+    finished: list[FinishedRun] = field(default_factory=list)
     clock: Callable[[], float] = time.monotonic
 
     def run(
@@ -56,7 +56,7 @@ class Series:
         queries: int | None = None,
         note: str = "",
         progress: str = "",
-    ) -> Made:
+    ) -> FinishedRun:
         """Make one run to its end.
 
         Args:
@@ -101,11 +101,11 @@ class Series:
             rate=rate,
             queries=queries,
             seconds=round(self.clock() - begin, 3),
-            counts=trial.sustained if rate is not None else trial.kept,
+            counts=trial.sustained if rate is not None else trial.within_limits,
             reason=_reason(trial, rate),
         )
-        made = Made(record=record, folder=ended.folder, trial=trial)
-        self.made.append(made)
+        made = FinishedRun(record=record, folder=ended.folder, trial=trial)
+        self.finished.append(made)
         self.campaign.runs.append(record)
         self.save()
         if record.reason:
@@ -123,7 +123,7 @@ class Series:
     def readable(self) -> list[Run]:
         """Return the runs that can be read; name those that cannot on stderr."""
         runs = []
-        for made in self.made:
+        for made in self.finished:
             try:
                 runs.append(read_run(made.folder))
             except RecordError as error:
@@ -148,7 +148,7 @@ class Series:
             words.append(f"about {queries / rate:,.0f} s of arrivals")
         _LOG.info(
             "== run %d%s (%s): %s%s",
-            len(self.made) + 1,
+            len(self.finished) + 1,
             note,
             phase,
             ", ".join(words),
@@ -167,15 +167,15 @@ class Series:
 
 
 def _reason(trial: Trial, rate: float | None) -> str:
-    if trial.hopeless:
-        return trial.hopeless
+    if trial.stop_reason:
+        return trial.stop_reason
     if rate is None:
-        return "" if trial.kept else "LoadGen calls it INVALID"
+        return "" if trial.within_limits else "LoadGen calls it INVALID"
     if trial.sustained:
         return ""
     if trial.too_few:
         return "too few queries for LoadGen to judge latency"
-    if not trial.kept:
+    if not trial.within_limits:
         return "the latency limits were exceeded"
     return trial.steady.reason
 

@@ -1,9 +1,9 @@
 """Searches the rate that each number of replicas sustains, and confirms it."""
 
 from base.log import logger
-from campaigns.options import Options
+from campaigns.options import CampaignOptions
 from campaigns.rate_search import Lengths, NoRateError, Search, Trial
-from campaigns.series import Made, Series, interleaved_order
+from campaigns.series import FinishedRun, RunSeries, interleaved_order
 from conf.schema import Config, RunKind
 from record.campaign import CampaignSize
 
@@ -12,7 +12,9 @@ _LOG = logger(__name__)
 _STEPS_DOWN = 12
 
 
-def find_rates(options: Options, config: Config, series: Series) -> list[CampaignSize]:
+def find_rates(
+    options: CampaignOptions, config: Config, series: RunSeries
+) -> list[CampaignSize]:
     """Search the rate of each size and confirm it."""
     found: dict[int, CampaignSize] = {}
     rates: dict[int, float] = {}
@@ -42,15 +44,17 @@ def find_rates(options: Options, config: Config, series: Series) -> list[Campaig
         result.valid_qps = max(
             (
                 _arrived(made)
-                for made in series.made
-                if made.record.replicas == size and made.trial.kept
+                for made in series.finished
+                if made.record.replicas == size and made.trial.within_limits
             ),
             default=None,
         )
     return [found[size] for size in options.sizes]
 
 
-def _search(options: Options, config: Config, series: Series, size: int) -> Search:
+def _search(
+    options: CampaignOptions, config: Config, series: RunSeries, size: int
+) -> Search:
     fixed = config.run.kind is RunKind.full
 
     def probe(rate: float, queries: int) -> Trial:
@@ -71,7 +75,7 @@ def _search(options: Options, config: Config, series: Series, size: int) -> Sear
     return search
 
 
-def _progress(search: Search, series: Series, size: int) -> str:
+def _progress(search: Search, series: RunSeries, size: int) -> str:
     """Return where a search is, and how much at most is left of its stage."""
     stage = search.stage
     rates, runs = stage.rates_left, stage.runs_left
@@ -81,7 +85,7 @@ def _progress(search: Search, series: Series, size: int) -> str:
         f"{stage.name} search: {', '.join(found) or 'no rate decided yet'}",
         f"at most {rates} rate{'s' * (rates > 1)} left in {runs} runs",
     ]
-    own = [m.record.seconds for m in series.made if m.record.replicas == size]
+    own = [m.record.seconds for m in series.finished if m.record.replicas == size]
     if own and len(found) == len(sides):
         words.append(f"about {_duration(rates * own[-1])}")
     if not search.lengths.fixed:
@@ -95,8 +99,8 @@ def _duration(seconds: float) -> str:
 
 
 def _confirm(
-    options: Options,
-    series: Series,
+    options: CampaignOptions,
+    series: RunSeries,
     searches: dict[int, Search],
     rates: dict[int, float],
 ) -> dict[int, str]:
@@ -117,8 +121,8 @@ def _confirm(
                 queries=None if search.lengths.fixed else search.queries,
                 note=_left_at(series, options.runs - len(made), size, rate),
             )
-            if again.trial.hopeless:
-                given_up[size] = again.trial.hopeless
+            if again.trial.stop_reason:
+                given_up[size] = again.trial.stop_reason
         open_ = {
             size
             for size in open_ - set(given_up)
@@ -138,23 +142,25 @@ def _confirm(
     }
 
 
-def _left_at(series: Series, runs: int, size: int, rate: float) -> str:
-    own = [m for m in series.made if (m.record.replicas, m.record.rate) == (size, rate)]
+def _left_at(series: RunSeries, runs: int, size: int, rate: float) -> str:
+    own = [
+        m for m in series.finished if (m.record.replicas, m.record.rate) == (size, rate)
+    ]
     if not own:
         return ""
     return f", about {runs * own[-1].record.seconds / 60:.0f} min left at this rate"
 
 
-def _at(series: Series, size: int, rate: float, queries: int) -> list[Made]:
+def _at(series: RunSeries, size: int, rate: float, queries: int) -> list[FinishedRun]:
     """Return the runs of full length at a rate."""
     return [
         made
-        for made in series.made
+        for made in series.finished
         if (made.record.replicas, made.record.rate) == (size, rate)
         and made.record.queries in (None, queries)
     ]
 
 
-def _arrived(made: Made) -> float:
+def _arrived(made: FinishedRun) -> float:
     """Return the rate at which the queries of a run arrived, in queries/s."""
     return made.trial.steady.rate_per_s

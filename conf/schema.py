@@ -6,9 +6,9 @@ untyped configuration.
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
-from base.benchmark import MAX_TOKENS, Benchmark, ScenarioName
+from base.benchmark import Benchmark, ScenarioName
+from conf.engines import EngineConfig
 from conf.option import LONGEST_S, option
 
 _DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
@@ -48,7 +48,7 @@ class BalancerName(Enum):
 
 
 class LiveView(Enum):
-    """How progress is shown while a run goes on."""
+    """How progress is shown during a run."""
 
     auto = "auto"
     rich = "rich"
@@ -57,7 +57,7 @@ class LiveView(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class ScenarioConfig:
-    """What LoadGen is asked to do."""
+    """What LoadGen does."""
 
     name: ScenarioName = option("LoadGen scenario", ScenarioName.offline)
     target_qps: float | None = option(
@@ -145,75 +145,6 @@ class DatasetConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class EngineConfig:
-    """What answers the samples in a replica."""
-
-    name: str = option("engine: vllm or synthetic")
-    warmup_requests: int = option(
-        "requests of the widest warm-up batch, before LoadGen's clock starts",
-        8,
-        at_least=1,
-        at_most=65_536,
-    )
-
-
-@dataclass(slots=True, kw_only=True)
-class VllmConfig(EngineConfig):
-    """vLLM, one engine per replica."""
-
-    options: dict[str, Any] = option(
-        "vLLM engine arguments by their own names, e.g."
-        " engine.options.max_num_seqs=256 engine.options.quantization=fp8",
-        {},
-    )
-    env: dict[str, str] = option("environment variables for each replica", {})
-    in_process: bool = option(
-        "run vLLM's engine core inside the replica process, not in a child of it", True
-    )
-    cpu_kv_cache_gib: int = option(
-        "KV cache of a replica on a CPU, in GiB", 2, at_least=1, at_most=65_536
-    )
-
-
-@dataclass(slots=True, kw_only=True)
-class SyntheticConfig(EngineConfig):
-    """Deterministic tokens and a service-time model; needs no model and no device.
-
-    A step costs step_s + prefill_s_per_token x (prompt tokens in it)
-    + decode_s_per_sequence x (sequences in it).
-    """
-
-    step_s: float = option(
-        "fixed seconds of one engine step", 0.0, at_least=0, at_most=LONGEST_S
-    )
-    prefill_s_per_token: float = option(
-        "seconds per prompt token in a step", 0.0, at_least=0, at_most=LONGEST_S
-    )
-    decode_s_per_sequence: float = option(
-        "seconds per running sequence in a step", 0.0, at_least=0, at_most=LONGEST_S
-    )
-    max_num_seqs: int = option(
-        "sequences that run at once", 1024, at_least=1, at_most=10_000_000
-    )
-    max_num_batched_tokens: int = option(
-        "prompt tokens that one step may take in",
-        8192,
-        at_least=1,
-        at_most=1_000_000_000,
-    )
-    output_tokens: int = option(
-        "tokens of every answer", MAX_TOKENS, at_least=1, at_most=MAX_TOKENS
-    )
-    slowdown: dict[str, float] = option(
-        "factor on every duration of one replica, by replica number,"
-        " e.g. engine.slowdown.2=1.3",
-        {},
-        above=0,
-        at_most=1e6,
-    )
-
-
-@dataclass(slots=True, kw_only=True)
 class ClusterConfig:
     """How many replicas run, on what, and how their health is judged."""
 
@@ -240,7 +171,7 @@ class ClusterConfig:
         False,
     )
     max_attempts: int = option(
-        "times that engines may refuse a sample before the run is given up",
+        "times that engines may refuse a sample before the run is aborted",
         3,
         at_least=1,
         at_most=1_000_000,
@@ -255,15 +186,15 @@ class ClusterConfig:
         "seconds a replica may take to be ready", 1800.0, above=0, at_most=LONGEST_S
     )
     heartbeat_timeout_s: float = option(
-        "seconds without a sign of life (one comes each second) until a replica is"
+        "seconds without a heartbeat (one comes each second) after which a replica is"
         " fenced",
         15.0,
         at_least=3,
         at_most=LONGEST_S,
     )
     step_timeout_s: float = option(
-        "seconds a replica may hold samples without finishing an engine step"
-        " until it is fenced",
+        "seconds that a replica may hold samples without finishing an engine step"
+        " before it is fenced",
         60.0,
         above=0,
         at_most=LONGEST_S,
@@ -274,9 +205,9 @@ class ClusterConfig:
 class ExternalConfig(ClusterConfig):
     """Replicas on hosts that join by themselves, each with `python -m sut.node`."""
 
-    nodes: int = option("hosts that take part", at_least=1, at_most=4096)
+    nodes: int = option("number of nodes", at_least=1, at_most=4096)
     key: str = option(
-        "file of the key that python -m sut.keys makes; nodes need the same", path=True
+        "key file, made by python -m sut.keys; every node needs a copy", path=True
     )
     listen: str = option(
         "address and port where nodes join; replicas connect to the next port",
@@ -349,7 +280,7 @@ class Config:
     benchmark: Benchmark | None = option(
         "datacenter or edge; left out: edge for SingleStream, else datacenter", None
     )
-    scenario: ScenarioConfig = option("what LoadGen is asked to do")
+    scenario: ScenarioConfig = option("what LoadGen does")
     model: ModelConfig = option("the model that every replica serves")
     dataset: DatasetConfig = option("the samples")
     engine: EngineConfig = option("what answers the samples in a replica")

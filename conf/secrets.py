@@ -6,7 +6,8 @@ from copy import deepcopy
 from typing import Any
 
 from base.errors import UserError
-from conf.schema import Config, VllmConfig
+from conf.engines import VllmConfig
+from conf.schema import Config
 
 MASK = "*** not recorded ***"
 _SECRET_WORDS = {

@@ -36,7 +36,7 @@ def from_text(key: str, spec: Field[Any], hint: Any, text: str) -> Any:
 
     Args:
         key: the option's whole name, for messages.
-        spec: its field, for what `conf.option` says of it.
+        spec: its field, with the metadata of `conf.option`.
         hint: its type.
         text: as the user wrote it.
 

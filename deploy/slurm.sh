@@ -23,7 +23,7 @@ trap end EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 "$python" -m sut.keys "$key/key"
-# Slurm gives a step one core per task unless told otherwise.
+# Slurm gives a step one core per task by default.
 srun --cpus-per-task="$SLURM_CPUS_ON_NODE" \
     "$python" -m sut.node --connect "$(hostname):$port" --key "$key/key" &
 nodes=$!

@@ -31,7 +31,7 @@ _LARGEST_CELL = 2**31 - 1
 
 
 class _Row(msgspec.Struct):
-    """One row of a source, which may lack what only some uses need."""
+    """One row of a source; what only some uses need may be missing."""
 
     article: str | None = None
     highlights: str | list[str] | None = None
@@ -52,7 +52,7 @@ class Article:
 
 
 def read_articles(source: str, split: str) -> list[Article]:
-    """Return the articles of `source`, in its order; some may lack a text.
+    """Return the articles of `source`, in its order; some may have no text.
 
     Args:
         source: the data set's name on the Hugging Face hub, or a file.

@@ -181,7 +181,7 @@ def _fits(ids: list[int]) -> bool:
 def _make_up(count: int, length: int | None) -> Dataset:
     """Return random prompts of `length`, or of lengths that follow CNN/DailyMail's.
 
-    The log-normal was fitted to 1,000 tokenised validation prompts: median 765,
+    The log-normal was fitted to 1,000 tokenized validation prompts: median 765,
     mean 833, 90th percentile 1,435, from 141 to 2,267 tokens.
     """
     _refuse_too_much(count, length or _MEAN_TOKENS)

@@ -100,7 +100,7 @@ def _decode(path: Path, text: bytes, kind: type[list[T]]) -> list[T]:
 
 
 def _row_of(text: bytes, error: Exception) -> str:
-    """Return "row N: " where it can be told in which row the damage lies."""
+    """Return "row N: " if the damaged row is known, else an empty text."""
     if named := re.search(r"\$\[(\d+)\]", str(error)):
         return f"row {named[1]}: "
     if isinstance(error.__cause__, UnicodeDecodeError | type(None)):

@@ -23,7 +23,7 @@ from qsl.articles import (
 from qsl.official import FullRow, read_full_rows
 from qsl.progress import track
 from qsl.rows_file import RowsFile
-from qsl.summary import Summary, summarise
+from qsl.summary import Summary, summarize
 from qsl.template import TEMPLATE, prompt
 from qsl.tokenizer import load_encoder
 
@@ -59,7 +59,7 @@ def prepare(
             file.finish()
         finally:
             file.close()
-        return summarise(target, lengths)
+        return summarize(target, lengths)
     except OSError as error:
         raise write_failure(target, error) from error
 
@@ -90,7 +90,7 @@ def check(
         if fields:
             problems.append(f"row {number}: other {' and '.join(fields)}")
     try:
-        return summarise(path, [len(row.tok_input) for row in found]), problems
+        return summarize(path, [len(row.tok_input) for row in found]), problems
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
 
@@ -103,7 +103,7 @@ def _rows(
     articles: Sequence[Article], encoder: Tokenizer, instruction: Instruction
 ) -> Iterator[list[FullRow]]:
     batches = (articles[i : i + _BATCH] for i in range(0, len(articles), _BATCH))
-    for batch in track(batches, len(articles), "tokenising", weight=_BATCH):
+    for batch in track(batches, len(articles), "tokenizing", weight=_BATCH):
         encoded = encoder.encode_batch([prompt(item.article) for item in batch])
         yield [
             FullRow(
@@ -188,10 +188,10 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     summary, problems = check(target, articles, encoder, instruction)
     print("\n".join(summary.lines()))
-    return _tell(problems)
+    return _report_check(problems)
 
 
-def _tell(problems: list[str]) -> int:
+def _report_check(problems: list[str]) -> int:
     if not problems:
         print("as this command would write it")
         return 0
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     return run_command(
         lambda: _run(_parser().parse_args(arguments)),
-        interrupted="interrupted; the same command goes on where this one stopped",
+        interrupted="interrupted; the same command resumes it",
     )
 
 

@@ -1,4 +1,4 @@
-"""Writes a data set file row by row; an interrupted writing goes on later."""
+"""Writes a data set file row by row; an interrupted call can be resumed."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""What `qsl.prepare` tells of a data set file at the end."""
+"""The summary of a data set file that `qsl.prepare` prints at the end."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ class Summary:
         )
 
 
-def summarise(path: Path, lengths: Sequence[int]) -> Summary:
+def summarize(path: Path, lengths: Sequence[int]) -> Summary:
     """Return the summary of the file `path`, whose prompts have these lengths.
 
     Raises:

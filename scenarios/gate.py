@@ -27,8 +27,8 @@ from scenarios.steady_state import judge_samples
 from scenarios.token_checks import token_problems
 
 DRIFT_LIMIT_MS = 10.0
-"""Change of the wall clock against the monotonic clock that LoadGen's durations bear:
-far above errors of reading and far below MLPerf's latency limits."""
+"""Change of the wall clock against the monotonic clock that is accepted:
+far above reading errors and far below MLPerf's latency limits."""
 _AUDIT_WARNING = "Found Audit Config file"
 _UNMET = {
     "result_perf_constraints_met": "latency limits were exceeded",
@@ -116,7 +116,7 @@ def _prefix_cache(samples: list[SampleRecord]) -> Check:
     cached = sum(hit or 0 for hit in hits)
     check = _check("prefix_cache_hit_tokens", 0, cached, not cached)
     if not cached and None in hits:
-        return _skipped(check, "the engine does not tell")
+        return _skipped(check, "the engine does not report it")
     return check
 
 
@@ -138,7 +138,7 @@ def _clock(clock: ClockRecord | None, events: list[EventRecord]) -> Check:
 def _times(
     clock: ClockRecord | None, log: DetailLog, samples: list[SampleRecord]
 ) -> Check:
-    """Return whether all times are such as can be: in order, and inside the run."""
+    """Check that all times are possible: in order, and inside the run."""
     begin_ns, end_ns = (-math.inf, math.inf)
     if clock is not None:
         begin_ns, end_ns = clock.begin_ns, clock.end_ns
@@ -208,9 +208,9 @@ def _performance(
 def _steady_state(settings: SettingsRecord, samples: list[SampleRecord]) -> Check:
     """Return whether the system sustained the arrival rate.
 
-    A full run is as long as MLPerf's rules ask, and LoadGen's word on it stands: what
-    is found is noted. A smoke run whose queue grew fails: however long the limits were
-    kept, a longer run would have missed them.
+    A full run is as long as MLPerf's rules ask, so LoadGen's result stands,
+    and a growing queue is only noted. A smoke run whose queue grew fails: a longer run
+    would have exceeded the limits.
     """
     judged = judge_samples(samples)
     check = _check(
@@ -301,7 +301,7 @@ def _check(
 
 
 def _rule(settings: SettingsRecord, check: Check) -> Check:
-    """Skip a check on MLPerf's rules where the run never meant to keep them."""
+    """Skip a failed check on MLPerf's rules in a smoke run, which relaxes them."""
     if settings.kind == "smoke" and check.outcome == "failed":
         return _skipped(check, "relaxed by run=smoke")
     return check
@@ -313,7 +313,7 @@ def _skipped(check: Check, note: str) -> Check:
 
 
 def _rule_value(folder: RunFolder, settings: SettingsRecord, name: str) -> Json:
-    """Return what the rules say of a setting.
+    """Return the value that the rules require for a setting.
 
     Raises:
         RecordError: `settings.json` does not have it.

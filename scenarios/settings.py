@@ -68,10 +68,10 @@ def build_settings(plan: ScenarioPlan, folder: RunFolder) -> lg.TestSettings:
 
 
 def ineffective_lines(plan: ScenarioPlan) -> list[ConfLine]:
-    """Return the lines of user.conf for this run that LoadGen passes over.
+    """Return the lines of user.conf for this run that LoadGen ignores.
 
-    LoadGen is asked: where another value in a line changes no setting, the line has
-    no effect. Lines that an option of the command line replaces are left out.
+    LoadGen itself is tried: if another value in a line changes no setting, the line
+    has no effect. Lines that an option of the command line replaces are left out.
     """
     lines = plan.lines
     own = lines[-1].key if plan.adds_a_line else None

@@ -148,15 +148,15 @@ def _trend(
     open_s = _held_s(issued, edges) - _held_s(done, edges)
     means = np.diff(open_s) / np.diff(edges)
     middles = (edges[1:] + edges[:-1]) / 2
-    centred = middles - middles.mean()
-    slope = float(centred @ means / (centred @ centred))
-    rest = means - means.mean() - slope * centred
+    centered = middles - middles.mean()
+    slope = float(centered @ means / (centered @ centered))
+    rest = means - means.mean() - slope * centered
     variance = float(rest @ rest)
     if not variance:
         return slope, 0.0 if slope > 0 else 1.0
     r = min(max(float(rest[1:] @ rest[:-1]) / variance, 0.0), 0.9)
     independent = max(4.0, _BLOCKS * (1 - r) / (1 + r))
-    error = (variance / (independent - 2) / float(centred @ centred)) ** 0.5
+    error = (variance / (independent - 2) / float(centered @ centered)) ** 0.5
     return slope, float(stdtr(independent - 2, -slope / error))
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from base.benchmark import TITLES, ScenarioName
 from base.errors import UserError
 from base.project import copy_project
-from conf.schema import Config, Mode, SyntheticConfig, Weights
+from conf.engines import SyntheticConfig
+from conf.schema import Config, Mode, Weights
 from record.folder import RunFolder, read_json, write_json, write_text
 from record.source import source_digests
 from record.structs import SettingsRecord

@@ -15,7 +15,7 @@ from record.folder import RunFolder, read_json
 from record.source import source_digests
 from record.structs import SettingsRecord
 from scenarios.gate import judge
-from submission.checks import Finding, check_tree
+from submission.checks import TreeFinding, check_tree
 from submission.checks.finding import AGAIN, BUILD
 from submission.evidence import find_run
 from submission.layout import BENCHMARK_FOLDERS, SubmitterFolder
@@ -108,7 +108,7 @@ def _official(
 def _show(
     console: Console,
     title: str,
-    check: Callable[[], Iterator[Finding]],
+    check: Callable[[], Iterator[TreeFinding]],
     not_run: str = "",
 ) -> bool:
     """Print the outcome of one check, or why there is nothing that it could look at."""
@@ -142,13 +142,15 @@ def _accuracy_runs(request: Request) -> dict[Path, RunFolder]:
     return found
 
 
-def _run_findings(request: Request, logs: dict[Path, RunFolder]) -> Iterator[Finding]:
+def _run_findings(
+    request: Request, logs: dict[Path, RunFolder]
+) -> Iterator[TreeFinding]:
     """Yield what is wrong with the runs that the tree would be built from now."""
     source = source_digests()
     for planned in plan_runs(request, known_rates(request)):
         found = find_run(request.runs, planned, source)
         if found.folder is None:
-            yield Finding(
+            yield TreeFinding(
                 check="runs",
                 path=request.runs,
                 problem=f"{planned.title}: {found.refused or 'no such run'}",
@@ -158,12 +160,12 @@ def _run_findings(request: Request, logs: dict[Path, RunFolder]) -> Iterator[Fin
         try:
             verdict = judge(found.folder)
         except RecordError as error:
-            yield Finding(
+            yield TreeFinding(
                 check="runs", path=found.folder.path, problem=str(error), remedy=AGAIN
             )
             continue
         if verdict.outcome != "passed":
-            yield Finding(
+            yield TreeFinding(
                 check="runs",
                 path=found.folder.path,
                 problem=f"judged again, it {verdict.outcome}: {verdict.reason}",
@@ -174,7 +176,7 @@ def _run_findings(request: Request, logs: dict[Path, RunFolder]) -> Iterator[Fin
         if not scores.exists():
             continue
         if hash_in(scores) != sha256(run.accuracy_log):
-            yield Finding(
+            yield TreeFinding(
                 check="hash",
                 path=scores,
                 problem=f"its hash is not that of {run.accuracy_log}",
@@ -189,7 +191,9 @@ def _has_text(run: RunFolder) -> bool:
     return settings.tokenizer is not None and data_set is not None
 
 
-def _evaluations(checkout: Checkout, logs: dict[Path, RunFolder]) -> Iterator[Finding]:
+def _evaluations(
+    checkout: Checkout, logs: dict[Path, RunFolder]
+) -> Iterator[TreeFinding]:
     for path, run in logs.items():
         tokenizer = read_json(run.settings, SettingsRecord).tokenizer
         data_set = load_config([], run.config).dataset.path

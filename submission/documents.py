@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from base.benchmark import Benchmark
-from conf.schema import Config, VllmConfig
+from conf.engines import VllmConfig
+from conf.schema import Config
 from record.folder import RunFolder, read_json
 from record.json_types import Json
 from record.loadgen_log import read_detail
@@ -65,8 +66,8 @@ Model {config.model.name}, data set {config.dataset.name}, engine \
 {len({r.node for r in replicas})} node(s)\
 {f" with {gpus} GPU(s) each" if gpus else ""}.
 
-`src/README.md` tells how to install the code. The runs of this result are made again \
-with the configuration beside their logs (paths are shortened to their last part, and \
+`src/README.md` describes how to install the code. To repeat the runs of this result, \
+use the configuration beside their logs (paths are shortened to their last part, and \
 what is "not published" has to be set):
 ```
 {commands}
@@ -87,7 +88,7 @@ def bandwidth(request: Request, performance: dict[str, Path]) -> str:
     """Return the statement on ingress bandwidth.
 
     Args:
-        request: what the submitter says of it.
+        request: the submitter's statement.
         performance: folder of the performance run by the scenario's title.
 
     Raises:

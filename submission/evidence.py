@@ -15,7 +15,7 @@ from submission.plan import PlannedRun, rules_of
 
 @dataclass(slots=True, kw_only=True)
 class Evidence:
-    """What the run folders say of one planned run."""
+    """What the run folders hold for one planned run."""
 
     folder: RunFolder | None
     """The newest folder that will do; None: the run is still to be made."""
@@ -77,7 +77,7 @@ def _why_not(
     if verdict.outcome != "passed":
         return f"{verdict.outcome}: {verdict.reason}"
     if verdict.degraded:
-        return "degraded: a replica was lost or it was paused (events.jsonl tells why)"
+        return "degraded: a replica was lost or the run was paused; see events.jsonl"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Makes runs, each in a process of its own: LoadGen is good for one per process."""
+"""Makes runs, each in a process of its own: LoadGen can make one per process."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What one machine is made of, as far as software can tell."""
+"""The hardware and software of one machine, as far as software can find out."""
 
 import contextlib
 import platform
@@ -122,7 +122,7 @@ def _disk_kind(name: str, rotates: bool) -> str:
     if name.startswith("nvme"):
         return "NVMe SSD"
     if name.startswith(("vd", "xvd")):
-        # What a hypervisor says of rotation is mostly wrong.
+        # A hypervisor mostly reports rotation wrongly.
         return "virtual disk"
     return "HDD" if rotates else "SSD"
 
@@ -208,8 +208,9 @@ def _ecc(handles: list[Any]) -> str:
 def _ask(question: Callable[..., Any], *arguments: Any) -> Any:
     """Return the answer, or None where this kernel, device or driver has none.
 
-    A driver that is older than the package lacks whole functions. psutil and cpuinfo
-    know the usual layouts of `/proc` and `/sys`, and fail on others in many ways.
+    A driver that is older than the package does not have all functions. psutil and
+    cpuinfo know the usual layouts of `/proc` and `/sys`, and fail on others in many
+    ways.
     """
     try:
         return question(*arguments)

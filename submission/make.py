@@ -51,7 +51,7 @@ def show_plan(request: Request, console: Console) -> None:
 
 
 def make_all(request: Request, console: Console) -> None:
-    """Make every run that is still to be made; stop at the first that will not do.
+    """Make every run that is still to be made; stop at the first that cannot be used.
 
     Raises:
         UserError: the request cannot be run, or no tree could be built from its runs.
@@ -89,7 +89,7 @@ def _make_missing(
         found = find_run(request.runs, run, source_digests())
         if found.folder is None:
             raise NotGood(
-                f"{run.title}: {found.refused or folder.path}; put it right and give"
+                f"{run.title}: {found.refused or folder.path}; correct it and run"
                 " the same command again"
             )
 
@@ -111,7 +111,7 @@ def _advice(request: Request) -> str:
 
 
 def _rate_advice(run: PlannedRun, console: Console) -> None:
-    """Say so where a slightly lower rate would save a whole pass over the data."""
+    """Print where a slightly lower rate would save a whole pass over the data."""
     rate = sizing(run.config)[1]
     if run.scenario not in SERVER_SCENARIOS or rate is None:
         return

@@ -17,7 +17,7 @@ from accuracy.targets import TARGETS
 from base.errors import UserError
 from record.json_types import Json
 from scenarios.rules import rules
-from submission.checks import Finding
+from submission.checks import TreeFinding
 from submission.checks.finding import BUILD
 from submission.checks.performance import SEEDS
 from submission.layout import ResultFolder, SubmitterFolder, submitter_folders
@@ -65,7 +65,7 @@ class Checkout:
                 )
 
 
-def round_findings(checkout: Checkout) -> Iterator[Finding]:
+def round_findings(checkout: Checkout) -> Iterator[TreeFinding]:
     """Yield where the checker's constants differ from the rules that we check."""
     done = _python(checkout, ["-c", _DUMP.format(version=VERSION)], _CHECKER)
     if done.returncode:
@@ -101,7 +101,7 @@ def round_findings(checkout: Checkout) -> Iterator[Finding]:
             pairs.append((f"{scenario} {limit}", theirs, ours[f"{limit}_latency"]))
     for name, theirs, own in pairs:
         if abs(theirs - own) > 1e-9 * abs(own):
-            yield Finding(
+            yield TreeFinding(
                 check="round",
                 path=checkout.path / _CHECKER,
                 problem=f"{name} is {theirs}, but {own} here",
@@ -109,7 +109,9 @@ def round_findings(checkout: Checkout) -> Iterator[Finding]:
             )
 
 
-def checker_findings(checkout: Checkout, tree: Path, scratch: Path) -> list[Finding]:
+def checker_findings(
+    checkout: Checkout, tree: Path, scratch: Path
+) -> list[TreeFinding]:
     """Run the official checker over `tree`; return its complaints.
 
     Args:
@@ -128,11 +130,11 @@ def checker_findings(checkout: Checkout, tree: Path, scratch: Path) -> list[Find
     # A traceback leaves no complaint behind, only its last line.
     lines = said or [_last_line(done.stderr)]
     return [
-        Finding(
+        TreeFinding(
             check="official_checker",
             path=tree,
             problem=line,
-            remedy="our own checks of the same file say what to do",
+            remedy="our own checks of the same file say how to fix it",
         )
         for line in lines
     ]
@@ -145,7 +147,7 @@ def has_compliance(tree: Path) -> bool:
 
 def verification_findings(
     checkout: Checkout, tree: Path, scratch: Path
-) -> Iterator[Finding]:
+) -> Iterator[TreeFinding]:
     """Yield where the official TEST06 script finds another result than the tree has."""
     for number, (_, result) in enumerate(_results(tree)):
         if not result.compliance_answers.exists():
@@ -163,7 +165,7 @@ def verification_findings(
             problem = f"run_verification.py says {made.read_text()!r}"
         else:
             continue
-        yield Finding(
+        yield TreeFinding(
             check="official_verification",
             path=result.verification,
             problem=problem,
@@ -173,7 +175,7 @@ def verification_findings(
 
 def truncation_findings(
     checkout: Checkout, tree: Path, logs: dict[Path, Path], scratch: Path
-) -> Iterator[Finding]:
+) -> Iterator[TreeFinding]:
     """Yield where the official truncation of the whole log differs from the tree's.
 
     Args:
@@ -204,7 +206,7 @@ def truncation_findings(
             problem = "its hash is not that of the accuracy run's whole log"
         else:
             continue
-        yield Finding(
+        yield TreeFinding(
             check="official_truncation",
             path=result.accuracy.accuracy_log,
             problem=problem,
@@ -214,7 +216,7 @@ def truncation_findings(
 
 def evaluation_findings(
     checkout: Checkout, scores: Path, log: Path, data_set: Path, tokenizer: Path
-) -> Iterator[Finding]:
+) -> Iterator[TreeFinding]:
     """Yield where the benchmark's own script scores otherwise than accuracy.txt says.
 
     Args:
@@ -224,27 +226,27 @@ def evaluation_findings(
         data_set: the file in cnn_eval.json form.
         tokenizer: folder of the model's tokenizer.
     """
-    told = _scores(scores.read_text())
+    ours = _scores(scores.read_text())
     command = ["evaluation.py", "--mlperf-accuracy-file", str(log.resolve())]
     command += ["--dataset-file", str(data_set.resolve()), "--dtype", "int32"]
     command += ["--model-name", str(tokenizer.resolve())]
-    command += ["--total-sample-count", str(int(told["gen_num"]))]
+    command += ["--total-sample-count", str(int(ours["gen_num"]))]
     done = _python(checkout, command, _EVALUATE.parent, checkout.evaluation_python)
     if done.returncode:
         problem = f"evaluation.py failed: {_last_line(done.stderr)}"
     else:
         theirs = _scores(done.stdout)
-        other = [name for name in told if told[name] != theirs.get(name)]
+        other = [name for name in ours if ours[name] != theirs.get(name)]
         if not other:
             return
         problem = "evaluation.py has " + ", ".join(
             f"{name} {theirs.get(name)}" for name in other
         )
-    yield Finding(
+    yield TreeFinding(
         check="official_evaluation",
         path=scores,
         problem=problem,
-        remedy="docs/accuracy.md tells what the script needs; name an interpreter that"
+        remedy="docs/accuracy.md lists what the script needs; name an interpreter that"
         " has it with --evaluation-python",
     )
 

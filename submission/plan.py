@@ -12,7 +12,8 @@ from base.benchmark import (
 )
 from conf.load import load_config
 from conf.schema import Config, Mode
-from scenarios.plan import ScenarioPlan, plan_scenario
+from scenarios.plan import ScenarioPlan
+from scenarios.planner import plan_scenario
 from scenarios.schedule import (
     ServerSchedule,
     offline_samples,
@@ -32,7 +33,7 @@ class PlannedRun:
     """Options of `sut.main`."""
     config: Config
     expected_s: float | None
-    """Expected duration of LoadGen's part in s; None where a probe must tell."""
+    """Expected duration of LoadGen's part in s; None until a probe has measured it."""
 
     @property
     def title(self) -> str:
@@ -47,8 +48,8 @@ def plan_runs(request: Request, rates: dict[str, float]) -> list[PlannedRun]:
 
     Args:
         request: what the submitter asks for.
-        rates: what probes have told, by scenario: samples/s (Offline) or ms
-            (SingleStream). A value in the request's options goes before.
+        rates: what probes have measured, by scenario: samples/s (Offline) or ms
+            (SingleStream). A value in the request's options has priority.
 
     Raises:
         UserError: an option is wrong, or a run would break a rule.
@@ -104,7 +105,7 @@ def sizing(config: Config) -> tuple[str, float | None]:
 
 
 def rules_of(config: Config) -> ScenarioPlan:
-    """Return what LoadGen is to be told, for a data set of the required size.
+    """Return the plan of LoadGen's settings, for a data set of the required size.
 
     Raises:
         UserError: the run would break a rule.
@@ -135,7 +136,7 @@ def _passes(config: Config) -> tuple[int, float]:
 
 
 def _expected_s(config: Config, measured: float | None) -> float | None:
-    """Return how long LoadGen takes if it goes on as fast as measured, or as told."""
+    """Return LoadGen's duration in s at the measured speed, or at the given rate."""
     _, size = sizing(config)
     if size is None:
         return None

@@ -118,7 +118,7 @@ def _published(name: str, value: Any) -> Json:
 
 
 def _plain(value: Json, name: str = "") -> Json:
-    """Return `value` with every text withheld that is no plain word."""
+    """Return `value`; every text in it that is not a plain word is withheld."""
     if isinstance(value, dict):
         return {key: _plain(item, key) for key, item in value.items()}
     if isinstance(value, list):

@@ -41,7 +41,7 @@ class Status(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class WeightFacts:
-    """What `measurements.json` says of the weights and the machine cannot know."""
+    """What `measurements.json` states about the weights: software cannot know it."""
 
     starting_weights_filename: str = MISSING
     """Name or address of the checkpoint as it was obtained."""

@@ -53,7 +53,7 @@ MAY_BE_EMPTY = (
 )
 """Fields that must be there, but may be empty."""
 ECC = "accelerator_ecc"
-"""A field of this package's own: NVML's word on error correction."""
+"""A field of this package's own: error correction, as NVML reports it."""
 
 
 def system_description(
@@ -61,15 +61,15 @@ def system_description(
 ) -> dict[str, Json]:
     """Return the description of the system of `machines`; one machine per node.
 
-    What `request.description` says goes before what was found.
+    `request.description` has priority over what was found.
 
     Raises:
         UserError: machines differ, or fields are missing; all of them are named.
     """
-    unlike = _unlike(machines)
-    if unlike:
+    differences = _differences(machines)
+    if differences:
         raise UserError(
-            f"nodes differ in {', '.join(unlike)}, and systems/*.json can describe"
+            f"nodes differ in {', '.join(differences)}, and systems/*.json can describe"
             " only nodes that are alike"
         )
     known: dict[str, Json] = {
@@ -89,7 +89,7 @@ def system_description(
     missing = [name for name in MEANINGFUL if known[name] in ("", None)]
     if missing:
         raise UserError(
-            f"systems/{request.system}.json: description: in the request must tell"
+            f"systems/{request.system}.json: description: in the request must state"
             f" {', '.join(missing)}"
         )
     return known
@@ -138,7 +138,7 @@ def _accelerators(gpus: Gpus | None) -> dict[str, Json]:
     }
 
 
-def _unlike(machines: Sequence[Machine]) -> list[str]:
+def _differences(machines: Sequence[Machine]) -> list[str]:
     first = msgspec.to_builtins(machines[0])
     others = [msgspec.to_builtins(machine) for machine in machines[1:]]
     return sorted({name for other in others for name in differences(first, other)})

@@ -34,7 +34,7 @@ def sha256(path: Path) -> str:
 
 
 def hash_in(scores: Path) -> str | None:
-    """Return the hash that accuracy.txt tells; None if it tells none.
+    """Return the hash in accuracy.txt; None if it has none.
 
     Raises:
         OSError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""TEST06's token checks, told in the form that the official checker reads."""
+"""TEST06's token checks, in the form that the official checker reads."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +14,8 @@ def verification_text(log: Path, settings: SettingsRecord) -> str:
 
     Args:
         log: LoadGen's accuracy log of the compliance run.
-        settings: of that run; its stop tokens are what the official script's check
-            lacks.
+        settings: of that run; its stop tokens are missing from the official script's
+            check.
 
     Raises:
         RecordError: the log is missing or damaged.

@@ -123,7 +123,6 @@ class _Speeds:
     """Remembers each replica's speed; one that has shown none counts as the mean."""
 
     def __init__(self) -> None:
-        """Know nothing."""
         self.known: dict[int, float] = {}
         """Tokens/s by replica, of those that have shown any."""
         self.mean = 1.0

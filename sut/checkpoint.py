@@ -1,6 +1,6 @@
 """Looks at the files of a checkpoint before any replica loads them.
 
-An engine tells of a damaged file by whatever exception its loader happens to meet,
+An engine reports a damaged file by any exception that its loader happens to meet,
 after it has started. Headers are small, so all of it is known here in milliseconds.
 """
 
@@ -31,7 +31,7 @@ class _Tensor(msgspec.Struct):
 
 
 def check_checkpoint(folder: Path) -> None:
-    """Check the weights and the tokenizer in `folder`, as far as headers tell.
+    """Check the weights and the tokenizer in `folder`, as far as headers show.
 
     Raises:
         UserError: a file is missing, cut off or something else; names it.

@@ -28,7 +28,7 @@ _FIGURES = (
 )
 
 
-def warn_of_neighbours(records: list[ReplicaRecord]) -> None:
+def warn_of_shared_devices(records: list[ReplicaRecord]) -> None:
     """Warn of devices that other processes used before their replica loaded."""
     for record in records:
         for use in shared_devices(record):
@@ -41,15 +41,15 @@ def warn_of_neighbours(records: list[ReplicaRecord]) -> None:
             )
 
 
-def summarise(folder: RunFolder, verdict: Verdict, accuracy: dict[str, float]) -> None:
+def summarize(folder: RunFolder, verdict: Verdict, accuracy: dict[str, float]) -> None:
     """Print the verdict, LoadGen's main figures, and what to open next."""
     text = io.StringIO()
     terminal = sys.stdout is not None and sys.stdout.isatty()
     console = Console(
         file=text, force_terminal=terminal, highlight=False, soft_wrap=True
     )
-    colour = "green" if verdict.outcome == "passed" else "red"
-    console.print(f"[bold {colour}]{verdict.outcome}[/] {_marks(verdict)}")
+    color = "green" if verdict.outcome == "passed" else "red"
+    console.print(f"[bold {color}]{verdict.outcome}[/] {_marks(verdict)}")
     for check in verdict.failures:
         note = f" ({check.note})" if check.note else ""
         line = f"  {check.name}: {check.value}, limit {check.limit}{note}"

@@ -1,4 +1,4 @@
-"""How a process of a run begins and ends: its way in, and what signals do to it.
+"""How a process of a run begins and ends: its start, and its reaction to signals.
 
 SIGINT (Ctrl-C), SIGTERM (a job scheduler) and SIGHUP (the terminal or the connection is
 gone) mean the same. A SIGHUP that is ignored when the process starts (nohup) stays
@@ -22,14 +22,14 @@ from base.errors import Aborted, ExitCode
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NO_MEMORY = "failed to map segment from shared object"
-"""What the loader says of a library for which there is no memory."""
+"""The loader's message for a library for which there is no memory."""
 
 
 def start_command(module: str) -> NoReturn:
     """Import `module`, call its `main()` and end the process with the code it returns.
 
     The imports take a second or more: signals and a lack of memory must end the process
-    well in that time too. Who imports `module` in another way gets no handlers.
+    well in that time too. Importing `module` in another way sets no handlers.
     """
     leave_on_interrupt()
     raise_descriptor_limit()
@@ -53,7 +53,7 @@ def abort_on_interrupt() -> None:
 
 
 def ignore_interrupts() -> None:
-    """Let nothing disturb the steps that follow: they are short and must be whole."""
+    """Ignore signals: the steps that follow are short and must be completed."""
     _handle(_ignore)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from base.benchmark import MAX_TOKENS
 from base.errors import UserError
-from conf.schema import Config, EngineConfig, SyntheticConfig, VllmConfig, Weights
+from conf.engines import EngineConfig, SyntheticConfig, VllmConfig
+from conf.schema import Config, Weights
 from qsl.dataset import Dataset
 from qsl.template import TEMPLATE
 from qsl.tokenizer import load_encoder
@@ -18,13 +19,15 @@ from record.json_types import Json
 from record.writer import RecordWriter
 from sut.balancers import make_balancer
 from sut.clock import RunClock, clock_id
-from sut.clusters.factory import Site, make_site
+from sut.clusters.base import Cluster
+from sut.clusters.factory import make_cluster
 from sut.coordinator.coordinator import Coordinator, CoordinatorParts
 from sut.coordinator.dispatcher import Dispatcher
 from sut.coordinator.loadgen import LoadGenResponder
 from sut.coordinator.recorder import RunRecorder
 from sut.model import Model, find_model
 from sut.wire.messages import EngineSpec, ReplicaSpec, WarmupSpec
+from sut.wire.sockets import CoordinatorSocket
 
 _ANY_ID = 2**31 - 1
 
@@ -42,14 +45,17 @@ def build_coordinator(
     """Return a coordinator over the configured cluster; no replica is started.
 
     Raises:
-        UserError: hosts do not have what the configuration asks for, or do not come.
+        UserError: hosts do not have what the configuration asks for, or do not join.
     """
-    site = make_site(
+    cluster, socket = make_cluster(
         config.cluster, folder, scratch, _environment(config.engine), notify
     )
     with ExitStack() as undo:
-        undo.callback(site.close)
-        coordinator = _coordinator(config, model, dataset, streaming, site, writer)
+        undo.callback(socket.close)
+        undo.callback(cluster.close, 0.0)
+        coordinator = _coordinator(
+            config, model, dataset, streaming, cluster, socket, writer
+        )
         undo.pop_all()
     return coordinator
 
@@ -59,13 +65,14 @@ def _coordinator(
     model: Model,
     dataset: Dataset,
     streaming: bool,
-    site: Site,
+    cluster: Cluster,
+    socket: CoordinatorSocket,
     writer: RecordWriter,
 ) -> Coordinator:
-    _check_slowdown(config.engine, len(site.cluster.placements))
+    _check_slowdown(config.engine, len(cluster.placements))
     clock = RunClock()
     lengths: list[int] = dataset.lengths.tolist()
-    spec = engine_spec(config, model, len(site.cluster.placements[0].gpus), streaming)
+    spec = engine_spec(config, model, len(cluster.placements[0].gpus), streaming)
     warmup = WarmupSpec(
         typical_tokens=int(np.median(dataset.lengths)),
         longest_tokens=max(lengths),
@@ -75,8 +82,8 @@ def _coordinator(
     return Coordinator(
         CoordinatorParts(
             config=config.cluster,
-            cluster=site.cluster,
-            socket=site.socket,
+            cluster=cluster,
+            socket=socket,
             dispatcher=Dispatcher(
                 make_balancer(config.cluster.balancer, streaming),
                 lengths,
@@ -105,10 +112,10 @@ def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> Eng
         config: the run.
         model: found on disk.
         gpus: GPUs of one replica.
-        streaming: whether first tokens are told on their own.
+        streaming: whether first tokens are reported before the answer.
 
     Raises:
-        UserError: what is asked for needs a GPU, and replicas have none.
+        UserError: the configuration needs a GPU, and replicas have none.
     """
     dummy = config.model.weights is Weights.dummy
     name, options = _engine_options(config.engine)
@@ -136,7 +143,7 @@ def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> Eng
 def check_fits(config: Config, model: Model, dataset: Dataset) -> None:
     """Check that the prompts were tokenized with the model's vocabulary.
 
-    Where the model's vocabulary has no name its tokenizer is asked: it must find the
+    If the model's vocabulary has no name, its tokenizer decides: it must find the
     benchmark's instruction in the first prompt.
 
     Raises:

@@ -35,9 +35,10 @@ from record.folder import RunFolder, write_json, write_text
 from record.source import write_source
 from record.writer import RecordWriter
 from scenarios import gate
-from scenarios.plan import ScenarioPlan, plan_scenario
+from scenarios.plan import ScenarioPlan
+from scenarios.planner import plan_scenario
 from scenarios.settings import build_settings, record_settings, set_expected_latency
-from sut.console import warn_of_neighbours
+from sut.console import warn_of_shared_devices
 from sut.coordinator.coordinator import Coordinator
 from sut.coordinator.live import RunView
 from sut.coordinator.loadgen import LoadGenRun
@@ -204,7 +205,7 @@ def _measure(
         with RunView(coordinator, config.run.live) as view:
             _start_replicas(coordinator, view, folder)
             write_json(folder.replicas, coordinator.replicas.records())
-            warn_of_neighbours(coordinator.replicas.records())
+            warn_of_shared_devices(coordinator.replicas.records())
             if plan.needs_latency:
                 latency_ns = _slowest_warm_request_ns(coordinator)
                 set_expected_latency(settings, plan, folder, latency_ns)

@@ -56,11 +56,11 @@ class Model:
 
 
 def find_model(config: ModelConfig, notify: Callable[[str], None]) -> Model:
-    """Return the model that `config` names, writing its checkpoint once if need be.
+    """Return the model that `config` names, writing its checkpoint once if necessary.
 
     Args:
         config: which model, and where it is.
-        notify: told about work that takes more than a moment.
+        notify: called with a line about work that takes more than a moment.
 
     Raises:
         UserError: the folder or a file in it is missing, damaged or does not fit.

@@ -14,7 +14,7 @@ from base.log import logger
 from record.folder import RunFolder, read_json, write_json, write_text
 from record.structs import SettingsRecord, Verdict
 from report.build import write_report
-from sut.console import summarise
+from sut.console import summarize
 from sut.interrupts import interruptible
 
 _LOG = logger(__name__)
@@ -67,7 +67,7 @@ def conclude(folder: RunFolder, verdict: Verdict) -> ExitCode:
         again = _again("report", folder)
         _LOG.info("no report (%s); try again: %s", _named(error), again)
         code = ExitCode.ABORTED
-    summarise(folder, verdict, scores)
+    summarize(folder, verdict, scores)
     if code == ExitCode.GOOD and verdict.outcome != "passed":
         return ExitCode.NOT_GOOD
     return code

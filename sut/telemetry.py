@@ -69,11 +69,11 @@ class DeviceMonitor:
         return {"driver": str(release)} if release else {}
 
     def limits(self) -> list[DeviceLimits]:
-        """Return what each GPU could do at most; what is not told is None."""
+        """Return the limits of each GPU; what is not reported is None."""
         return [_limits(gpu, handle) for gpu, handle in self._handles.items()]
 
     def use(self) -> list[DeviceUse]:
-        """Return what is in use of each GPU at this moment, by whomever."""
+        """Return what is in use of each GPU at this moment, by any process."""
         return [
             DeviceUse(
                 device=reading.device,
@@ -134,7 +134,7 @@ class HostMonitor:
 def _host_shares(before: Any, now: Any) -> tuple[float, float] | None:
     """Return the percentages of time that cores were busy, and stolen by other guests.
 
-    None where no time has passed. A kind of time that this kernel lacks counts as 0.
+    None where no time has passed. A kind of time that this kernel does not count is 0.
     """
     spent = {
         name: getattr(now, name) - getattr(before, name)
@@ -152,7 +152,7 @@ def _host_shares(before: Any, now: Any) -> tuple[float, float] | None:
 def _switches(threads: Path) -> int | None:
     """Return the involuntary context switches of all threads of a process.
 
-    The kernel counts by thread; psutil tells those of the first alone. None where the
+    The kernel counts by thread; psutil reports those of the first alone. None where the
     kernel does not count them.
     """
     counts = [_ask(_thread_switches, status) for status in threads.glob("*/status")]

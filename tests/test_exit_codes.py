@@ -14,7 +14,7 @@ import pytest
 
 import accuracy.__main__
 import calibration.__main__
-import parcel.__main__
+import offline_bundle.__main__
 import qsl.prepare
 import report.__main__
 import submission.__main__
@@ -52,7 +52,7 @@ COMMANDS = [
     Command(accuracy.__main__, ("run",), "score_again"),
     Command(accuracy.__main__, ("compare", "one", "other"), "compare_runs"),
     Command(calibration.__main__, ("in", "list", "out"), "check_new"),
-    Command(parcel.__main__, ("out",), "choose_lock"),
+    Command(offline_bundle.__main__, ("out",), "choose_lock"),
     Command(qsl.prepare, ("source", "out.json", "tokenizer"), "load_encoder"),
     Command(submission.__main__, ("run", "request.yaml"), "read_request"),
     Command(submission.__main__, ("build", "request.yaml"), "read_request"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from submission.checks.accuracy import accuracy_findings
 from submission.checks.compliance import compliance_findings
-from submission.checks.finding import Finding
+from submission.checks.finding import TreeFinding
 from submission.checks.loaded import LoadedResult, load_result
 from submission.checks.performance import performance_findings
 from submission.checks.records import record_findings
@@ -18,9 +18,9 @@ from submission.checks.texts import text_findings
 from submission.checks.upload import upload_findings
 from submission.layout import submitter_folders
 
-__all__ = ["Finding", "check_tree"]
+__all__ = ["TreeFinding", "check_tree"]
 
-_CHECKS: tuple[Callable[[LoadedResult], Iterator[Finding]], ...] = (
+_CHECKS: tuple[Callable[[LoadedResult], Iterator[TreeFinding]], ...] = (
     system_findings,
     record_findings,
     performance_findings,
@@ -31,7 +31,7 @@ _CHECKS: tuple[Callable[[LoadedResult], Iterator[Finding]], ...] = (
 )
 
 
-def check_tree(tree: Path) -> list[Finding]:
+def check_tree(tree: Path) -> list[TreeFinding]:
     """Return everything that speaks against uploading `tree`; paths are within it."""
     found = list(upload_findings(tree))
     for home in submitter_folders(tree):

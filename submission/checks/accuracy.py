@@ -9,7 +9,7 @@ from conf.schema import Mode
 from record.errors import RecordError
 from record.folder import read_json
 from record.json_types import Json
-from submission.checks.finding import AGAIN, BUILD, Finding
+from submission.checks.finding import AGAIN, BUILD, TreeFinding
 from submission.checks.loaded import LoadedResult, LoadedRun
 from submission.truncation import LARGEST_BYTES, hash_in
 
@@ -18,7 +18,7 @@ _SCORE = r"'{}':\s(?P<value>[\d.]+)[,}}]"
 """A plain number: the official checker reads no `np.int64(...)`."""
 
 
-def accuracy_findings(result: LoadedResult) -> Iterator[Finding]:
+def accuracy_findings(result: LoadedResult) -> Iterator[TreeFinding]:
     """Yield what is wrong with the accuracy run."""
     run = result.runs.get(Mode.accuracy)
     if run is None or result.scenario is None:
@@ -33,7 +33,7 @@ def accuracy_findings(result: LoadedResult) -> Iterator[Finding]:
     try:
         text = result.folder.scores.read_text(errors="replace")
     except OSError as error:
-        yield Finding(
+        yield TreeFinding(
             check="scores",
             path=result.folder.scores,
             problem=str(error.strerror),
@@ -43,13 +43,13 @@ def accuracy_findings(result: LoadedResult) -> Iterator[Finding]:
     yield from _scores(result, run, text)
 
 
-def _log_file(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
+def _log_file(result: LoadedResult, run: LoadedRun) -> Iterator[TreeFinding]:
     log = run.folder.accuracy_log
     try:
         size = log.stat().st_size
-        told = hash_in(result.folder.scores)
+        hash_found = hash_in(result.folder.scores)
     except OSError as error:
-        yield Finding(
+        yield TreeFinding(
             check="truncated",
             path=log,
             problem=f"{error.filename}: {error.strerror}",
@@ -57,14 +57,14 @@ def _log_file(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
         )
         return
     if size > LARGEST_BYTES:
-        yield Finding(
+        yield TreeFinding(
             check="truncated",
             path=log,
             problem=f"is {size} bytes long, {LARGEST_BYTES} are allowed",
             remedy=BUILD,
         )
-    if told is None:
-        yield Finding(
+    if hash_found is None:
+        yield TreeFinding(
             check="hash",
             path=result.folder.scores,
             problem="no hash of the whole accuracy log",
@@ -72,14 +72,14 @@ def _log_file(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
         )
 
 
-def _scores(result: LoadedResult, run: LoadedRun, text: str) -> Iterator[Finding]:
+def _scores(result: LoadedResult, run: LoadedRun, text: str) -> Iterator[TreeFinding]:
     values: dict[str, float] = {}
     for name in _SCORES:
         match = re.search(_SCORE.format(name), text)
         if match:
             values[name] = float(match["value"])
     if absent := [name for name in _SCORES if name not in values]:
-        yield Finding(
+        yield TreeFinding(
             check="scores",
             path=result.folder.scores,
             problem=f"no plain number for {', '.join(absent)}",
@@ -90,7 +90,7 @@ def _scores(result: LoadedResult, run: LoadedRun, text: str) -> Iterator[Finding
     if result.closed:
         target = TARGETS[result.benchmark.value]
         for missed in missed_targets(values, int(values["gen_len"]), target):
-            yield Finding(
+            yield TreeFinding(
                 check="accuracy_target",
                 path=result.folder.scores,
                 problem=missed,
@@ -100,23 +100,23 @@ def _scores(result: LoadedResult, run: LoadedRun, text: str) -> Iterator[Finding
 
 def _recomputed(
     result: LoadedResult, run: LoadedRun, values: dict[str, float]
-) -> Iterator[Finding]:
+) -> Iterator[TreeFinding]:
     path = run.folder / "accuracy.json"
     try:
         own = read_json(path, dict[str, Json])
         other = [name for name in _SCORES if own[name]["value"] != values[name]]
     except (RecordError, KeyError, TypeError) as error:
-        yield Finding(check="scores", path=path, problem=str(error), remedy=BUILD)
+        yield TreeFinding(check="scores", path=path, problem=str(error), remedy=BUILD)
         return
     if other:
-        yield Finding(
+        yield TreeFinding(
             check="scores_changed",
             path=result.folder.scores,
             problem=f"{', '.join(other)} differ from accuracy.json",
             remedy=BUILD,
         )
     if own["problems"]:
-        yield Finding(
+        yield TreeFinding(
             check="answers",
             path=path,
             problem="; ".join(own["problems"]),
@@ -124,6 +124,6 @@ def _recomputed(
         )
 
 
-def _finding(run: LoadedRun, check: str, problem: str, remedy: str) -> Finding:
+def _finding(run: LoadedRun, check: str, problem: str, remedy: str) -> TreeFinding:
     path = run.folder.detail_log
-    return Finding(check=check, path=path, problem=problem, remedy=remedy)
+    return TreeFinding(check=check, path=path, problem=problem, remedy=remedy)

@@ -8,14 +8,14 @@ from record.errors import RecordError
 from record.loadgen_log import read_answers
 from scenarios.rules import ROOT
 from scenarios.token_checks import token_problems
-from submission.checks.finding import AGAIN, BUILD, Finding
+from submission.checks.finding import AGAIN, BUILD, TreeFinding
 from submission.checks.loaded import LoadedResult
 from submission.verification import verification_text
 
 _AUDIT_FILE = ROOT / "scenarios" / "test06.config"
 
 
-def compliance_findings(result: LoadedResult) -> Iterator[Finding]:
+def compliance_findings(result: LoadedResult) -> Iterator[TreeFinding]:
     """Yield what is wrong with the TEST06 run."""
     run = result.runs.get(Mode.compliance)
     if run is None:
@@ -27,12 +27,12 @@ def compliance_findings(result: LoadedResult) -> Iterator[Finding]:
         verified = result.folder.verification.read_text(errors="replace")
         audit = run.folder.audit_conf.read_text(errors="replace")
     except (RecordError, OSError) as error:
-        yield Finding(
+        yield TreeFinding(
             check="test06", path=result.folder.path, problem=str(error), remedy=BUILD
         )
         return
     if len(answers) != COMPLIANCE_SAMPLES:
-        yield Finding(
+        yield TreeFinding(
             check="test06_count",
             path=path,
             problem=f"{len(answers)} answers, not {COMPLIANCE_SAMPLES}",
@@ -40,21 +40,21 @@ def compliance_findings(result: LoadedResult) -> Iterator[Finding]:
         )
     stops, streaming = run.settings.stop_token_ids, run.settings.streaming
     if problems := list(token_problems(answers, stops, streaming)):
-        yield Finding(
+        yield TreeFinding(
             check="test06_tokens",
             path=path,
             problem=f"{problems[0]} ({len(problems)} such)",
             remedy=AGAIN,
         )
     if verified.split() != wanted.split():
-        yield Finding(
+        yield TreeFinding(
             check="test06_verification",
             path=result.folder.verification,
             problem="does not say what the logged answers say",
             remedy=BUILD,
         )
     if _entries(audit) != _entries(_AUDIT_FILE.read_text()):
-        yield Finding(
+        yield TreeFinding(
             check="audit_settings",
             path=run.folder.audit_conf,
             problem="is not TEST06's audit file",

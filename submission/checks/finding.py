@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class TreeFinding:
     """What is wrong where, and what to do."""
 
     check: str
@@ -14,7 +14,7 @@ class Finding:
     problem: str
     remedy: str
 
-    def within(self, root: Path) -> "Finding":
+    def within(self, root: Path) -> "TreeFinding":
         """Return it with a path relative to `root`."""
         if not self.path.is_relative_to(root):
             return self

@@ -16,7 +16,7 @@ from record.lines import read_lines
 from record.loadgen_log import DetailLog, read_detail
 from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
 from scenarios.rules import rules
-from submission.checks.finding import BUILD, Finding
+from submission.checks.finding import BUILD, TreeFinding
 from submission.layout import BENCHMARK_FOLDERS, ResultFolder, SubmitterFolder
 
 P = ParamSpec("P")
@@ -61,7 +61,7 @@ class LoadedResult:
     measurements: dict[str, Json]
     runs: dict[Mode, LoadedRun] = field(default_factory=dict)
     """Those whose files could all be read."""
-    unreadable: list[Finding] = field(default_factory=list)
+    unreadable: list[TreeFinding] = field(default_factory=list)
 
     @property
     def closed(self) -> bool:
@@ -129,7 +129,7 @@ def _read(
         return reader(*arguments, **named)
     except (RecordError, UserError, OSError) as error:
         result.unreadable.append(
-            Finding(
+            TreeFinding(
                 check="readable",
                 path=result.folder.path,
                 problem=str(error),

@@ -6,7 +6,7 @@ from datetime import datetime
 from base.benchmark import SERVER_SCENARIOS, ScenarioName
 from conf.schema import Mode
 from record.json_types import Json
-from submission.checks.finding import AGAIN, Finding
+from submission.checks.finding import AGAIN, TreeFinding
 from submission.checks.loaded import LoadedResult, LoadedRun
 
 SEEDS = ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed")
@@ -30,7 +30,7 @@ _LIMITS = (
 _CLOCK = "%m-%d-%Y %H:%M:%S.%f"
 
 
-def performance_findings(result: LoadedResult) -> Iterator[Finding]:
+def performance_findings(result: LoadedResult) -> Iterator[TreeFinding]:
     """Yield what is wrong with the performance run."""
     run = result.runs.get(Mode.performance)
     if run is None or result.scenario is None:
@@ -46,7 +46,7 @@ def performance_findings(result: LoadedResult) -> Iterator[Finding]:
         yield from _latencies(result, run)
 
 
-def _settings(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
+def _settings(result: LoadedResult, run: LoadedRun) -> Iterator[TreeFinding]:
     values, rules = run.log.values, result.rules
     for seed in SEEDS:
         if values.get(f"effective_{seed}") != rules[seed]:
@@ -74,7 +74,7 @@ def _settings(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
         )
 
 
-def _length(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
+def _length(result: LoadedResult, run: LoadedRun) -> Iterator[TreeFinding]:
     values, rules = run.log.values, result.rules
     try:
         begin, end = (
@@ -98,7 +98,7 @@ def _length(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
         )
 
 
-def _latencies(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
+def _latencies(result: LoadedResult, run: LoadedRun) -> Iterator[TreeFinding]:
     for name, key, rule in _LIMITS:
         value, limit = run.log.values.get(key), result.rules[rule]
         if value is None or value >= limit:
@@ -115,6 +115,6 @@ def _count(values: dict[str, Json], key: str) -> int:
     return int(values.get(key) or 0)
 
 
-def _finding(run: LoadedRun, check: str, problem: str) -> Finding:
+def _finding(run: LoadedRun, check: str, problem: str) -> TreeFinding:
     path = run.folder.detail_log
-    return Finding(check=check, path=path, problem=problem, remedy=AGAIN)
+    return TreeFinding(check=check, path=path, problem=problem, remedy=AGAIN)

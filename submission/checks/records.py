@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from conf.schema import Mode, VllmConfig
-from submission.checks.finding import AGAIN, BUILD, Finding
+from conf.engines import VllmConfig
+from conf.schema import Mode
+from submission.checks.finding import AGAIN, BUILD, TreeFinding
 from submission.checks.loaded import LoadedResult, LoadedRun
 
 _AUDIT_WARNING = "Found Audit Config file"
@@ -15,7 +16,7 @@ _LOADGEN_MODES = {
 }
 
 
-def record_findings(result: LoadedResult) -> Iterator[Finding]:
+def record_findings(result: LoadedResult) -> Iterator[TreeFinding]:
     """Yield what is wrong with any of the runs."""
     for run in result.runs.values():
         yield from _log(result, run)
@@ -23,10 +24,10 @@ def record_findings(result: LoadedResult) -> Iterator[Finding]:
         yield from _config(run)
 
 
-def _log(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
+def _log(result: LoadedResult, run: LoadedRun) -> Iterator[TreeFinding]:
     path, values = run.folder.detail_log, run.log.values
     if run.log.errors:
-        yield Finding(
+        yield TreeFinding(
             check="loadgen_errors",
             path=path,
             problem=f"{len(run.log.errors)} error(s), first: {run.log.errors[0]}",
@@ -38,7 +39,7 @@ def _log(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
         _LOADGEN_MODES[run.mode],
     )
     if seen != wanted:
-        yield Finding(
+        yield TreeFinding(
             check="scenario",
             path=path,
             problem=f"is of {seen[0]} {seen[1]}, not of {wanted[0]} {wanted[1]}",
@@ -46,7 +47,7 @@ def _log(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
         )
     audited = any(_AUDIT_WARNING in warning for warning in run.log.warnings)
     if audited != (run.mode is Mode.compliance):
-        yield Finding(
+        yield TreeFinding(
             check="audit_file",
             path=path,
             problem="an audit file was read" if audited else "no audit file was read",
@@ -54,10 +55,10 @@ def _log(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
         )
 
 
-def _verdict(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
+def _verdict(result: LoadedResult, run: LoadedRun) -> Iterator[TreeFinding]:
     path, verdict = run.folder.verdict, run.verdict
     if verdict.outcome != "passed":
-        yield Finding(
+        yield TreeFinding(
             check="gate",
             path=path,
             problem=f"{verdict.outcome}: {verdict.reason}",
@@ -65,14 +66,14 @@ def _verdict(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
         )
     lost = [e for e in run.events if e.kind in ("death", "fence")]
     if verdict.degraded or lost:
-        yield Finding(
+        yield TreeFinding(
             check="degraded",
             path=run.folder.events,
             problem="a replica was lost during the run",
             remedy=AGAIN,
         )
     if any(event.kind == "protocol" for event in run.events):
-        yield Finding(
+        yield TreeFinding(
             check="protocol",
             path=run.folder.events,
             problem="an answer began with another token than was reported first",
@@ -81,7 +82,7 @@ def _verdict(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
     settings = run.settings
     if settings.kind != "full" or settings.relaxed or settings.mode != run.mode.value:
         names = ", ".join(r.setting for r in settings.relaxed)
-        yield Finding(
+        yield TreeFinding(
             check="full_run",
             path=run.folder.settings,
             problem=f"mode={settings.mode} run={settings.kind}"
@@ -89,7 +90,7 @@ def _verdict(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
             remedy=AGAIN,
         )
     if result.closed and not settings.is_benchmark:
-        yield Finding(
+        yield TreeFinding(
             check="benchmark",
             path=run.folder.settings,
             problem="engine, model or data set is not the benchmark's own",
@@ -99,7 +100,7 @@ def _verdict(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
         check.name == "token_checks" and check.outcome == "passed"
         for check in verdict.checks
     ):
-        yield Finding(
+        yield TreeFinding(
             check="token_checks",
             path=path,
             problem="the checks of tokens over all samples did not pass",
@@ -107,11 +108,11 @@ def _verdict(result: LoadedResult, run: LoadedRun) -> Iterator[Finding]:
         )
 
 
-def _config(run: LoadedRun) -> Iterator[Finding]:
+def _config(run: LoadedRun) -> Iterator[TreeFinding]:
     engine = run.config.engine
     asked = isinstance(engine, VllmConfig) and engine.options.get(_PREFIX_CACHING)
     if asked or any(replica.engine.get(_PREFIX_CACHING) for replica in run.replicas):
-        yield Finding(
+        yield TreeFinding(
             check="prefix_caching",
             path=run.folder.config,
             problem="prefix caching was on, which carries over from query to query",

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from conf.schema import Mode
 from record.folder import RunFolder
-from submission.checks.finding import AGAIN, BUILD, Finding
+from submission.checks.finding import AGAIN, BUILD, TreeFinding
 from submission.checks.loaded import LoadedResult, LoadedRun
 from submission.conditions import conditions, differences
 
 _LOADGEN = "loadgen_version"
 
 
-def sameness_findings(result: LoadedResult) -> Iterator[Finding]:
+def sameness_findings(result: LoadedResult) -> Iterator[TreeFinding]:
     """Yield where runs differ that must not."""
     first = result.runs.get(Mode.performance)
     if first is None:
@@ -25,7 +25,7 @@ def sameness_findings(result: LoadedResult) -> Iterator[Finding]:
     yield from _source(result, first)
 
 
-def _pair(first: LoadedRun, run: LoadedRun) -> Iterator[Finding]:
+def _pair(first: LoadedRun, run: LoadedRun) -> Iterator[TreeFinding]:
     if names := differences(conditions(first.config), conditions(run.config)):
         yield _finding(run.folder, "config.yaml", "one_config", ", ".join(names))
     if first.user_conf != run.user_conf:
@@ -40,14 +40,14 @@ def _pair(first: LoadedRun, run: LoadedRun) -> Iterator[Finding]:
         )
 
 
-def _user_conf(result: LoadedResult, first: LoadedRun) -> Iterator[Finding]:
+def _user_conf(result: LoadedResult, first: LoadedRun) -> Iterator[TreeFinding]:
     path = result.folder.user_conf
     try:
         same = path.read_text(errors="replace") == first.user_conf
     except OSError:
         same = False
     if not same:
-        yield Finding(
+        yield TreeFinding(
             check="user_conf",
             path=path,
             problem="is not the file that LoadGen read in the performance run",
@@ -55,13 +55,13 @@ def _user_conf(result: LoadedResult, first: LoadedRun) -> Iterator[Finding]:
         )
 
 
-def _source(result: LoadedResult, first: LoadedRun) -> Iterator[Finding]:
+def _source(result: LoadedResult, first: LoadedRun) -> Iterator[TreeFinding]:
     source = result.home.source
     other = [
-        name for name, told in first.source.items() if _sha256(source, name) != told
+        name for name, digest in first.source.items() if _sha256(source, name) != digest
     ]
     if other:
-        yield Finding(
+        yield TreeFinding(
             check="source",
             path=source,
             problem=f"not the code that made the runs: {', '.join(other[:3])}"
@@ -81,8 +81,8 @@ def _versions(run: LoadedRun) -> set[tuple[tuple[str, str], ...]]:
     return {tuple(sorted(replica.versions.items())) for replica in run.replicas}
 
 
-def _finding(folder: RunFolder, name: str, check: str, what: str) -> Finding:
-    return Finding(
+def _finding(folder: RunFolder, name: str, check: str, what: str) -> TreeFinding:
+    return TreeFinding(
         check=check,
         path=folder / name,
         problem=f"differs from the performance run in {what}",

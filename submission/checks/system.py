@@ -4,24 +4,24 @@ from collections.abc import Iterator
 
 from conf.schema import Mode
 from record.json_types import Json
-from submission.checks.finding import Finding
+from submission.checks.finding import TreeFinding
 from submission.checks.loaded import LoadedResult
 from submission.request import Status
 from submission.system import ECC, MAY_BE_EMPTY, MEANINGFUL
 
-_TELL = "put it right under description: in the request, and build the tree again"
+_REMEDY = "correct it under description: in the request, and build the tree again"
 _NO_DEVICE = "cpu"
 
 
-def system_findings(result: LoadedResult) -> Iterator[Finding]:
+def system_findings(result: LoadedResult) -> Iterator[TreeFinding]:
     """Yield what is wrong with `systems/<name>.json`."""
     system = result.system
     if not system:
         return
     path = result.home.system(result.folder.system)
 
-    def finding(check: str, problem: str) -> Finding:
-        return Finding(check=check, path=path, problem=problem, remedy=_TELL)
+    def finding(check: str, problem: str) -> TreeFinding:
+        return TreeFinding(check=check, path=path, problem=problem, remedy=_REMEDY)
 
     absent = [n for n in (*MEANINGFUL, *MAY_BE_EMPTY) if n not in system]
     empty = [n for n in MEANINGFUL if n in system and not system[n]]
@@ -49,7 +49,7 @@ def system_findings(result: LoadedResult) -> Iterator[Finding]:
         yield finding("system_network", "is_network belongs to the Network division")
     if system.get(ECC) != "enabled":
         yield finding(
-            "ecc", f"{ECC} is {system.get(ECC, 'not told')}, the rules ask for enabled"
+            "ecc", f"{ECC} is {system.get(ECC, 'missing')}, the rules require enabled"
         )
     yield from (finding("devices", text) for text in _devices(result, system))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conf.schema import Mode
-from submission.checks.finding import BUILD, Finding
+from submission.checks.finding import BUILD, TreeFinding
 from submission.checks.loaded import LoadedResult
 from submission.documents import known_weight_type
 
@@ -17,24 +17,24 @@ _MEASUREMENTS = (
 )
 
 
-def text_findings(result: LoadedResult) -> Iterator[Finding]:
+def text_findings(result: LoadedResult) -> Iterator[TreeFinding]:
     """Yield what is wrong with the texts of a result."""
-    path, told = result.folder.measurements, result.measurements
-    if told:
-        empty = [name for name in _MEASUREMENTS if not told.get(name)]
+    path, stated = result.folder.measurements, result.measurements
+    if stated:
+        empty = [name for name in _MEASUREMENTS if not stated.get(name)]
         if empty:
-            yield Finding(
+            yield TreeFinding(
                 check="measurements",
                 path=path,
                 problem=f"missing or empty: {', '.join(empty)}",
-                remedy="tell it under weights: in the request, and build again",
+                remedy="add it under weights: in the request, and build again",
             )
         run = result.runs.get(Mode.performance)
         if run is not None:
             used = known_weight_type(run.config)
-            said = str(told.get("weight_data_types") or "")
+            said = str(stated.get("weight_data_types") or "")
             if used and said and used.lower() not in said.lower():
-                yield Finding(
+                yield TreeFinding(
                     check="weight_types",
                     path=path,
                     problem=f"weight_data_types is {said}, the run used {used}",
@@ -45,7 +45,7 @@ def text_findings(result: LoadedResult) -> Iterator[Finding]:
         wanted += [result.home.calibration, result.home.bandwidth]
     for document in wanted:
         if not _says_something(document):
-            yield Finding(
+            yield TreeFinding(
                 check="documents",
                 path=document,
                 problem="missing or empty",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from base.benchmark import SCENARIOS, TITLES, Benchmark
-from submission.checks.finding import BUILD, Finding
+from submission.checks.finding import BUILD, TreeFinding
 from submission.layout import (
     BENCHMARK_FOLDERS,
     ResultFolder,
@@ -22,11 +22,11 @@ _KNOWN = {
 }
 
 
-def upload_findings(tree: Path) -> Iterator[Finding]:
-    """Yield what is wrong with the tree, whatever its logs say."""
+def upload_findings(tree: Path) -> Iterator[TreeFinding]:
+    """Yield what is wrong with the tree, without looking at its logs."""
     homes = submitter_folders(tree)
     if not any(home.results() for home in homes):
-        yield Finding(
+        yield TreeFinding(
             check="empty",
             path=tree,
             problem="no results under closed/ or open/",
@@ -39,7 +39,7 @@ def upload_findings(tree: Path) -> Iterator[Finding]:
         yield from _file(path)
 
 
-def _scenarios(home: SubmitterFolder) -> Iterator[Finding]:
+def _scenarios(home: SubmitterFolder) -> Iterator[TreeFinding]:
     groups: dict[Path, list[ResultFolder]] = {}
     for result in home.results():
         groups.setdefault(result.path.parent, []).append(result)
@@ -47,22 +47,22 @@ def _scenarios(home: SubmitterFolder) -> Iterator[Finding]:
         names = {result.scenario for result in results}
         known = _KNOWN.get(path.name)
         if known is None:
-            yield Finding(
+            yield TreeFinding(
                 check="benchmark_folder",
                 path=path,
-                problem=f"is none of {', '.join(_KNOWN)}",
+                problem=f"is not one of {', '.join(_KNOWN)}",
                 remedy=BUILD,
             )
             continue
         if strange := names - known:
-            yield Finding(
+            yield TreeFinding(
                 check="scenarios",
                 path=path,
                 problem=f"{', '.join(sorted(strange))} is no scenario of it",
                 remedy=BUILD,
             )
         if home.division == "closed" and (missing := _missing(path.name, names)):
-            yield Finding(
+            yield TreeFinding(
                 check="scenarios",
                 path=path,
                 problem=f"closed also needs {missing}",
@@ -78,11 +78,11 @@ def _missing(benchmark: str, names: set[str]) -> str:
     return "" if names & {"Server", "Interactive"} else "Server or Interactive"
 
 
-def _systems(home: SubmitterFolder) -> Iterator[Finding]:
+def _systems(home: SubmitterFolder) -> Iterator[TreeFinding]:
     used = {result.system for result in home.results()}
     for path in sorted((home.path / "systems").glob("*.json")):
         if path.stem not in used:
-            yield Finding(
+            yield TreeFinding(
                 check="systems",
                 path=path,
                 problem="no result is of this system",
@@ -90,17 +90,17 @@ def _systems(home: SubmitterFolder) -> Iterator[Finding]:
             )
 
 
-def _file(path: Path) -> Iterator[Finding]:
+def _file(path: Path) -> Iterator[TreeFinding]:
     if path.is_symlink():
-        yield Finding(
+        yield TreeFinding(
             check="files", path=path, problem="is a symbolic link", remedy=_REMOVE
         )
     elif path.name in _UNWANTED or path.suffix == ".pyc":
-        yield Finding(
+        yield TreeFinding(
             check="files", path=path, problem="is no part of a tree", remedy=_REMOVE
         )
     elif path.is_file() and (size := path.stat().st_size) > _LARGEST_BYTES:
-        yield Finding(
+        yield TreeFinding(
             check="files",
             path=path,
             problem=f"has {size / 2**20:.0f} MiB, 50 are allowed",

@@ -53,7 +53,7 @@ class ExternalCluster:
             placements: where each replica runs, by the names of the nodes.
             folder: run folder, which takes the output of each replica.
             environment: variables set for every replica, over the node's own.
-            silence_s: seconds without a word after which a node is lost, and after
+            silence_s: seconds without a message after which a node is lost, and after
                 which a node gives the run up.
             clock: seconds that never run backwards.
         """
@@ -154,7 +154,7 @@ class ExternalCluster:
             self._lose(node, "is not connected any more")
 
     def _exchange(self) -> None:
-        """Take in what nodes say, tell them that this is alive, notice the mute."""
+        """Read messages, ping the nodes, and give up nodes that are silent."""
         self._pause.look()
         now = self._pause.looked
         if now - self._pinged >= _PING_S:

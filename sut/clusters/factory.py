@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import UserError
@@ -23,50 +22,41 @@ from sut.wire.sockets import CoordinatorSocket, Endpoint
 _LAST_PORT = 65535
 
 
-@dataclass(slots=True, kw_only=True)
-class Site:
-    """A cluster, and where its replicas find the coordinator."""
-
-    cluster: Cluster
-    socket: CoordinatorSocket
-
-    def close(self) -> None:
-        """Let go of what was prepared; nothing may have been started."""
-        self.cluster.close(0.0)
-        self.socket.close()
-
-
-def make_site(
+def make_cluster(
     config: ClusterConfig,
     folder: RunFolder,
     scratch: Callable[[], Path],
     environment: dict[str, str],
     notify: Callable[[str], None],
-) -> Site:
-    """Return the cluster, of which nothing is started; waits for nodes that join.
+) -> tuple[Cluster, CoordinatorSocket]:
+    """Return the cluster, not started, and the socket to which its replicas connect.
+
+    Waits for the nodes of an external cluster.
 
     Args:
         config: of the cluster.
         folder: run folder, which takes the output of replicas.
-        scratch: makes the folder for temporary files, which goes with the run. It is
-            called only where something of the run is on this host.
+        scratch: makes the folder for temporary files, which is deleted after the run.
+            It is called only if a part of the run is on this host.
         environment: variables set for every replica.
-        notify: takes a line for the user.
+        notify: called with each line for the user.
 
     Raises:
-        UserError: hosts do not have what the configuration asks for, or do not come.
+        UserError: hosts do not have what the configuration asks for, or do not join.
     """
     if isinstance(config, ExternalConfig):
         return _external(config, folder, environment, notify)
     placements = place(config, [this_host()], keep_shares=False)
-    with _told("temporary folder", "set TMPDIR to a folder that can be written"):
+    with _as_user_error(
+        "temporary folder", "set TMPDIR to a folder that can be written"
+    ):
         temporary = scratch()
-    with _told(f"{temporary}", "set TMPDIR to another folder"):
+    with _as_user_error(f"{temporary}", "set TMPDIR to another folder"):
         socket = CoordinatorSocket(Endpoint(address=f"ipc://{temporary / 'socket'}"))
     cluster = LocalCluster(
         placements, folder, temporary, cache_folder() / "compile", environment
     )
-    return Site(cluster=cluster, socket=socket)
+    return cluster, socket
 
 
 def _external(
@@ -74,7 +64,7 @@ def _external(
     folder: RunFolder,
     environment: dict[str, str],
     notify: Callable[[str], None],
-) -> Site:
+) -> tuple[Cluster, CoordinatorSocket]:
     listen = f"cluster.listen={config.listen}"
     host, _, port = config.listen.rpartition(":")
     digits = port.isascii() and port.isdigit()
@@ -82,7 +72,7 @@ def _external(
         raise UserError(f"{listen}: write HOST:PORT, e.g. 0.0.0.0:5555")
     key = read_key(Path(config.key))
     with ExitStack() as stack:
-        with _told(
+        with _as_user_error(
             listen,
             "it takes an address of this host, whose port and the next one are free",
         ):
@@ -101,11 +91,11 @@ def _external(
     cluster = ExternalCluster(
         joining, nodes, placements, folder, environment, silence_s
     )
-    return Site(cluster=cluster, socket=socket)
+    return cluster, socket
 
 
 @contextmanager
-def _told(where: str, advice: str) -> Iterator[None]:
+def _as_user_error(where: str, advice: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

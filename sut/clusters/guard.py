@@ -1,6 +1,6 @@
 """`python -m sut.clusters.guard FOLDER`: cleans up after a coordinator that is killed.
 
-Started by a cluster, never by hand. It reads from its standard input, one a line, the
+Started by a cluster, not by the user. It reads from its standard input, one a line, the
 numbers of process groups, negative once a group is gone, and the paths of their shared
 memory. When that ends, so did its coordinator: it kills what is left and removes the
 shared memory and the run's scratch folder.

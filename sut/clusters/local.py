@@ -95,7 +95,7 @@ class LocalCluster:
                 start_new_session=True,
             ).result()
         self._processes[replica] = process
-        self._tell_guard(str(process.pid))
+        self._notify_guard(str(process.pid))
         if place.cpus:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(process.pid, place.cpus)
@@ -106,7 +106,7 @@ class LocalCluster:
         if process is not None:
             for path in held_memory(process.pid) - self._segments:
                 self._segments.add(path)
-                self._tell_guard(str(path))
+                self._notify_guard(str(path))
 
     def exited(self) -> dict[int, str]:
         """Return how each replica ended that is no longer running, by number."""
@@ -126,7 +126,7 @@ class LocalCluster:
         if process is not None:
             if process.poll() is None or members(process.pid):
                 return False
-            self._tell_guard(str(-process.pid))
+            self._notify_guard(str(-process.pid))
             del self._dying[replica]
         return True
 
@@ -181,7 +181,7 @@ class LocalCluster:
         os.set_blocking(guard.stdin.fileno(), False)
         return guard
 
-    def _tell_guard(self, line: str) -> None:
+    def _notify_guard(self, line: str) -> None:
         if self._guard is None:
             return
         assert self._guard.stdin is not None

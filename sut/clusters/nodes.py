@@ -18,7 +18,7 @@ class Node:
     host: Host
     heard: float
     lost: str | None = None
-    """Why it counts no more; a sentence about it goes on with this."""
+    """Why it no longer takes part; the end of a sentence that begins with its name."""
 
 
 class NodesSocket(ListeningSocket[ToCluster]):
@@ -51,7 +51,7 @@ class NodesSocket(ListeningSocket[ToCluster]):
     def stop_watching(self) -> None:
         """Have `wrong_key` return False from now on.
 
-        libzmq waits for whoever does not read these events.
+        libzmq blocks while these events are not read.
         """
         if self._monitor is not None:
             self._socket.disable_monitor()

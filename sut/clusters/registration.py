@@ -15,7 +15,7 @@ from sut.wire.sockets import ProtocolError
 
 _POLL_S = 0.5
 _FLUSH_S = 0.3
-_TELL_S = 10.0
+_REPORT_S = 10.0
 """Between two lines about nodes that are still missing."""
 GONE_S = 5.0
 """Silence after which a node counts as gone: it reports each second."""
@@ -39,7 +39,7 @@ class NodeRegistration:
     """When others first offered themselves under a name that is taken."""
     _full_since: float | None = field(default=None, init=False)
     _strange: set[str] = field(default_factory=set, init=False)
-    """Those whose messages make no sense, and were told of."""
+    """Identities whose messages were invalid; each is reported once."""
     _wrong_key: bool = field(default=False, init=False)
     """Whether a client with another key has tried."""
     _pause: OwnPause = field(default_factory=OwnPause, init=False)
@@ -48,7 +48,7 @@ class NodeRegistration:
         """Return as many nodes as asked for, by name, once they have joined.
 
         Raises:
-            UserError: not all came, or one cannot take part.
+            UserError: not all joined, or one cannot take part.
         """
         try:
             return self._wait()
@@ -57,7 +57,7 @@ class NodeRegistration:
 
     def _wait(self) -> list[Node]:
         config, began = self.config, time.monotonic()
-        told = began
+        reported = began
         self.notify(f"waiting for {config.nodes} node(s) at {config.listen}")
         while not self._complete():
             now = time.monotonic()
@@ -71,9 +71,9 @@ class NodeRegistration:
                     f" THIS_HOST:{config.listen.rpartition(':')[2]} --key {config.key}"
                     " on each"
                 )
-            if now - told > _TELL_S:
+            if now - reported > _REPORT_S:
                 self.notify(f"[{now - began:5.0f} s] {missing}")
-                told = now
+                reported = now
             self.socket.poll(_POLL_S)
             self._watch_keys()
             self._take_in()
@@ -81,7 +81,7 @@ class NodeRegistration:
         return sorted(self._nodes.values(), key=lambda node: node.host.name)
 
     def _complete(self) -> bool:
-        """Return whether all are here, and have said so since the last one came."""
+        """Return whether all have joined, and were heard since the last one joined."""
         if len(self._nodes) < self.config.nodes:
             self._full_since = None
             return False
@@ -105,8 +105,8 @@ class NodeRegistration:
             elif isinstance(message, ProtocolError) and identity not in self._strange:
                 self._strange.add(identity)
                 self.notify(
-                    f"{printable(identity)} sent what is no message of this release:"
-                    f" {message}"
+                    f"{printable(identity)} sent a message that this release does not"
+                    f" know: {message}"
                 )
 
     def _join(self, identity: str, join: Join) -> None:
@@ -151,9 +151,9 @@ class NodeRegistration:
             node.heard = self._pause.excuse(node.heard)
             if time.monotonic() - node.heard > GONE_S:
                 del self._nodes[name]
-                self.notify(f"{name} has gone again")
+                self.notify(f"{name} has left again")
 
 
 def namesake(name: str) -> str:
-    """Return what the second node of one name is refused with."""
-    return f"two nodes call themselves {name}: give one another --name"
+    """Return why the second node of one name is refused."""
+    return f"two nodes have the name {name}: start one of them with another --name"

@@ -219,7 +219,7 @@ class Coordinator:
                 Request(s.seq, s.attempt, prompts[s.qsl_index]) for s in samples
             ]
             if not self._socket.send(replica.identity, Generate(requests)):
-                # The next look at its health may tell why.
+                # The next health check may find out why.
                 replica.unreachable = True
 
     def _take_in_messages(self, most: int) -> None:

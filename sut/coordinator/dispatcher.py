@@ -1,8 +1,8 @@
 """Which sample is where: the state of a run, without I/O or threads.
 
-Every sample that LoadGen issued is in exactly one place: waiting, in the hands of one
-replica, or final. An answer counts only if it comes from the replica and for the
-attempt that the sample is at; whatever else arrives is refused.
+Every sample that LoadGen issued is in exactly one state: waiting, with one replica, or
+final. An answer counts only if it comes from the replica and for the
+attempt that the sample is at; anything else is refused.
 """
 
 import math
@@ -20,7 +20,7 @@ _QUEUED_STEPS = 4
 _FEWEST_QUEUED = 8
 _FEWEST_FINISHED = 32
 """Finished samples until a speed means something: the first ends long after its start,
-whatever else is under way."""
+whatever else runs."""
 
 Query = tuple[int, Sequence[int], Sequence[int]]
 """Time of issue in ns, LoadGen's ids, and as many indices of the data set."""
@@ -47,7 +47,7 @@ class Sample(Struct, gc=False):
 
 @dataclass(slots=True)
 class ReplicaLoad:
-    """What a replica has in hand and has done; satisfies `balancers.Load`."""
+    """The open and finished work of a replica; satisfies `balancers.Load`."""
 
     replica: int
     node: str
@@ -67,7 +67,7 @@ class ReplicaLoad:
     """Samples it had taken in by then."""
     finished_tokens: int = 0
     busy_ns: int = 0
-    """Time with work in hand, without the stretch that began at `busy_from_ns`."""
+    """Time with open work, without the stretch that began at `busy_from_ns`."""
     busy_from_ns: int = 0
     finished_ns: int = 0
     """When it last finished a sample."""
@@ -94,7 +94,7 @@ class ReplicaLoad:
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Its capacity, once it has finished enough samples to tell."""
+        """Its capacity, once it has finished enough samples to know."""
         if self.finished < _FEWEST_FINISHED:
             return None
         return self.capacity_tokens_per_s
@@ -159,7 +159,7 @@ class Dispatcher:
         self.replicas[replica] = ReplicaLoad(replica, node, queue_target)
 
     def note_queue(self, replica: int, waiting: int, received: int) -> None:
-        """Note what a replica says of its queue: `waiting` of `received` samples."""
+        """Note the queue that a replica reports: `waiting` of `received` samples."""
         load = self.replicas[replica]
         load.waiting, load.received = waiting, received
 
@@ -171,8 +171,8 @@ class Dispatcher:
         for issued_ns, ids, indices in queries:
             # Not zip(strict=True), which takes longer than all else here where queries
             # hold one sample each.
-            for place, query_id in enumerate(ids):
-                index = indices[place]
+            for position, query_id in enumerate(ids):
+                index = indices[position]
                 add(Sample(seq, query_id, index, lengths[index], issued_ns))
                 seq += 1
         self.issued = seq
@@ -202,7 +202,7 @@ class Dispatcher:
         return batches
 
     def held(self, replica: int, seq: int, attempt: int) -> Sample:
-        """Return the sample that `replica` speaks of.
+        """Return the sample that `replica` answers.
 
         Raises:
             UnexpectedAnswer: it does not hold that sample, or at another attempt.
@@ -211,7 +211,7 @@ class Dispatcher:
         sample = None if load is None else load.outstanding.get(seq)
         if sample is None or sample.attempt != attempt:
             raise UnexpectedAnswer(
-                f"sample {seq} attempt {attempt} is not in its hands"
+                f"sample {seq} attempt {attempt} is not with this replica"
             )
         return sample
 

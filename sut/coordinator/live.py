@@ -1,4 +1,4 @@
-"""What a user sees while a run goes on: a table on a terminal, else plain lines."""
+"""What a user sees during a run: a table on a terminal, else plain lines."""
 
 import contextlib
 import time

@@ -1,4 +1,4 @@
-"""Takes in what replicas answer and tells LoadGen and the recorder."""
+"""Takes the answers of replicas and passes them to LoadGen and the recorder."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -90,7 +90,7 @@ class ResponseHandler:
                     raise UnexpectedAnswer(f"sample {first.seq}: no int32 first token")
                 sample = begin(number, first.seq, first.attempt)
                 if sample.first_token is not None:
-                    # An earlier attempt told LoadGen already; twice would be an error.
+                    # LoadGen has it from an earlier attempt; a second is an error.
                     continue
                 sample.first_token = token
                 sample.first_token_ns = now_ns

@@ -105,9 +105,11 @@ class NodeAgent:
                         return None
                     self._obey(message)
             except ProtocolError as error:
-                return f"the coordinator sent what is no message: {error}"
+                return f"the coordinator sent an invalid message: {error}"
             if self.clock() - heard > self.welcome.silence_s:
-                return f"no word from the coordinator for {self.welcome.silence_s:g} s"
+                return (
+                    f"no message from the coordinator for {self.welcome.silence_s:g} s"
+                )
             self._report()
 
     def _obey(self, message: ToNode) -> None:

@@ -177,7 +177,7 @@ def _parse(arguments: Sequence[str] | None = None) -> Options:
 
 
 def _check_resolves(connect: str) -> None:
-    """Look the coordinator's name up: ZeroMQ would look for it for ever.
+    """Look up the coordinator's name: ZeroMQ would try it forever.
 
     Raises:
         UserError: it does not resolve.

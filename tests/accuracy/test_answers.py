@@ -101,7 +101,7 @@ def _noise(folder: RunFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (_empty_log, "holds no answers"),
         (_fewer_rows, r"sample 3 \(index 3\): not a log of sample, which has 3 rows"),
@@ -117,8 +117,8 @@ def _noise(folder: RunFolder) -> None:
     ],
 )
 def test_damage_is_refused_with_its_place(
-    folder: RunFolder, damage: Callable[[RunFolder], None], told: str
+    folder: RunFolder, damage: Callable[[RunFolder], None], message: str
 ) -> None:
     damage(folder)
-    with pytest.raises(RecordError, match=told):
+    with pytest.raises(RecordError, match=message):
         score_run(folder)

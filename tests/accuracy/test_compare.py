@@ -5,7 +5,7 @@ import pytest
 
 from accuracy.__main__ import main
 from accuracy.compare import compare_runs
-from accuracy.score import Elsewhere
+from accuracy.score import PathOverrides
 from base.errors import UserError
 from record.folder import RunFolder, read_json, write_json
 from record.structs import SettingsRecord
@@ -31,7 +31,7 @@ def runs(tmp_path: Path) -> tuple[RunFolder, RunFolder]:
 
 
 def test_answers_are_compared_by_index(runs: tuple[RunFolder, RunFolder]) -> None:
-    found = compare_runs(*runs, Elsewhere())
+    found = compare_runs(*runs, PathOverrides())
     assert [pair.qsl_index for pair in found.pairs] == [0, 1, 2]
     assert [pair.identical for pair in found.pairs] == [True, False, False]
     assert [pair.first_difference for pair in found.pairs] == [None, 2, 2]
@@ -53,39 +53,39 @@ def test_a_change_is_noise_when_its_interval_holds_zero(tmp_path: Path) -> None:
     mixed = [(i, ids("the cat" if i % 2 else "the dog"), None) for i in range(40)]
     before = scorable_run(tmp_path / "a", same, texts)
     after = scorable_run(tmp_path / "b", mixed, texts)
-    assert not compare_runs(before, after, Elsewhere()).changes["rouge1"].is_noise
-    assert compare_runs(before, before, Elsewhere()).changes["rouge1"].is_noise
+    assert not compare_runs(before, after, PathOverrides()).changes["rouge1"].is_noise
+    assert compare_runs(before, before, PathOverrides()).changes["rouge1"].is_noise
 
 
 def test_samples_of_one_run_alone_are_noted(tmp_path: Path) -> None:
     before = scorable_run(tmp_path / "before", BEFORE, TEXTS)
     after = scorable_run(tmp_path / "after", AFTER[:2], TEXTS)
-    found = compare_runs(before, after, Elsewhere())
+    found = compare_runs(before, after, PathOverrides())
     assert [pair.qsl_index for pair in found.pairs] == [0, 1]
     assert "1 of 3 samples have no answer (index 2)" in found.notes[1]
-    assert "1 answers that the other run lacks" in found.notes[0]
+    assert "1 answers that the other run does not have" in found.notes[0]
 
 
-def test_what_cannot_be_compared_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_reported(tmp_path: Path) -> None:
     before = scorable_run(tmp_path / "before", BEFORE, TEXTS)
     other = scorable_run(tmp_path / "other", AFTER, [*TEXTS[:2], "far ."])
     with pytest.raises(UserError, match="data sets differ, first in row 2"):
-        compare_runs(before, other, Elsewhere())
+        compare_runs(before, other, PathOverrides())
     apart = scorable_run(tmp_path / "apart", [BEFORE[1]], TEXTS)
     only = scorable_run(tmp_path / "only", [BEFORE[0]], TEXTS)
     with pytest.raises(UserError, match="no sample in common"):
-        compare_runs(only, apart, Elsewhere())
+        compare_runs(only, apart, PathOverrides())
 
 
-def test_other_vocabularies_are_told(runs: tuple[RunFolder, RunFolder]) -> None:
+def test_other_vocabularies_are_reported(runs: tuple[RunFolder, RunFolder]) -> None:
     settings = read_json(runs[1].settings, SettingsRecord)
     path = Path(str(settings.tokenizer))
     path.write_text(path.read_text().replace(f'"{WORDS[6]}"', '"bird"'))
     with pytest.raises(UserError, match="answers in different vocabularies"):
-        compare_runs(*runs, Elsewhere())
+        compare_runs(*runs, PathOverrides())
     settings.tokenizer = read_json(runs[0].settings, SettingsRecord).tokenizer
     write_json(runs[1].settings, settings)
-    assert compare_runs(*runs, Elsewhere()).identical == 1
+    assert compare_runs(*runs, PathOverrides()).identical == 1
 
 
 def test_the_command_prints_and_writes(

@@ -36,7 +36,7 @@ def test_spaces_go_where_the_tokenizer_says_so(
     assert _decode(tokenizer, "the cat sat .") == text
 
 
-def test_damaged_tokenizers_are_told(tmp_path: Path) -> None:
+def test_damaged_tokenizers_are_reported(tmp_path: Path) -> None:
     tokenizer = write_tokenizer(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text("{")
     with pytest.raises(UserError, match=r"tokenizer_config\.json"):

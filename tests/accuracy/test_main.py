@@ -38,13 +38,13 @@ def test_a_faulty_log_exits_with_1(
 def test_a_folder_without_a_run_exits_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for path, told in (
+    for path, message in (
         (tmp_path, "no run folder, it has no settings.json"),
         (tmp_path / "nope", "nope: no such run folder"),
     ):
         assert main([str(path)]) == 2
         error = capsys.readouterr().err
-        assert told in error
+        assert message in error
         assert error.count("\n") == 1
 
 

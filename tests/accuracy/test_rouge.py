@@ -47,7 +47,7 @@ def test_processes_score_as_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
     assert together.fmeasures.min() < together.fmeasures.max() == 1
 
 
-def test_a_killed_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_process_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rouge, "_score", _die)
     with pytest.raises(UserError, match="processes was killed"):
         score_pairs(_texts(0), _texts(1))

@@ -6,7 +6,7 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from accuracy.rouge import METRICS, one_sentence_a_line, score_pairs
-from accuracy.score import Elsewhere, score_run
+from accuracy.score import PathOverrides, score_run
 from accuracy.sentences import sentence_splitter
 from base.errors import UserError
 from record.folder import RunFolder, read_json, write_json
@@ -86,12 +86,12 @@ def test_rouge_is_what_rouge_score_says() -> None:
     assert ours.characters.tolist() == [len(texts[1])]
 
 
-def test_a_run_without_accuracy_is_told(tmp_path: Path) -> None:
+def test_a_run_without_accuracy_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="mode=performance has no accuracy"):
         score_run(write_folder(tmp_path / "other", good_spec()))
 
 
-def test_made_up_tokens_are_told(scored: RunFolder) -> None:
+def test_made_up_tokens_are_reported(scored: RunFolder) -> None:
     settings = read_json(scored.settings, SettingsRecord)
     settings.tokenizer = None
     write_json(scored.settings, settings)
@@ -109,6 +109,6 @@ def test_a_folder_from_another_host_is_scored(scored: RunFolder) -> None:
     with pytest.raises(UserError, match="no longer there; name it with --dataset"):
         score_run(scored)
     with pytest.raises(UserError, match="--tokenizer"):
-        score_run(scored, Elsewhere(dataset=moved / "data.json"))
-    elsewhere = Elsewhere(dataset=moved / "data.json", tokenizer=moved)
-    assert score_run(scored, elsewhere).scores == expected
+        score_run(scored, PathOverrides(dataset=moved / "data.json"))
+    overrides = PathOverrides(dataset=moved / "data.json", tokenizer=moved)
+    assert score_run(scored, overrides).scores == expected

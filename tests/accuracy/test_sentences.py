@@ -25,7 +25,7 @@ def test_without_nltks_data_the_package_splits(nltk_data: Path) -> None:
     assert splitter.split("Dr. Smith ran. He fell.") == ["Dr. Smith ran.", "He fell."]
 
 
-def test_damaged_data_is_told(nltk_data: Path) -> None:
+def test_damaged_data_is_reported(nltk_data: Path) -> None:
     (nltk_data / "tokenizers").mkdir()
     (nltk_data / "tokenizers" / "punkt_tab.zip").write_text("no archive")
     with pytest.raises(UserError, match=r"punkt_tab is damaged: .* nltk\.downloader"):

@@ -35,7 +35,7 @@ def test_plain_yaml_is_returned_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a: &x [1]\nb: [*x, *x]\n", r"line 2: the alias \*x"),
         ("a: !!timestamp soon\n", "line 1: the tag"),
@@ -46,8 +46,8 @@ def test_plain_yaml_is_returned_as_it_is() -> None:
         ("[1]", "Expected `object`"),
     ],
 )
-def test_yaml_that_is_not_read(text: str, told: str) -> None:
-    with pytest.raises(DecodeError, match=told) as caught:
+def test_yaml_that_is_not_read(text: str, message: str) -> None:
+    with pytest.raises(DecodeError, match=message) as caught:
         decode_yaml(text.encode(), _Number)
     assert "\n" not in str(caught.value)
 

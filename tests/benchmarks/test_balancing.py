@@ -1,4 +1,4 @@
-"""The defaults are what the simulation favours."""
+"""The defaults are what the simulation favors."""
 
 import pytest
 

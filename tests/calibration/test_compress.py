@@ -102,7 +102,7 @@ def test_interrupted_it_leaves_nothing(tmp_path: Path, command: list[str]) -> No
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=60)
+    _, message = process.communicate(timeout=60)
     assert process.returncode == 3
-    assert told.splitlines()[-1] == "aborted: interrupted; nothing was written"
+    assert message.splitlines()[-1] == "aborted: interrupted; nothing was written"
     assert list(tmp_path.iterdir()) == []

@@ -36,13 +36,13 @@ def test_exit_2_and_one_line(
         ((checkpoint, checkpoint / "config.json", out), "not in cnn_eval.json form"),
     ]
     before = sorted(tmp_path.rglob("*"))
-    for arguments, told in cases:
+    for arguments, message in cases:
         assert main([str(argument) for argument in arguments]) == 2
         said = capsys.readouterr()
         assert said.out == ""
         assert said.err.startswith("error: ")
         assert said.err.count("\n") == 1
-        assert told in said.err
+        assert message in said.err
     assert sorted(tmp_path.rglob("*")) == before
 
 

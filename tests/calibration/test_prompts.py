@@ -75,10 +75,10 @@ def test_prompts_fit_the_model(
     tmp_path: Path, file: Path, source: Source, encoder: Tokenizer
 ) -> None:
     longest = max(len(row["tok_input"]) for row in json.loads(file.read_text()))
-    for name, value, told in (
+    for name, value, message in (
         ("max_position_embeddings", longest - 1, f"row 4: {longest} tokens"),
         ("vocab_size", 7, "row 0: token 7, but the model in .* has 7"),
     ):
         other = load_source(write_checkpoint(tmp_path / name, "BF16", **{name: value}))
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             load_prompts(file, other, encoder, None)

@@ -58,7 +58,7 @@ def test_static_fp8_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (
             lambda q: q["config_groups"]["group_0"]["weights"].update(
@@ -84,9 +84,9 @@ def test_static_fp8_passes(tmp_path: Path) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_another_scheme_is_found(
-    tmp_path: Path, change: Callable[[Any], None], told: str
+    tmp_path: Path, change: Callable[[Any], None], message: str
 ) -> None:
-    with pytest.raises(UnexpectedResult, match=told):
+    with pytest.raises(UnexpectedResult, match=message):
         check_result(_write(tmp_path, change), _scales())
 
 

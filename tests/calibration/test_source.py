@@ -44,7 +44,7 @@ def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
         load_source(tmp_path)
 
 
-def test_damage_is_told(tmp_path: Path) -> None:
+def test_damage_is_reported(tmp_path: Path) -> None:
     weights = write_checkpoint(tmp_path) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(UserError, match=r"model\.safetensors: no whole safetensors"):

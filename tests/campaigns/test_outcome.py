@@ -45,7 +45,7 @@ def test_a_run_that_passed(tmp_path: Path) -> None:
     spec = _spec(NEEDED, in_time=True, valid=True)
     trial = read_trial(write_folder(tmp_path / "run", spec).path)
     assert trial.sustained
-    assert not trial.hopeless
+    assert not trial.stop_reason
     assert trial.percentile == 0.99
     assert trial.steady.rate_per_s == pytest.approx(10)
 
@@ -53,9 +53,9 @@ def test_a_run_that_passed(tmp_path: Path) -> None:
 def test_a_slow_run_may_pass_at_a_lower_rate(tmp_path: Path) -> None:
     spec = _spec(NEEDED, in_time=False)
     trial = read_trial(write_folder(tmp_path / "run", spec).path)
-    assert not trial.kept
+    assert not trial.within_limits
     assert not trial.too_short
-    assert not trial.hopeless
+    assert not trial.stop_reason
 
 
 def test_too_few_queries_show_nothing(tmp_path: Path) -> None:
@@ -63,13 +63,13 @@ def test_too_few_queries_show_nothing(tmp_path: Path) -> None:
     trial = read_trial(write_folder(tmp_path / "run", spec).path)
     assert trial.too_short
     assert not trial.sustained
-    assert not trial.hopeless
+    assert not trial.stop_reason
 
 
 def test_a_full_run_cannot_have_more_queries(tmp_path: Path) -> None:
     spec = _spec(NEEDED - 1, in_time=True, kind="full")
     trial = read_trial(write_folder(tmp_path / "run", spec).path)
-    assert trial.hopeless
+    assert trial.stop_reason
 
 
 def test_a_full_valid_run_is_never_too_short(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_a_growing_queue_is_not_sustained_though_the_limits_were_kept(
         assert one.completed_ns is not None
         one.completed_ns += one.seq * 100_000_000
     trial = read_trial(write_folder(tmp_path / "run", spec).path)
-    assert trial.kept
-    assert not trial.hopeless
+    assert trial.within_limits
+    assert not trial.stop_reason
     assert not trial.sustained
 
 
@@ -102,15 +102,15 @@ def test_other_faults_are_not_laid_on_the_rate(tmp_path: Path) -> None:
     spec = _spec(NEEDED, in_time=False)
     spec.samples[3] = sample(3, status="lost", completed_ns=None, output_tokens=0)
     folder = write_folder(tmp_path / "run", spec)
-    assert "samples_lost" in read_trial(folder.path).hopeless
+    assert "samples_lost" in read_trial(folder.path).stop_reason
 
 
 def test_an_aborted_run_ends_the_search(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "run", _spec(NEEDED, in_time=False))
     write_json(folder.verdict, aborted(folder, "no replica is left"))
-    assert read_trial(folder.path).hopeless == "no replica is left"
+    assert read_trial(folder.path).stop_reason == "no replica is left"
     folder.verdict.unlink()
-    assert "verdict.json" in read_trial(folder.path).hopeless
+    assert "verdict.json" in read_trial(folder.path).stop_reason
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from scenarios.steady_state import Judgement, Steadiness
 SERVICE_S = 2.0
 
 
-def _trial(word: Steadiness, *, kept: bool = True, rate: float = 1.0) -> Trial:
+def _trial(word: Steadiness, *, within_limits: bool = True, rate: float = 1.0) -> Trial:
     return Trial(
-        kept=kept,
+        within_limits=within_limits,
         steady=Judgement(
             word=word,
             reason=word,
@@ -37,7 +37,7 @@ def _system(limit: float, tried: list[tuple[float, int]]) -> Callable[..., Trial
             return _trial("too_short", rate=min(rate, limit))
         if rate <= limit:
             return _trial("steady", rate=rate)
-        return _trial("growing", kept=False, rate=limit)
+        return _trial("growing", within_limits=False, rate=limit)
 
     return probe
 
@@ -103,7 +103,9 @@ def test_far_above_the_rate_no_long_run_is_made() -> None:
 
 
 def test_no_rate_keeps_the_limits() -> None:
-    search = _search(lambda rate, queries: _trial("steady", kept=False, rate=rate))
+    search = _search(
+        lambda rate, queries: _trial("steady", within_limits=False, rate=rate)
+    )
     with pytest.raises(NoRateError, match=r"a run at .* would have to last"):
         search.highest(1.0)
 
@@ -119,8 +121,8 @@ def test_what_no_rate_can_help_ends_the_search_at_once() -> None:
 
     def probe(rate: float, queries: int) -> Trial:
         tried.append(rate)
-        broken = _trial("too_short", kept=False)
-        broken.hopeless = "3 samples were lost"
+        broken = _trial("too_short", within_limits=False)
+        broken.stop_reason = "3 samples were lost"
         return broken
 
     with pytest.raises(NoRateError, match="3 samples were lost"):
@@ -133,9 +135,9 @@ def test_too_few_queries_for_loadgen_are_doubled() -> None:
 
     def probe(rate: float, queries: int) -> Trial:
         tried.append(queries)
-        trial = _trial("steady", kept=False, rate=rate)
+        trial = _trial("steady", within_limits=False, rate=rate)
         trial.too_few = queries < 900
-        trial.kept = not trial.too_few and rate < 30
+        trial.within_limits = not trial.too_few and rate < 30
         return trial
 
     assert 29 < _search(probe, tolerance=0.9, longest_s=1e9).highest(20.0) <= 30
@@ -147,7 +149,7 @@ def test_full_runs_have_the_length_that_the_rules_ask_for() -> None:
 
     def probe(rate: float, queries: int) -> Trial:
         tried.append(queries)
-        trial = _trial("too_short", kept=rate <= 8, rate=rate)
+        trial = _trial("too_short", within_limits=rate <= 8, rate=rate)
         trial.full = True
         return trial
 
@@ -200,7 +202,7 @@ def test_what_is_left_bounds_what_comes(limit: float, start: float) -> None:
                 assert stage.tried - then.tried < rates
 
 
-def test_a_bracket_is_halved_as_often_as_told() -> None:
+def test_a_bracket_is_halved_as_often_as_given() -> None:
     stage = Stage(step=2.0, good=1.0, bad=256.0, tried=2)
     assert (stage.rates_left, stage.runs_left) == (3, 12)
     stage.bad, stage.runs = 16.0, 1

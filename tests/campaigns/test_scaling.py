@@ -36,7 +36,7 @@ def test_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "replicas= is missing"),
         (["replicas="], "write sizes like"),
@@ -54,8 +54,8 @@ def test_options() -> None:
         (["replicas=1,2", "--config=x.yaml"], "unknown option"),
     ],
 )
-def test_mistakes_are_told(arguments: list[str], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_mistakes_are_reported(arguments: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         parse(arguments)
 
 

@@ -8,17 +8,10 @@ import pytest
 
 from base.errors import UserError
 from conf.cache import cache_folder
+from conf.engines import SyntheticConfig, VllmConfig
 from conf.help import help_text, version_text
 from conf.load import GROUPS, choices, load_config, to_yaml
-from conf.schema import (
-    BalancerName,
-    Config,
-    ExternalConfig,
-    Mode,
-    SyntheticConfig,
-    VllmConfig,
-    Weights,
-)
+from conf.schema import BalancerName, Config, ExternalConfig, Mode, Weights
 
 PLAIN_GROUPS = [group for group in GROUPS if group not in ("cluster", "experiment")]
 REST = "cluster: {name: local}\nmodel: {name: x}\ndataset: {name: x}"
@@ -97,7 +90,7 @@ def test_slowdown_of_one_synthetic_replica() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("scenario.typo=1", "scenario.typo: no such option"),
         ("+scenario.typo=1", "scenario.typo: no such option"),
@@ -146,10 +139,10 @@ def test_slowdown_of_one_synthetic_replica() -> None:
         ("engine.options.x=[1", "engine.options.x=[1: cannot be read as a value"),
     ],
 )
-def test_mistakes_are_told_in_one_line(override: str, told: str) -> None:
+def test_mistakes_are_reported_in_one_line(override: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         load_config([override])
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -229,7 +222,7 @@ def test_every_number_has_an_upper_bound() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (["run.ttft_ms=1"], "scenario=offline has no latency limits"),
         (["run.tpot_ms=1", "scenario=singlestream"], "has no latency limits"),
@@ -248,10 +241,10 @@ def test_every_number_has_an_upper_bound() -> None:
         (["engine=synthetic", "engine.slowdown.x=2"], "name a replica by its number"),
     ],
 )
-def test_options_without_effect_are_refused(overrides: list[str], told: str) -> None:
+def test_options_without_effect_are_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=r"no effect|by its number") as caught:
         load_config(overrides)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +312,7 @@ def test_resolved_config_takes_changes_of_single_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a: [", "not YAML"),
         ("", "not the config.yaml of a run"),
@@ -343,11 +336,11 @@ def test_resolved_config_takes_changes_of_single_values(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_resolved_config_is_refused(
-    text: str, told: str, tmp_path: Path
+    text: str, message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         load_config([], path)
 
 

@@ -3,8 +3,9 @@
 import pytest
 
 from base.errors import UserError
+from conf.engines import VllmConfig
 from conf.load import load_config, to_yaml
-from conf.schema import Config, VllmConfig
+from conf.schema import Config
 from conf.secrets import MASK, is_secret, require_secrets
 from submission.conditions import conditions
 

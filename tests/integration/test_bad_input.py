@@ -16,7 +16,7 @@ EXTERNAL = ["cluster=external", "cluster.nodes=1"]
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (["scenario.typo=1"], "scenario.typo: no such option"),
         (["mode="], "mode: '' is not one of"),
@@ -48,14 +48,16 @@ EXTERNAL = ["cluster=external", "cluster.nodes=1"]
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_exit_2_and_one_line(tmp_path: Path, overrides: list[str], told: str) -> None:
+def test_exit_2_and_one_line(
+    tmp_path: Path, overrides: list[str], message: str
+) -> None:
     done = run(tmp_path, *overrides)
     assert done.code == 2
     progress = ("run folder: ", "writing SmolLM2's weights", "[")
     lines = [x for x in done.err.splitlines() if not x.startswith(progress)]
     assert len(lines) == 1, done.err
     assert lines[0].startswith("error: ")
-    assert told in lines[0]
+    assert message in lines[0]
     assert done.out == ""
     # What only a replica can find leaves a folder that says so.
     found = list(tmp_path.iterdir())
@@ -85,19 +87,19 @@ def test_own_data_are_reported_as_what_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["-m", "sut", "--version"], "mlcommons_loadgen 6.0.17"),
         (["-m", "qsl", "--help"], "python -m qsl.prepare"),
     ],
 )
-def test_packages_run_their_command(arguments: list[str], told: str) -> None:
+def test_packages_run_their_command(arguments: list[str], message: str) -> None:
     command = [sys.executable, *arguments]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert told in done.stdout
+    assert message in done.stdout
 
 
 def test_bad_user_conf_is_refused(tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ def test_an_interrupt_during_imports_is_quiet(number: str) -> None:
     "error",
     ["MemoryError", "ImportError('x.so: failed to map segment from shared object')"],
 )
-def test_too_little_memory_for_the_imports_is_told(module: str, error: str) -> None:
+def test_too_little_memory_for_the_imports_is_reported(module: str, error: str) -> None:
     done = _run_with_import(module, f"raise {error}")
     assert done.returncode == 3
     assert done.stderr == "aborted: out of memory\n"

@@ -103,7 +103,7 @@ def test_a_cut_cable_loses_nothing(tmp_path: Path) -> None:
         assert {event.node for event in lost} == {"n1"}
         assert all("no sign of life" in event.cause for event in lost)
         assert alive(pids) == [], "the node ended them by itself"
-        wait_for(lambda: "no word from the coordinator" in nodes.all[1].said, "it")
+        wait_for(lambda: "no message from the coordinator" in nodes.all[1].said, "it")
 
 
 def test_a_killed_coordinator_leaves_nodes_ready_for_the_next(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_an_interrupt_while_nodes_are_awaited_ends_at_once(tmp_path: Path) -> No
         assert done.verdict.outcome == "aborted"
 
 
-def test_another_key_is_told_at_the_node(tmp_path: Path) -> None:
+def test_another_key_is_reported_at_the_node(tmp_path: Path) -> None:
     with Nodes(tmp_path, 0) as nodes:
         make_key(tmp_path / "other.key")
         node = NodeProcess(nodes.port, tmp_path / "other.key", "n0", "--wait-s", "40")
@@ -150,7 +150,7 @@ def test_another_key_is_told_at_the_node(tmp_path: Path) -> None:
         assert "something hangs up: another key?" in node.said
 
 
-def test_a_node_waits_as_long_as_told_for_an_end_that_refuses(tmp_path: Path) -> None:
+def test_a_node_waits_as_long_as_set_for_an_end_that_refuses(tmp_path: Path) -> None:
     """Another ZeroMQ service at that port: libzmq gives the connection up."""
     make_key(tmp_path / "key")
     port, context = free_port(), zmq.Context()
@@ -163,7 +163,7 @@ def test_a_node_waits_as_long_as_told_for_an_end_that_refuses(tmp_path: Path) ->
     context.term()
 
 
-def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
     with Nodes(tmp_path, 0) as nodes:
         overrides = [*SYNTHETIC, *nodes.overrides, "cluster.nodes=1"]
         first = Command(tmp_path / "first", *overrides)
@@ -178,7 +178,7 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         (["--connect", "head"], "write HOST:PORT"),
         (["--connect", "head:99999"], "write HOST:PORT"),
@@ -194,18 +194,18 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
         (["--wait-s", "1"], "no coordinator at"),
     ],
 )
-def test_what_a_node_cannot_do_is_told(
-    tmp_path: Path, options: list[str], told: str
+def test_what_a_node_cannot_do_is_reported(
+    tmp_path: Path, options: list[str], expected: str
 ) -> None:
     make_key(tmp_path / "key")
     node = NodeProcess(free_port(), tmp_path / "key", "n0", *options)
     assert node.wait() == (3 if options[-1] == "1" else 2)
-    assert told in node.said
+    assert expected in node.said
     assert "Traceback" not in node.said
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.3])
-def test_a_waiting_node_ends_at_once_however_it_is_told(
+def test_a_waiting_node_ends_at_once_however_it_is_ended(
     tmp_path: Path, pause_s: float
 ) -> None:
     make_key(tmp_path / "key")

@@ -78,7 +78,7 @@ def test_server_is_timed_by_loadgen_as_by_us(tmp_path: Path) -> None:
 def test_a_full_run_keeps_the_rules_and_is_judged_by_them(
     tmp_path: Path, overrides: list[str], model: str, scenario: str
 ) -> None:
-    """An engine far faster than told ends before 600 s: LoadGen calls it INVALID."""
+    """An engine faster than expected ends before 600 s: LoadGen calls it INVALID."""
     fast = ["experiment=harness", *FAST, "engine.prefill_s_per_token=0"]
     done = run(tmp_path, *fast, "run=full", *overrides)
     assert done.code == 1, done.err

@@ -136,7 +136,7 @@ def test_float32_is_token_for_token_what_transformers_gives(
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "message"),
     [
         ("max_num_sequences=4", "did you mean max_num_seqs?"),
         ("max_num_seqs=many", "engine.options.max_num_seqs=many: Input should be a"),
@@ -144,11 +144,11 @@ def test_float32_is_token_for_token_what_transformers_gives(
     ],
 )
 def test_a_wrong_engine_option_is_the_users_mistake(
-    tmp_path: Path, option: str, told: str
+    tmp_path: Path, option: str, message: str
 ) -> None:
     done = run(tmp_path, f"engine.options.{option}", timeout_s=400)
     assert done.code == 2
-    assert told in done.err
+    assert message in done.err
     assert "Traceback" not in done.err
 
 

@@ -125,7 +125,7 @@ def test_small_files_are_not_kept(kept: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda text: text[: len(text) // 2], r"row 1000 or the next: not in cnn_ev"),
         (lambda text: text.replace('"summary 700 ', '"summ"ary '), "row 700 or the ne"),
@@ -133,10 +133,10 @@ def test_small_files_are_not_kept(kept: Path) -> None:
         (lambda text: "", r"data\.json: not in cnn_eval\.json form"),
     ],
 )
-def test_damage_is_told_with_its_row(
-    tmp_path: Path, source: Path, damage: object, told: str
+def test_damage_is_reported_with_its_row(
+    tmp_path: Path, source: Path, damage: object, message: str
 ) -> None:
     assert callable(damage)
     source.write_text(damage(source.read_text()))
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read_rows(source)

@@ -65,7 +65,7 @@ def test_more_made_up_data_than_memory_holds_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("in.jsonl", r"`python -m qsl\.prepare .*in\.jsonl MODEL_FOLDER OUT\.json`"),
         ("in.json", r"`python -m qsl\.prepare "),
@@ -74,8 +74,8 @@ def test_more_made_up_data_than_memory_holds_is_refused(
         ("deep.json", "nested too deeply"),
     ],
 )
-def test_what_is_no_data_set_is_told_with_the_remedy(
-    tmp_path: Path, name: str, told: str
+def test_what_is_no_data_set_is_reported_with_the_remedy(
+    tmp_path: Path, name: str, message: str
 ) -> None:
     path = tmp_path / name
     if name == "folder":
@@ -86,7 +86,7 @@ def test_what_is_no_data_set_is_told_with_the_remedy(
         path.write_text('[{"x":' + "[" * 9999)
     else:
         path.write_text('{"article": "a", "highlights": "b"}\n')
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         _load(path)
 
 
@@ -107,7 +107,7 @@ def test_made_up_prompts_have_real_lengths() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ('[{"tok_input": [1, "x"], "output": ""}]', r"\$\[0\]\.tok_input\[1\]"),
         ('[{"output": ""}]', "tok_input"),
@@ -127,10 +127,10 @@ def test_made_up_prompts_have_real_lengths() -> None:
         ),
     ],
 )
-def test_bad_files_are_refused(tmp_path: Path, content: str, told: str) -> None:
+def test_bad_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "data.json"
     path.write_text(content)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         _load(path)
 
 

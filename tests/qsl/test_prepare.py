@@ -186,9 +186,9 @@ def test_an_existing_file_is_checked(
 ) -> None:
     target = tmp_path / "out.json"
     assert _run(source, tokenizer, target) == 0
-    told = capsys.readouterr().out
+    message = capsys.readouterr().out
     assert _run(source, tokenizer, target, "--check") == 0
-    assert capsys.readouterr().out == told + "as this command would write it\n"
+    assert capsys.readouterr().out == message + "as this command would write it\n"
     assert _run(target, tokenizer, "--check") == 0
     rows = json.loads(target.read_text())
     rows[7]["tok_input"][0] += 1
@@ -314,7 +314,7 @@ def test_a_file_system_without_locks_is_written_to(
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("in.jsonl", b'{"article": 3}\n', "in.jsonl:1"),
         ("in.jsonl", b'{"article": "a", "highlights": "b"}\n{\n', "in.jsonl:2"),
@@ -350,25 +350,25 @@ def test_a_file_system_without_locks_is_written_to(
         ("in.txt", b"", "nor a file that ends in .jsonl, .csv"),
     ],
 )
-def test_bad_input_is_told(
+def test_bad_input_is_reported(
     tmp_path: Path,
     tokenizer: Path,
     capsys: pytest.CaptureFixture[str],
     name: str,
     content: bytes | None,
-    told: str,
+    message: str,
 ) -> None:
     source = tmp_path / name
     if content is not None:
         source.write_bytes(content)
     assert _run(source, tokenizer, tmp_path / "out.json") == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("row", [{"article": None, "highlights": "x"}, {"article": 3}])
-def test_a_bad_parquet_row_is_told(
+def test_a_bad_parquet_row_is_reported(
     tmp_path: Path,
     tokenizer: Path,
     capsys: pytest.CaptureFixture[str],
@@ -380,7 +380,7 @@ def test_a_bad_parquet_row_is_told(
     assert ("row 1" if "highlights" in row else "no column") in capsys.readouterr().err
 
 
-def test_a_target_that_cannot_be_written_is_told(
+def test_a_target_that_cannot_be_written_is_reported(
     tmp_path: Path,
     tokenizer: Path,
     source: Path,
@@ -417,7 +417,7 @@ def test_the_hubs_data_set_must_be_whole(
     assert f"{HUB}: {ROWS} rows in its validation split, not 13368" in error
 
 
-def test_a_hub_without_the_data_set_is_told(
+def test_a_hub_without_the_data_set_is_reported(
     hub: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(HUB, tokenizer, "out.json") == 2

@@ -72,7 +72,7 @@ def test_a_folder_without_tokenizer_json_is_read_by_transformers(
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"YQ== 0\nYg== 1\n", "not Llama 3's: 2 tokens"),
         (b"YQ== 0\n\x00 x\n", "could be read"),
@@ -80,11 +80,11 @@ def test_a_folder_without_tokenizer_json_is_read_by_transformers(
         (None, "could be read"),
     ],
 )
-def test_what_is_no_tokenizer_is_told(
-    tmp_path: Path, content: bytes | None, told: str
+def test_what_is_no_tokenizer_is_reported(
+    tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     if content is not None:
         (tmp_path / "tokenizer.model").write_bytes(content)
-    with pytest.raises(UserError, match=told) as raised:
+    with pytest.raises(UserError, match=message) as raised:
         load_encoder(tmp_path)
     assert "\n" not in str(raised.value)

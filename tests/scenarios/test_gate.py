@@ -223,7 +223,7 @@ def test_what_was_relaxed_is_named_however_the_run_ended(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("log", "told"),
+    ("log", "message"),
     [
         ({"result_perf_constraints_met": False}, "latency limits were exceeded"),
         ({"result_min_duration_met": False}, "it was too short"),
@@ -250,12 +250,12 @@ def test_what_was_relaxed_is_named_however_the_run_ended(tmp_path: Path) -> None
     ],
 )
 def test_an_invalid_run_says_why(
-    tmp_path: Path, log: dict[str, object], told: str
+    tmp_path: Path, log: dict[str, object], message: str
 ) -> None:
     spec = good_spec()
     spec.log |= {"result_validity": "INVALID", **log}
     verdict = judge(write_folder(tmp_path / "run", spec))
-    assert told in verdict.reason
+    assert message in verdict.reason
 
 
 def _first_too_early(spec: FolderSpec) -> None:

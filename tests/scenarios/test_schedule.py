@@ -63,7 +63,7 @@ def test_singlestream_queries_are_those_that_loadgen_logged(
 
 
 @pytest.mark.parametrize("measured_s", [0.02, 0.1, 0.121, 0.135, 0.8, 3.0])
-def test_singlestream_is_told_what_makes_it_just_long_enough(measured_s: float) -> None:
+def test_singlestream_expects_what_makes_it_just_long_enough(measured_s: float) -> None:
     expected_s = singlestream_expected_s(measured_s, 5000, 600)
     queries = singlestream_queries(expected_s, 5000, 600)
     assert queries * measured_s >= 600

@@ -5,7 +5,8 @@ import pytest
 from base.errors import UserError
 from conf.load import load_config
 from record.folder import RunFolder
-from scenarios.plan import ScenarioPlan, plan_scenario
+from scenarios.plan import ScenarioPlan
+from scenarios.planner import plan_scenario
 from scenarios.settings import build_settings, ineffective_lines
 
 FULL = ["run=full", "scenario=server", "scenario.target_qps=5"]

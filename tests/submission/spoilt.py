@@ -163,7 +163,7 @@ def _large_file(tree: Tree) -> None:
 
 def _measurement(name: str, value: str) -> Callable[[Tree], None]:
     return lambda t: edit_json(
-        t.result("Server").measurements, lambda told: told.update({name: value})
+        t.result("Server").measurements, lambda message: message.update({name: value})
     )
 
 

@@ -49,14 +49,14 @@ def test_tree_has_the_whole_project(home: SubmitterFolder) -> None:
         assert (home.source / name).is_file()
 
 
-def test_accuracy_log_is_cut_and_its_hash_told(
+def test_accuracy_log_is_cut_and_its_hash_stored(
     request_of_runs: Request, home: SubmitterFolder
 ) -> None:
     result = home.results()[0]
     runs = request_of_runs.runs
     whole = runs / "20260101T000000Z-server-accuracy" / "mlperf_log_accuracy.json"
-    told = hashlib.sha256(whole.read_bytes()).hexdigest()
-    assert result.scores.read_text().endswith(f"\n\nhash={told}\n")
+    message = hashlib.sha256(whole.read_bytes()).hexdigest()
+    assert result.scores.read_text().endswith(f"\n\nhash={message}\n")
     cut = result.accuracy.accuracy_log.read_bytes()
     assert len(cut) == 4096 + len("\n\n...\n\n") + 4096
     assert whole.read_bytes().startswith(cut[:4096])
@@ -76,8 +76,8 @@ def test_compliance_log_is_whole(home: SubmitterFolder) -> None:
 def test_texts_come_from_the_runs(home: SubmitterFolder) -> None:
     result = home.results()[0]
     assert "scenario Server" in result.readme.read_text()
-    told = json.loads(result.measurements.read_text())
-    assert told["weight_data_types"] == "none: the synthetic engine has no weights"
+    message = json.loads(result.measurements.read_text())
+    assert message["weight_data_types"] == "none: the synthetic engine has no weights"
     # 22.1 samples/s x 2048 tokens x 4 bytes
     assert "| Server | 22.11 | 181,0" in home.bandwidth.read_text()
     system = json.loads(home.system("synthetic-1").read_text())

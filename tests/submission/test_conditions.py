@@ -29,7 +29,7 @@ def test_what_a_run_is_for_and_where_it_goes_is_free(base: Config, option: str) 
         "model.max_model_len=3000",
     ],
 )
-def test_everything_else_is_told_by_its_name(base: Config, option: str) -> None:
+def test_everything_else_is_reported_by_its_name(base: Config, option: str) -> None:
     other = load_config([*BASE, option])
     assert digest(base) != digest(other)
     found = differences(conditions(base), conditions(other))

@@ -6,7 +6,7 @@ from submission.request import WeightFacts
 
 
 @pytest.mark.parametrize(
-    ("options", "told", "known", "said"),
+    ("options", "message", "known", "said"),
     [
         (["engine.options.quantization=fp8"], "", "fp8", "fp8"),
         ([], "", None, "bfloat16"),
@@ -14,14 +14,14 @@ from submission.request import WeightFacts
         (["engine=synthetic"], "", *["none: the synthetic engine has no weights"] * 2),
     ],
 )
-def test_weight_types_are_as_configured_or_told(
-    options: list[str], told: str, known: str | None, said: str
+def test_weight_types_are_as_configured_or_given(
+    options: list[str], message: str, known: str | None, said: str
 ) -> None:
     config = load_config(options)
     assert known_weight_type(config) == known
     facts = WeightFacts(
         starting_weights_filename="a",
         weight_transformations="b",
-        weight_data_types=told,
+        weight_data_types=message,
     )
     assert measurements(config, facts)["weight_data_types"] == said

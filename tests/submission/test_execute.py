@@ -17,7 +17,7 @@ FOLDER = Path("/runs/this")
 
 
 class Stub(Children):
-    """Runs nothing; ends as told."""
+    """Runs nothing; ends as given."""
 
     def __init__(self, code: int, folder: Path | None, signalled: bool) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def test_the_folder_is_the_one_that_the_run_named(tmp_path: Path, code: int) -> 
         (0, FOLDER, True, Aborted, "interrupted by SIGTERM"),
     ],
 )
-def test_other_ends_are_told(
+def test_other_ends_are_reported(
     code: int, folder: Path | None, signalled: bool, error: type[SutError], words: str
 ) -> None:
     with pytest.raises(error, match=words):

@@ -131,7 +131,7 @@ def test_server_needs_a_rate(tmp_path: Path, runs: Runs) -> None:
     assert "after a probe" in shown(show_plan, request)
 
 
-def test_wasteful_rate_is_told(tmp_path: Path, runs: Runs) -> None:
+def test_wasteful_rate_is_reported(tmp_path: Path, runs: Runs) -> None:
     options = {"server": ["scenario.target_qps=24"]}
     request = read_request(
         write_request(tmp_path, scenarios=["server"], scenario_options=options)

@@ -102,5 +102,5 @@ def test_truncation_is_the_official_one(
 
 @pytest.mark.timeout(900)
 def test_documented_table_is_what_the_checker_does(checkout: Checkout) -> None:
-    told = (ROOT / "docs" / "submission.md").read_text().splitlines()
-    assert [row for row in rows(checkout) if row not in told] == []
+    message = (ROOT / "docs" / "submission.md").read_text().splitlines()
+    assert [row for row in rows(checkout) if row not in message] == []

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from omegaconf import OmegaConf
 
+from conf.engines import VllmConfig
 from conf.load import load_config
-from conf.schema import VllmConfig
 from record.folder import RunFolder, read_json, write_json
 from record.lines import read_lines
 from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict

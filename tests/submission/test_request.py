@@ -42,7 +42,7 @@ def test_request_is_typed_and_its_paths_are_relative_to_it(tmp_path: Path) -> No
         ({"options": ["run=smoke"]}, "chosen by the submission"),
     ],
 )
-def test_bad_requests_are_told_in_one_line(
+def test_bad_requests_are_reported_in_one_line(
     tmp_path: Path, changes: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(UserError) as error:
@@ -51,7 +51,7 @@ def test_bad_requests_are_told_in_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_unreadable_requests_are_told(tmp_path: Path) -> None:
+def test_unreadable_requests_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
         read_request(tmp_path / "none.yaml")
     path = tmp_path / "bad.yaml"

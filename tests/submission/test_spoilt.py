@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from submission.checks import Finding, check_tree
+from submission.checks import TreeFinding, check_tree
 from tests.submission.spoilt import SPOILS, Spoil
 from tests.submission.trees import Tree, unpack
 
 ACCEPTED = {"benchmark", "scores_changed"}
-"""What the closed fixture must be told of: a synthetic engine, made-up scores."""
+"""The findings on the closed fixture: a synthetic engine, made-up scores."""
 
 pytestmark = pytest.mark.integration
 
@@ -18,7 +18,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 
 
 @pytest.fixture(scope="module")
-def before(closed: Tree) -> set[Finding]:
+def before(closed: Tree) -> set[TreeFinding]:
     return set(check_tree(closed.root))
 
 
@@ -35,7 +35,9 @@ def test_closed_tree_of_real_runs_lacks_the_benchmarks_weights(
     assert {finding.check for finding in found} == {"benchmark", "accuracy_target"}
 
 
-def test_made_up_scores_reach_targets_but_are_found_out(before: set[Finding]) -> None:
+def test_made_up_scores_reach_targets_but_are_found_out(
+    before: set[TreeFinding],
+) -> None:
     assert {finding.check for finding in before} == ACCEPTED
 
 
@@ -45,7 +47,7 @@ def test_there_are_enough_ways_to_spoil_a_tree() -> None:
 
 @pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.what)
 def test_spoilt_tree_is_found_out(
-    closed: Tree, before: set[Finding], tmp_path: Path, spoil: Spoil
+    closed: Tree, before: set[TreeFinding], tmp_path: Path, spoil: Spoil
 ) -> None:
     tree = closed.copy(tmp_path / "tree")
     spoil.act(tree)

@@ -54,7 +54,7 @@ def request_file(tmp_path: Path) -> Request:
     return read_request(write_request(tmp_path, description=TOLD))
 
 
-def test_found_and_told_make_a_description(request_file: Request) -> None:
+def test_found_and_given_make_a_description(request_file: Request) -> None:
     system = system_description(request_file, [NODE, msgspec.structs.replace(NODE)])
     assert system["number_of_nodes"] == 2
     assert system["accelerators_per_node"] == 8
@@ -70,7 +70,7 @@ def test_people_know_better(request_file: Request) -> None:
     assert system_description(request_file, [NODE])["host_networking"] == "InfiniBand"
 
 
-def test_what_is_missing_is_told_at_once(request_file: Request) -> None:
+def test_what_is_missing_is_reported_at_once(request_file: Request) -> None:
     request_file.description = {"cooling": "air"}
     bare = msgspec.structs.replace(NODE, gpus=None)
     with pytest.raises(UserError) as error:

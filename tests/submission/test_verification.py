@@ -19,7 +19,7 @@ from tests.submission.trees import unpack
         ),
     ],
 )
-def test_what_is_wrong_is_told(tmp_path: Path, what: str, line: str) -> None:
+def test_what_is_wrong_is_reported(tmp_path: Path, what: str, line: str) -> None:
     tree = unpack(tmp_path, source=False)
     next(spoil for spoil in SPOILS if spoil.what == what).act(tree)
     result = tree.result("Server")

@@ -59,8 +59,8 @@ class Tree:
         """Give every result the made-up scores of the second fixture."""
         text = (FIXTURES / "MADE_UP_accuracy.txt").read_text()
         for result in self.home.results():
-            _, _, told = result.scores.read_text().partition("\nhash=")
-            result.scores.write_text(f"{text.rstrip()}\n\nhash={told}")
+            _, _, expected = result.scores.read_text().partition("\nhash=")
+            result.scores.write_text(f"{text.rstrip()}\n\nhash={expected}")
         return self
 
 

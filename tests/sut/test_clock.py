@@ -107,7 +107,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
     return Seconds(monkeypatch)
 
 
-def test_own_pauses_are_told_from_ticks(seconds: Seconds) -> None:
+def test_own_pauses_are_found_by_ticks(seconds: Seconds) -> None:
     pause = OwnPause(seconds)
     seconds.now += 0.2
     assert pause.look() == 0

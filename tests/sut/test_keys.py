@@ -21,7 +21,7 @@ def test_a_key_is_this_users_alone_and_reads_as_it_was_made(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "holds no key"),
         ("{}", "server_public"),
@@ -38,15 +38,15 @@ def test_a_key_is_this_users_alone_and_reads_as_it_was_made(tmp_path: Path) -> N
         ),
     ],
 )
-def test_what_is_no_key_is_told(tmp_path: Path, text: str, told: str) -> None:
+def test_what_is_no_key_is_reported(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "key"
     path.write_text(text, encoding="latin-1")
     path.chmod(0o600)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read_key(path)
 
 
-def test_a_missing_key_is_told_with_the_way_to_make_it(tmp_path: Path) -> None:
+def test_a_missing_key_is_reported_with_the_way_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"No such file.*python -m sut\.keys"):
         read_key(tmp_path / "none")
 

@@ -40,13 +40,14 @@ def _check(options: list[str], model: Model, ids: list[int]) -> None:
 def test_another_vocabulary_is_refused_with_the_remedy() -> None:
     with pytest.raises(UserError) as caught:
         _check(OWN_DATA, _model(Path("/m")), [1])
-    told = str(caught.value)
-    assert "tokenized for the vocabulary llama3" in told
-    assert "model=smollm2_135m has the vocabulary smollm2" in told
+    message = str(caught.value)
+    assert "tokenized for the vocabulary llama3" in message
+    assert "model=smollm2_135m has the vocabulary smollm2" in message
     assert (
-        "if own.json was made with this model's tokenizer, give dataset=custom" in told
+        "if own.json was made with this model's tokenizer, give dataset=custom"
+        in message
     )
-    assert "python -m qsl.prepare ARTICLES.jsonl /m OUT.json" in told
+    assert "python -m qsl.prepare ARTICLES.jsonl /m OUT.json" in message
     _check(["dataset=custom", "dataset.path=own.json"], _model(), [1])
     _check([*OWN_DATA, "dataset.vocabulary=smollm2"], _model(), [1])
 
@@ -64,7 +65,7 @@ def test_a_model_without_a_name_is_judged_by_its_tokenizer(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("options", "quantization", "told"),
+    ("options", "quantization", "message"),
     [
         (["engine=vllm_hopper"], "", "needs a Hopper GPU"),
         (["experiment=hopper_offline"], "", "needs a Hopper GPU"),
@@ -73,10 +74,10 @@ def test_a_model_without_a_name_is_judged_by_its_tokenizer(tmp_path: Path) -> No
     ],
 )
 def test_what_needs_a_gpu_is_refused_on_a_cpu(
-    options: list[str], quantization: str, told: str
+    options: list[str], quantization: str, message: str
 ) -> None:
     model = _model()
     model.quantization = quantization
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         engine_spec(load_config(options), model, 0, streaming=False)
     assert engine_spec(load_config(options), model, 1, streaming=False).gpus == 1

@@ -57,7 +57,7 @@ def test_another_model_is_not_the_benchmarks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "told"),
+    ("method", "message"),
     [
         ({"quant_method": "fp8"}, "fp8"),
         (
@@ -71,11 +71,13 @@ def test_another_model_is_not_the_benchmarks(tmp_path: Path) -> None:
         (None, ""),
     ],
 )
-def test_quantized_weights_are_known(tmp_path: Path, method: object, told: str) -> None:
+def test_quantized_weights_are_known(
+    tmp_path: Path, method: object, message: str
+) -> None:
     _checkpoint(tmp_path, quantization_config=method)
     model = find_model(_config("model=custom", f"model.path={tmp_path}"), print)
-    assert model.quantization.startswith(told)
-    assert bool(model.quantization) == bool(told)
+    assert model.quantization.startswith(message)
+    assert bool(model.quantization) == bool(message)
 
 
 def _safetensors(header: object, data: bytes = b"") -> bytes:
@@ -87,7 +89,7 @@ TENSOR = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("model.safetensors", LFS, "model.safetensors: a Git LFS pointer"),
         ("model.safetensors", b"", "model.safetensors: 0 bytes"),
@@ -112,11 +114,11 @@ TENSOR = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
     ],
 )
 def test_damaged_files_of_a_checkpoint_are_named(
-    tmp_path: Path, name: str, content: bytes, told: str
+    tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     _checkpoint(tmp_path)
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         find_model(_config("model=custom", f"model.path={tmp_path}"), print)
     assert "\n" not in str(caught.value)
 
@@ -136,7 +138,7 @@ def test_names_on_the_hub_are_not_read() -> None:
         find_model(_config("model=custom", "model.path=a/B-1.1"), print)
 
 
-def test_missing_things_are_told(tmp_path: Path) -> None:
+def test_missing_things_are_reported(tmp_path: Path) -> None:
     base = ["model=custom"]
     with pytest.raises(UserError, match=r"needs model\.path=FOLDER"):
         find_model(_config(*base), print)
@@ -154,10 +156,10 @@ def test_missing_things_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [("{", "config.json"), ('{"vocab_size": "x"}', "vocab_size")],
 )
-def test_damaged_config_is_told(tmp_path: Path, content: str, told: str) -> None:
+def test_damaged_config_is_reported(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         find_model(_config("model=custom", f"model.path={tmp_path}"), print)

@@ -102,11 +102,11 @@ def test_without_a_report_the_code_is_not_0_and_no_page_is_named(
     _do(monkeypatch, "write_report", _raising(error))
     folder = write_folder(tmp_path / "run", good_spec())
     assert _conclude(folder) == ExitCode.ABORTED
-    told = capsys.readouterr()
-    assert said in told.err
-    assert f"python -m report {folder.path}" in told.err
-    assert "open next" not in told.out
-    assert "passed" in told.out
+    message = capsys.readouterr()
+    assert said in message.err
+    assert f"python -m report {folder.path}" in message.err
+    assert "open next" not in message.out
+    assert "passed" in message.out
     assert _verdict(folder).outcome == "passed"
     assert said in (folder / "traceback.txt").read_text()
 
@@ -150,10 +150,10 @@ def test_scoring_can_be_interrupted(
 ) -> None:
     _do(monkeypatch, "score_run", _interrupted(number))
     assert _conclude(accuracy_run) == ExitCode.ABORTED
-    told = capsys.readouterr().err
-    assert f"interrupted by {number.name}" in told
-    assert f"python -m accuracy {accuracy_run.path}" in told
-    assert f"python -m report {accuracy_run.path}" in told
+    message = capsys.readouterr().err
+    assert f"interrupted by {number.name}" in message
+    assert f"python -m accuracy {accuracy_run.path}" in message
+    assert f"python -m report {accuracy_run.path}" in message
     verdict = _verdict(accuracy_run)
     assert [check.name for check in verdict.failures] == ["accuracy_scored"]
     assert not _page(accuracy_run).exists()

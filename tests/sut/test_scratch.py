@@ -55,7 +55,7 @@ def test_the_folder_of_another_host_stays(root: Path) -> None:
         assert (folder / "socket").exists()
 
 
-def test_nothing_is_removed_where_hosts_cannot_be_told_apart(
+def test_nothing_is_removed_where_hosts_cannot_be_distinguished(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = _of_killed(root)

@@ -114,11 +114,11 @@ def test_use_of_a_gpu_leaves_out_what_the_driver_keeps(
     def utilization(handle: str) -> SimpleNamespace:
         return SimpleNamespace(gpu=31)
 
-    def not_told(*arguments: object) -> None:
+    def not_reported(*arguments: object) -> None:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
     for name in [n for n in dir(pynvml) if n.startswith("nvmlDeviceGet")]:
-        monkeypatch.setattr(pynvml, name, not_told)
+        monkeypatch.setattr(pynvml, name, not_reported)
     monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", str)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", memory)
@@ -131,7 +131,9 @@ def test_use_of_a_gpu_leaves_out_what_the_driver_keeps(
     assert DeviceMonitor([]).use() == []
 
 
-def test_the_driver_is_told_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_driver_is_reported_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", str)
     monkeypatch.setattr(pynvml, "nvmlSystemGetDriverVersion", lambda: "580.159.04")

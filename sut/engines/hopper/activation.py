@@ -1,4 +1,4 @@
-"""Has Llama's gated activation and its quantisation done by one kernel of our own.
+"""Has Llama's gated activation and its quantization done by one kernel of our own.
 
 Layers without a static scale, and without our product, stay as they are.
 """
@@ -15,13 +15,13 @@ from sut.engines.hopper.products import FastFp8ScaledMMLinearKernel
 by_vllm = LlamaMLP.forward
 
 
-def quantised(both: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+def quantized(both: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Return silu(gate) x up / scale, tokens x width in fp8, of tokens x 2 width."""
     return silu_mul_fp8(both, scale)
 
 
 def shaped(both: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Return an empty tensor like `quantised`'s, for tracing."""
+    """Return an empty tensor like `quantized`'s, for tracing."""
     del scale
     width = both.shape[1] // 2
     return torch.empty(
@@ -47,7 +47,7 @@ def install() -> None:
     """Have Llama's layers call `forward`."""
     direct_register_custom_op(
         op_name="sut_silu_mul_fp8",
-        op_func=quantised,
+        op_func=quantized,
         fake_impl=shaped,
         mutates_args=[],
     )

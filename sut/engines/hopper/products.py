@@ -123,7 +123,7 @@ class FastFp8ScaledMMLinearKernel(
     def apply_weights(
         self, layer: torch.nn.Module, x: torch.Tensor, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return x (tokens x in) by the layer's weights; x may be quantised already."""
+        """Return x (tokens x in) by the layer's weights; x may be quantized already."""
         if x.dtype != torch.float8_e4m3fn:
             return super().apply_weights(layer, x, bias)
         weight, weight_scale, input_scale, _ = self._get_layer_params(layer)

@@ -55,7 +55,7 @@ class ClusterContract:
                     return message.pid
         raise AssertionError("no word from the replica")
 
-    def test_replicas_start_and_are_told_apart(
+    def test_replicas_start_and_are_distinguished(
         self, cluster: Cluster, socket: CoordinatorSocket
     ) -> None:
         assert [place.replica for place in cluster.placements] == [0, 1]

@@ -30,7 +30,7 @@ from sut.wire.messages import (
 from sut.wire.node_messages import Placement
 from tests.run_folder import replica_record
 
-Behaviour = Callable[["FakeReplica", list[Request]], None]
+Behavior = Callable[["FakeReplica", list[Request]], None]
 TOKENS = b"\x05\x00\x00\x00\x06\x00\x00\x00"
 
 
@@ -40,10 +40,10 @@ def done(request: Request, tokens: bytes = TOKENS) -> Completion:
 
 
 class FakeReplica(threading.Thread):
-    """Says hello and ready, then does as its behaviour says."""
+    """Says hello and ready, then does as its behavior says."""
 
     def __init__(
-        self, number: int, address: str, identity: str, behaviour: Behaviour
+        self, number: int, address: str, identity: str, behavior: Behavior
     ) -> None:
         """Start the process, not yet the thread.
 
@@ -59,7 +59,7 @@ class FakeReplica(threading.Thread):
             bufsize=0,
             start_new_session=True,
         )
-        self._behaviour = behaviour
+        self._behavior = behavior
         self._address, self._identity = address, identity
 
     def run(self) -> None:
@@ -76,7 +76,7 @@ class FakeReplica(threading.Thread):
                 case ReplicaSpec():
                     self.send(Ready(replica_record(self.number), 8192))
                 case Generate() as message:
-                    self._behaviour(self, message.requests)
+                    self._behavior(self, message.requests)
                 case Stop():
                     self.exit(0)
                     break
@@ -112,29 +112,29 @@ class FakeReplica(threading.Thread):
 class FakeCluster:
     """Implements `Cluster`."""
 
-    def __init__(self, behaviours: list[list[Behaviour]]) -> None:
+    def __init__(self, behaviors: list[list[Behavior]]) -> None:
         """Take a list per replica: what it does after each start."""
-        self._behaviours = behaviours
+        self._behaviors = behaviors
         self.lingering: dict[int, int] = {}
         """Replicas of which something is left once they were killed, and how often that
         was asked for."""
         self.replicas: dict[int, FakeReplica] = {}
-        self.starts = [0] * len(behaviours)
+        self.starts = [0] * len(behaviors)
         self.kinds: dict[tuple[int, int], type[FakeReplica]] = {}
         """Kind of a replica by its number and that of the start."""
         self._dying: dict[int, FakeReplica] = {}
 
     @property
     def placements(self) -> list[Placement]:
-        return [Placement(replica=i, node="n1") for i in range(len(self._behaviours))]
+        return [Placement(replica=i, node="n1") for i in range(len(self._behaviors))]
 
     def start(self, replica: int, address: str, identity: str) -> None:
-        if not self._behaviours[replica]:
+        if not self._behaviors[replica]:
             raise OSError("no memory")
-        behaviour = self._behaviours[replica].pop(0)
+        behavior = self._behaviors[replica].pop(0)
         self.starts[replica] += 1
         kind = self.kinds.get((replica, self.starts[replica]), FakeReplica)
-        self.replicas[replica] = kind(replica, address, identity, behaviour)
+        self.replicas[replica] = kind(replica, address, identity, behavior)
         self.replicas[replica].start()
 
     def on_ready(self, replica: int) -> None:

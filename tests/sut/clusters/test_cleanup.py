@@ -153,9 +153,9 @@ class Guard:
             start_new_session=True,
         )
 
-    def end(self, told: str) -> None:
+    def end(self, message: str) -> None:
         """Tell it this, and then let its coordinator be gone."""
-        self.process.communicate(told, timeout=20)
+        self.process.communicate(message, timeout=20)
         assert self.process.returncode == 0
 
 
@@ -171,7 +171,7 @@ def test_a_guard_cleans_up_when_its_coordinator_is_gone(
     assert not guard.scratch.exists()
 
 
-def test_a_guard_removes_memory_that_it_was_told_of(
+def test_a_guard_removes_memory_that_it_was_given(
     tmp_path: Path, family: Family
 ) -> None:
     guard = Guard(tmp_path / "scratch")

@@ -155,7 +155,7 @@ class TestExternal(ClusterContract):
         again.close()
 
 
-def test_nodes_that_do_not_come_are_told(nodes: Nodes) -> None:
+def test_nodes_that_do_not_come_are_reported(nodes: Nodes) -> None:
     said: list[str] = []
     waiting = gathering(nodes, said, count=3, timeout_s=4)
     with pytest.raises(UserError, match=r"2 of 3 nodes have joined within.*sut\.node"):
@@ -186,7 +186,7 @@ def test_a_node_that_died_just_now_is_not_counted(
     third.send(Join(NODE_PROTOCOL, "n2", [], [0], source_digest()))
     with pytest.raises(UserError, match="2 of 3 nodes have joined"):
         waiting.wait()
-    assert "n2 has gone again" in said
+    assert "n2 has left again" in said
     third.close()
     waiting.socket.close()
 
@@ -202,7 +202,7 @@ def test_other_code_is_refused_at_both_ends(nodes: Nodes) -> None:
     waiting.socket.close()
 
 
-def test_two_nodes_of_one_name_are_told(nodes: Nodes, key: ClusterKey) -> None:
+def test_two_nodes_of_one_name_are_reported(nodes: Nodes, key: ClusterKey) -> None:
     waiting = gathering(nodes, count=3)
     answers: list[ToNode] = []
 
@@ -218,9 +218,9 @@ def test_two_nodes_of_one_name_are_told(nodes: Nodes, key: ClusterKey) -> None:
     over = threading.Event()
     thread = threading.Thread(target=join)
     thread.start()
-    with pytest.raises(UserError, match="two nodes call themselves n0"):
+    with pytest.raises(UserError, match="two nodes have the name n0"):
         waiting.wait()
-    # Whichever of the two came second was told.
+    # The one that came second got the refusal.
     wait_for(lambda: bool(answers) or nodes.all[0].process.poll() == 2, "the refusal")
     assert all(isinstance(answer, Refused) for answer in answers)
     over.set()

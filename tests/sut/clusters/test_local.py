@@ -102,7 +102,7 @@ class TestLocal(ClusterContract):
         assert guard is not None
         os.kill(guard.pid, signal.SIGSTOP)
         for number in range(5000):
-            cluster._tell_guard(f"/dev/shm/{number:0>40}")
+            cluster._notify_guard(f"/dev/shm/{number:0>40}")
         cluster.close(0)
         assert not running(pid)
         wait_for(lambda: guard.poll() is not None, "the guard's end")

@@ -45,7 +45,7 @@ def test_more_replicas_than_cores_share() -> None:
 
 
 @pytest.mark.parametrize(("replicas", "gpus"), [(3, 1), (1, 4), (None, 3)])
-def test_missing_gpus_are_told(replicas: int | None, gpus: int) -> None:
+def test_missing_gpus_are_reported(replicas: int | None, gpus: int) -> None:
     with pytest.raises(UserError, match="GPUs, this host has 2"):
         place_local(_config(replicas, gpus), ["0", "1"], [0])
 
@@ -88,7 +88,7 @@ def test_replicas_on_cpus_are_spread_over_the_hosts() -> None:
     ]
 
 
-def test_a_host_that_would_stand_idle_is_told() -> None:
+def test_a_host_that_would_stand_idle_is_reported() -> None:
     with pytest.raises(UserError, match="node n1 has 0 GPUs"):
         place(_config(), hosts(2, 0), keep_shares=True)
     with pytest.raises(UserError, match="node n0 has 1 GPUs, and a replica needs 2"):
@@ -96,6 +96,6 @@ def test_a_host_that_would_stand_idle_is_told() -> None:
     assert len(place(_config(replicas=2), hosts(2, 0), keep_shares=True)) == 2
 
 
-def test_missing_gpus_of_several_hosts_are_told() -> None:
+def test_missing_gpus_of_several_hosts_are_reported() -> None:
     with pytest.raises(UserError, match="needs 5 GPUs, n0 has 2, n1 has 1"):
         place(_config(replicas=5), hosts(2, 1), keep_shares=True)

@@ -134,7 +134,7 @@ def test_a_late_namesake_takes_nothing_from_a_node_that_works(
         assert cluster.exited() == {}
     assert socket.refusals()
     assert set(socket.refusals()) == {
-        "two nodes call themselves n0: give one another --name"
+        "two nodes have the name n0: start one of them with another --name"
     }
     assert {identity for identity, m in socket.sent if isinstance(m, Refused)} == {
         "n0-b"
@@ -165,7 +165,7 @@ def test_a_node_speaks_for_its_own_replicas_alone(
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"cpus": []}, "offers no cores"),
         ({"cpus": [-1]}, "cores that no host has"),
@@ -177,7 +177,7 @@ def test_a_node_speaks_for_its_own_replicas_alone(
         ({"gpus": ["0\n1"]}, "GPUs"),
     ],
 )
-def test_offers_are_checked(changes: dict[str, Any], told: str) -> None:
+def test_offers_are_checked(changes: dict[str, Any], expected: str) -> None:
     join = msgspec.structs.replace(JOIN, **changes)
     problem = join_problem(join)
     assert problem is not None
@@ -193,7 +193,7 @@ def test_offers_are_checked(changes: dict[str, Any], told: str) -> None:
     for _ in range(2):
         registration._join("identity", join)
     assert said == [f"refused: {problem}"]
-    assert re.search(told, problem)
+    assert re.search(expected, problem)
     assert socket.refusals() == [problem] * 2
 
 
@@ -258,7 +258,7 @@ def test_a_node_that_was_stopped_does_not_blame_its_coordinator(
 def test_a_mute_coordinator_is_given_up(tmp_path: Path, clock: Clock) -> None:
     steps = [(0.5, None)] * 30
     agent, socket = _session(tmp_path, clock, *steps)
-    assert agent.run() == "no word from the coordinator for 10 s"
+    assert agent.run() == "no message from the coordinator for 10 s"
     assert isinstance(socket.sent[-1], Left)
 
 

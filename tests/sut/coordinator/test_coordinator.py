@@ -38,7 +38,7 @@ from tests.run_folder import replica_record
 from tests.sut.clusters.contract import wait_for
 from tests.sut.clusters.fake import (
     TOKENS,
-    Behaviour,
+    Behavior,
     FakeCluster,
     FakeReplica,
     done,
@@ -155,12 +155,12 @@ def coordinator_parts(
 @contextmanager
 def running(
     tmp_path: Path,
-    *behaviours: Behaviour | list[Behaviour],
+    *behaviors: Behavior | list[Behavior],
     stall_s: float = 60,
     restarts: int = 0,
     wall: Wall | None = None,
 ) -> Iterator[Run]:
-    cluster = FakeCluster([b if isinstance(b, list) else [b] for b in behaviours])
+    cluster = FakeCluster([b if isinstance(b, list) else [b] for b in behaviors])
     answers = Answers()
     with running_over(
         tmp_path, cluster, stall_s, restarts, wall, answers
@@ -258,7 +258,7 @@ def begins_only(replica: FakeReplica, requests: list[Request]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "cause"),
+    ("behavior", "cause"),
     [
         (answers_twice, "answered out of turn"),
         (answers_anothers, "answered out of turn: sample 999"),
@@ -266,7 +266,7 @@ def begins_only(replica: FakeReplica, requests: list[Request]) -> None:
         (half_a_token, "no int32 tokens"),
         (ends_before_it_begins, "ended before it began"),
         (no_tokens, "no int32 tokens"),
-        (wrong_attempt, "attempt 7 is not in its hands"),
+        (wrong_attempt, "attempt 7 is not with this replica"),
         (ready_twice, "reported twice"),
         (crashes, "out of memory"),
         (leaves, "its process killed by SIGKILL"),
@@ -275,13 +275,13 @@ def begins_only(replica: FakeReplica, requests: list[Request]) -> None:
     ],
 )
 def test_a_replica_that_misbehaves_is_fenced_and_costs_nothing(
-    tmp_path: Path, behaviour: Behaviour, cause: str
+    tmp_path: Path, behavior: Behavior, cause: str
 ) -> None:
-    with running(tmp_path, behaviour, good) as run:
+    with running(tmp_path, behavior, good) as run:
         run.issue(40)
         run.wait(40)
-    told = [i for i, _ in run.complete]
-    assert sorted(told) == list(range(1000, 1040)), "each once"
+    expected = [i for i, _ in run.complete]
+    assert sorted(expected) == list(range(1000, 1040)), "each once"
     assert len({i for i, _ in run.first}) == len(run.first) == 40
     (fence,) = [e for e in run.events() if e.kind == "fence"]
     assert fence.replica == 0

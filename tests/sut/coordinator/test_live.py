@@ -110,14 +110,14 @@ def test_a_rate_that_is_not_known_is_not_shown_as_0(
 
 
 def test_the_time_left_does_not_jump(capsys: pytest.CaptureFixture[str]) -> None:
-    playback, told = Playback(), []
+    playback, message = Playback(), []
     for second in range(30, 120, 10):
         playback.at(second)
         (eta,) = re.findall(r"ETA (\d+) s", capsys.readouterr().err)
-        told.append(second + int(eta))
-    assert min(told) > 120 * 0.65
-    assert max(told) < 120 * 1.35
-    assert abs(told[-1] - 120) < 20
+        message.append(second + int(eta))
+    assert min(message) > 120 * 0.65
+    assert max(message) < 120 * 1.35
+    assert abs(message[-1] - 120) < 20
 
 
 @pytest.mark.parametrize("count", [1, 2, 10, 100, 150])

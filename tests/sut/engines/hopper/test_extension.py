@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from conf.engines import VllmConfig
 from conf.load import load_config
-from conf.schema import VllmConfig
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
 

@@ -1,10 +1,10 @@
 from pathlib import Path
 
-from parcel.packages import LeaveOut
-from parcel.site import drop
+from offline_bundle.packages import LeaveOut
+from offline_bundle.site import drop
 
 
-def test_named_files_go_and_stale_patterns_are_told(tmp_path: Path) -> None:
+def test_named_files_go_and_stale_patterns_are_reported(tmp_path: Path) -> None:
     for name in ("a/kernels/x.so", "a/kernels/deep/y.so", "a/kept.so"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

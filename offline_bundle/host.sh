@@ -34,7 +34,7 @@ def stop(line):
 
 
 if sys.version_info[:2] != tuple(map(int, "$PYTHON".split("."))):
-    stop("%s is Python %d.%d, the parcel is made for $PYTHON: name one by PYTHON=..., or"
+    stop("%s is Python %d.%d, the bundle is made for $PYTHON: name one by PYTHON=..., or"
          " pack with --python" % ((sys.executable,) + sys.version_info[:2]))
 
 import ctypes
@@ -57,7 +57,7 @@ $PARTS
 """.splitlines())
 ]
 ID = hashlib.sha256(repr([part[:2] for part in PARTS]).encode()).hexdigest()
-STAMP = "parcel-id"
+STAMP = "bundle-id"
 
 
 class Chain:
@@ -95,7 +95,7 @@ def there(home):
 
 def check_host():
     if platform.machine() != "x86_64":
-        stop("this is %s, the parcel is made for x86_64" % platform.machine())
+        stop("this is %s, the bundle is made for x86_64" % platform.machine())
     missing = []
     for name in ON_HOST:
         try:
@@ -104,7 +104,7 @@ def check_host():
             missing.append(name)
             continue
         if name == "torch" and version.split("+")[0] != "$TORCH":
-            stop("%s has torch %s, the parcel's vLLM is made for $TORCH: name another by"
+            stop("%s has torch %s, the bundle's vLLM is made for $TORCH: name another by"
                  " PYTHON=..., or pack again with a list of this host's packages"
                  % (sys.executable, version))
     if "torch" in missing:
@@ -162,7 +162,7 @@ def unpack():
             return  # another call was faster
         if os.path.lexists(HOME):
             if not os.path.exists(os.path.join(HOME, STAMP)):
-                stop("%s exists and is not of a parcel: move it away, or name another"
+                stop("%s exists and is not from a bundle: move it away, or name another"
                      " folder by MLPERF_SUT_DIR=..." % HOME)
             os.rename(HOME, old)
         try:

@@ -1,4 +1,4 @@
-"""`python -m parcel`: packs everything for a host without a network."""
+"""`python -m offline_bundle`: packs everything for a host without a network."""
 
 import argparse
 import re
@@ -13,9 +13,15 @@ from pathlib import Path
 from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, UserError
 from base.project import ROOT, list_files
-from parcel.archive import SCRIPT, write_parcel
-from parcel.packages import choose_lock, misfits, read_leave_out, read_packages, select
-from parcel.site import drop, fetch
+from offline_bundle.archive import SCRIPT, write_bundle
+from offline_bundle.packages import (
+    choose_lock,
+    misfits,
+    read_leave_out,
+    read_packages,
+    select,
+)
+from offline_bundle.site import drop, fetch
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -42,7 +48,7 @@ def part_size(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = ArgumentParser(
-        prog="python -m parcel",
+        prog="python -m offline_bundle",
         description="Pack this package, vLLM and what they need into parts and one"
         f" script, {SCRIPT}, which sets up and runs on x86-64 hosts without a network.",
     )
@@ -116,9 +122,9 @@ def _run(options: argparse.Namespace) -> int:
             print(f"note: {line}")
         for pattern in drop(site, leave_out):
             print(f"note: {pattern} names no file")
-        draft = scratch / "parcel"
+        draft = scratch / "bundle"
         draft.mkdir()
-        made = write_parcel(
+        made = write_bundle(
             draft,
             options.part_size,
             {"src": source, "site": site},

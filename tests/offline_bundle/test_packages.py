@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from base.errors import UserError
-from parcel.packages import (
+from offline_bundle.packages import (
     LOCKS,
     LeaveOut,
     Pin,
@@ -49,7 +49,7 @@ def test_a_lock_is_read_with_its_hashes(tmp_path: Path) -> None:
     }
 
 
-def test_a_line_that_names_no_package_is_told(tmp_path: Path) -> None:
+def test_a_line_that_names_no_package_is_reported(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("torch 2.11.0\n")
     with pytest.raises(UserError, match=r"line 1: 'torch 2\.11\.0' names no package"):
         read_packages(tmp_path / "list")

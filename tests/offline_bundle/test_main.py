@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from parcel.__main__ import main, part_size
+from offline_bundle.__main__ import main, part_size
 
 
 def test_sizes() -> None:

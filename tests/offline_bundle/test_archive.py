@@ -1,4 +1,4 @@
-"""The carried script, run by a shell as on a host, over a parcel of a few KB."""
+"""The carried script, run by a shell as on a host, over a bundle of a few KB."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from parcel.archive import SCRIPT, write_parcel
+from offline_bundle.archive import SCRIPT, write_bundle
 
 pytestmark = pytest.mark.integration
 
@@ -23,13 +23,13 @@ sys.exit(7)
 HOLD = ["--python", "-c", "import helper; print(helper.VALUE)"]
 PART = 512
 _OURS = ("HF_HUB_OFFLINE", "MLPERF_SUT_DIR")
-"""Set where these tests run on a host that was itself set up from a parcel."""
+"""Set where these tests run on a host that was itself set up from an offline bundle."""
 BARE = Path(sys.base_prefix) / "bin" / f"python{HERE}"
 """A Python without this environment's packages."""
 
 
 @dataclass(kw_only=True)
-class Parcel:
+class Bundle:
     folder: Path
 
     def call(
@@ -59,19 +59,19 @@ class Parcel:
         return not list(self.folder.glob(".*"))
 
 
-Make = Callable[..., Parcel]
+Make = Callable[..., Bundle]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    def parcel(
+    def bundle(
         value: str = "1",
         python: str = HERE,
         torch: str = "2.11.0",
         on_host: tuple[str, ...] = (),
         name: str = "with space",
         files: tuple[Path, ...] = (),
-    ) -> Parcel:
+    ) -> Bundle:
         made = tmp_path / value
         (made / "src" / "sut").mkdir(parents=True)
         (made / "src" / "sut" / "__init__.py").touch()
@@ -83,7 +83,7 @@ def make(tmp_path: Path) -> Make:
         out.mkdir(exist_ok=True)
         for old in out.glob("*.part-*"):
             old.unlink()
-        write_parcel(
+        write_bundle(
             out,
             PART,
             {"src": made / "src", "site": made / "site"},
@@ -92,9 +92,9 @@ def make(tmp_path: Path) -> Make:
             torch=torch,
             on_host=on_host,
         )
-        return Parcel(folder=out)
+        return Bundle(folder=out)
 
-    return parcel
+    return bundle
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -106,25 +106,25 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_unpacks_once_and_hands_everything_on(make: Make, tmp_path: Path) -> None:
-    parcel = make()
-    assert len(parcel.parts) > 2
-    assert {path.stat().st_size for path in parcel.parts[:-1]} == {PART}
+    bundle = make()
+    assert len(bundle.parts) > 2
+    assert {path.stat().st_size for path in bundle.parts[:-1]} == {PART}
     arguments = ["scenario=server", "a b=$c", "*"]
     module = ["--python", "-m", "sut.main", *arguments]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    done = parcel.call(*module, cwd=elsewhere)
+    done = bundle.call(*module, cwd=elsewhere)
     assert done.returncode == 7, done.stderr
     assert done.stdout == f"{arguments} 1 1 typed\n"
     assert "unpacking into" in done.stderr
     assert not list(elsewhere.iterdir())
-    carried = (parcel.home / "files" / "prompts.json").read_bytes()
+    carried = (bundle.home / "files" / "prompts.json").read_bytes()
     assert carried == (tmp_path / "1" / "prompts.json").read_bytes()
-    for part in parcel.parts:
+    for part in bundle.parts:
         part.unlink()  # a second call does not even read them
-    again = parcel.call(*module)
+    again = bundle.call(*module)
     assert (again.stdout, again.stderr) == (done.stdout, "")
-    assert parcel.clean
+    assert bundle.clean
 
 
 def test_carried_links_become_what_they_point_to(make: Make, tmp_path: Path) -> None:
@@ -132,14 +132,14 @@ def test_carried_links_become_what_they_point_to(make: Make, tmp_path: Path) -> 
     model = tmp_path / "model"
     model.mkdir()
     (model / "model.safetensors").symlink_to(tmp_path / "blob")
-    parcel = make(files=(model,))
-    assert parcel.call("--python", "-c", "").returncode == 0
-    unpacked = parcel.home / "files" / "model" / "model.safetensors"
+    bundle = make(files=(model,))
+    assert bundle.call("--python", "-c", "").returncode == 0
+    unpacked = bundle.home / "files" / "model" / "model.safetensors"
     assert not unpacked.is_symlink()
     assert unpacked.read_text() == "weights"
 
 
-def test_a_newer_parcel_takes_the_place_of_the_old(make: Make) -> None:
+def test_a_newer_bundle_takes_the_place_of_the_old(make: Make) -> None:
     assert make("1").call(*HOLD).stdout == "1\n"
     newer = make("2")
     assert newer.call(*HOLD).stdout == "2\n"
@@ -147,26 +147,26 @@ def test_a_newer_parcel_takes_the_place_of_the_old(make: Make) -> None:
 
 
 def test_damaged_part(make: Make) -> None:
-    parcel = make()
-    data = bytearray(parcel.parts[1].read_bytes())
+    bundle = make()
+    data = bytearray(bundle.parts[1].read_bytes())
     data[7] ^= 1
-    parcel.parts[1].write_bytes(data)
-    line = one_line(parcel.call(*HOLD))
+    bundle.parts[1].write_bytes(data)
+    line = one_line(bundle.call(*HOLD))
     assert "part-001 is damaged (512 bytes, 512 expected): carry it again" in line
-    assert not parcel.home.exists()
+    assert not bundle.home.exists()
 
 
 def test_missing_parts(make: Make) -> None:
-    parcel = make()
-    count = len(parcel.parts)
-    parcel.parts[1].unlink()
-    line = one_line(parcel.call(*HOLD))
+    bundle = make()
+    count = len(bundle.parts)
+    bundle.parts[1].unlink()
+    line = one_line(bundle.call(*HOLD))
     assert f"1 of {count} parts are missing: carry mlperf-sut.part-001 to" in line
 
 
 def test_wrong_python(make: Make) -> None:
     line = one_line(make(python="3.99").call(*HOLD))
-    assert f"is Python {HERE}, the parcel is made for 3.99" in line
+    assert f"is Python {HERE}, the bundle is made for 3.99" in line
 
 
 def test_no_python(make: Make) -> None:
@@ -189,14 +189,14 @@ def test_another_torch(make: Make, tmp_path: Path) -> None:
     info = tmp_path / "host" / "torch-2.10.0+cu130.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Name: torch\nVersion: 2.10.0+cu130\n")
-    parcel = make(on_host=("torch",))
-    line = one_line(parcel.call(*HOLD, PYTHONPATH=str(info.parent)))
-    assert "has torch 2.10.0+cu130, the parcel's vLLM is made for 2.11.0" in line
+    bundle = make(on_host=("torch",))
+    line = one_line(bundle.call(*HOLD, PYTHONPATH=str(info.parent)))
+    assert "has torch 2.10.0+cu130, the bundle's vLLM is made for 2.11.0" in line
 
 
 def test_a_run_without_a_driver(make: Make) -> None:
-    parcel = make()
-    done = parcel.call("scenario=offline")
+    bundle = make()
+    done = bundle.call("scenario=offline")
     if done.returncode == 7:
         pytest.skip("this host has a driver")
     assert "error: no NVIDIA driver here" in done.stderr
@@ -204,22 +204,22 @@ def test_a_run_without_a_driver(make: Make) -> None:
 
 
 def test_a_folder_that_is_something_else_is_kept(make: Make) -> None:
-    parcel = make()
-    parcel.home.mkdir()
-    (parcel.home / "mine").touch()
-    done = parcel.call(*HOLD)
+    bundle = make()
+    bundle.home.mkdir()
+    (bundle.home / "mine").touch()
+    done = bundle.call(*HOLD)
     assert done.returncode == 2
-    assert "exists and is not of a parcel" in done.stderr
-    assert (parcel.home / "mine").exists()
-    assert parcel.clean
+    assert "exists and is not from a bundle" in done.stderr
+    assert (bundle.home / "mine").exists()
+    assert bundle.clean
 
 
-def test_unpacks_where_it_is_told_to(make: Make, tmp_path: Path) -> None:
+def test_unpacks_where_it_is_set_to(make: Make, tmp_path: Path) -> None:
     other = tmp_path / "deep" / "other"
-    parcel = make()
-    assert parcel.call(*HOLD, MLPERF_SUT_DIR=str(other)).stdout == "1\n"
+    bundle = make()
+    assert bundle.call(*HOLD, MLPERF_SUT_DIR=str(other)).stdout == "1\n"
     assert (other / "site" / "helper.py").exists()
-    assert not parcel.home.exists()
+    assert not bundle.home.exists()
 
 
 def test_an_end_of_the_code_that_is_read_by_itself(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_an_end_of_the_code_that_is_read_by_itself(tmp_path: Path) -> None:
     size, code = len(blob), 0
     for _ in range(40):
         (tmp_path / "site" / "blob").write_bytes(blob[:size])
-        write_parcel(
+        write_bundle(
             tmp_path / "out",
             1 << 20,
             {"src": tmp_path / "src", "site": tmp_path / "site"},
@@ -249,5 +249,5 @@ def test_an_end_of_the_code_that_is_read_by_itself(tmp_path: Path) -> None:
             break
         size -= max(1, int((code - 28) * 1.5))
     assert 0 < code <= 28
-    done = Parcel(folder=tmp_path / "out").call("--python", "-c", "print(1)")
+    done = Bundle(folder=tmp_path / "out").call("--python", "-c", "print(1)")
     assert done.stdout == "1\n", done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from base.errors import UserError
-from parcel.packages import LeaveOut, Pin
+from offline_bundle.packages import LeaveOut, Pin
 
 _SOURCE_ONLY = frozenset({"antlr4-python3-runtime", "rouge-score"})
 """Published without wheels; pure Python, so that one made anywhere fits."""

@@ -4,8 +4,9 @@ import pytest
 
 from base.errors import UserError
 from conf.load import load_config
-from scenarios import plan as plan_module
-from scenarios.plan import ScenarioPlan, plan_scenario
+from scenarios import size
+from scenarios.plan import ScenarioPlan
+from scenarios.planner import plan_scenario
 
 
 def _plan(*overrides: str, samples: int = 64) -> ScenarioPlan:
@@ -76,7 +77,7 @@ def test_a_rate_for_another_scenario_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("# MLPerf\n\nSome text\n", r"user\.conf, line 3 \('Some text'\): each line"),
         ("*.Server.target_qps=5\n", "line 1 .*spaces around the ="),
@@ -86,11 +87,11 @@ def test_a_rate_for_another_scenario_is_none(tmp_path: Path) -> None:
     ],
 )
 def test_lines_that_loadgen_passes_over_are_named(
-    tmp_path: Path, text: str, told: str
+    tmp_path: Path, text: str, message: str
 ) -> None:
     path = tmp_path / "user.conf"
     path.write_text(text)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         _plan(f"run.user_conf={path}")
 
 
@@ -110,19 +111,19 @@ def test_lines_that_loadgen_passes_over_are_named(
 def test_more_queries_than_memory_holds_are_refused(
     overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan_module, "available_bytes", lambda: 4 * 2**30)
+    monkeypatch.setattr(size, "available_bytes", lambda: 4 * 2**30)
     with pytest.raises(UserError, match=r"queries need .* GiB of memory, and 4\.0"):
         _plan(*overrides)
-    monkeypatch.setattr(plan_module, "available_bytes", lambda: 2**40)
+    monkeypatch.setattr(size, "available_bytes", lambda: 2**40)
     _plan(*overrides)
-    monkeypatch.setattr(plan_module, "available_bytes", lambda: None)
+    monkeypatch.setattr(size, "available_bytes", lambda: None)
     _plan(*overrides)
 
 
-def test_singlestream_is_measured_unless_told() -> None:
+def test_singlestream_is_measured_unless_given() -> None:
     assert _plan("scenario=singlestream").needs_latency
-    told = _plan("scenario=singlestream", "scenario.expected_latency_ms=250")
-    assert not told.needs_latency
+    message = _plan("scenario=singlestream", "scenario.expected_latency_ms=250")
+    assert not message.needs_latency
     assert not _plan("scenario=offline").needs_latency
 
 
@@ -147,7 +148,7 @@ def test_only_compliance_has_an_audit_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "samples", "told"),
+    ("overrides", "samples", "message"),
     [
         (["scenario=server", "benchmark=edge"], 64, "benchmark=edge has offline"),
         (["scenario=singlestream", "benchmark=datacenter"], 64, "datacenter has"),
@@ -173,9 +174,9 @@ def test_only_compliance_has_an_audit_file() -> None:
     ],
 )
 def test_what_cannot_be_is_refused(
-    overrides: list[str], samples: int, told: str
+    overrides: list[str], samples: int, message: str
 ) -> None:
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         _plan(*overrides, samples=samples)
 
 

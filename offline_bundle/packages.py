@@ -1,4 +1,4 @@
-"""Which packages a parcel holds: a lock, less what the host has and does not need."""
+"""Which packages a bundle holds: a lock, less what the host has or does not need."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ class LeaveOut:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """What a file says of a package."""
+    """What a file states about a package."""
 
     version: str | None
     """None: only its name."""
@@ -52,7 +52,7 @@ class Selection:
     """Of the host's packages those that the lock names too."""
     left_out: list[str]
     torch: str
-    """The release that the host must have in the end, by itself or by the parcel."""
+    """The release that the host must have in the end, by itself or by the bundle."""
 
 
 def read_packages(path: Path) -> dict[str, str | None]:
@@ -67,7 +67,7 @@ def read_packages(path: Path) -> dict[str, str | None]:
 
 
 def read_pins(path: Path) -> dict[str, Pin]:
-    """Return what a lock or the output of `pip freeze` says of packages, by name.
+    """Return the packages in a lock or in the output of `pip freeze`, by name.
 
     Raises:
         UserError: the file cannot be read, or a line names no package.

@@ -61,7 +61,7 @@ class Parts:
         self._file = (self.folder / self.names[-1]).open("wb")
 
 
-def write_parcel(
+def write_bundle(
     out: Path,
     part_size: int,
     folders: Mapping[str, Path],
