@@ -13,7 +13,7 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from base.benchmark import SCENARIOS, Benchmark, ScenarioName
-from base.decode import DecodeError, plain_yaml
+from base.decode import YAML_LOADER, DecodeError, plain_yaml
 from base.errors import UserError
 
 _REQUIRED = {
@@ -131,10 +131,14 @@ def _read_yaml(path: Path) -> DictConfig | ListConfig:
     """Return the file as OmegaConf reads it.
 
     Raises:
-        UserError: it is missing or no plain YAML.
+        UserError: it is missing, no plain YAML, or no mapping.
     """
     try:
-        return OmegaConf.create(plain_yaml(path.read_bytes()))
+        text = plain_yaml(path.read_bytes())
+        whole = yaml.load(text, Loader=YAML_LOADER)  # noqa: S506  (a SafeLoader)
+        if not isinstance(whole, dict):
+            raise UserError(f"{path}: no request: write a FIELD: VALUE on each line")
+        return OmegaConf.create(text)
     except DecodeError as error:
         raise UserError(f"{path}: {error}") from error
     except OSError as error:

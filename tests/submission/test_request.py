@@ -58,3 +58,7 @@ def test_unreadable_requests_are_reported(tmp_path: Path) -> None:
     path.write_text("a: [")
     with pytest.raises(UserError, match="not YAML"):
         read_request(path)
+    for text in ("9223372036854775808", "true", "offline", "[a, b]", ""):
+        path.write_text(text)
+        with pytest.raises(UserError, match="no request: write a FIELD: VALUE"):
+            read_request(path)
