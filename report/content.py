@@ -24,6 +24,10 @@ from report.scaling.rates import counted
 from report.scaling.section import scaling
 from report.scaling.sizes import scaled
 from report.symmetry import symmetry
+from report.timeline.analysis import Analysis, analyze
+from report.timeline.findings import timeline_advice, timeline_findings
+from report.timeline.inputs import inputs_of
+from report.timeline.section import timeline
 from report.tokens import tokens
 from report.validity import validity
 from report.words import count
@@ -38,6 +42,7 @@ class Content(Struct, kw_only=True):
     resources: Section
     latency: Section
     tokens: Section
+    timeline: Section
     cold_start: Section
     findings: list[Finding]
     recommendations: list[Recommendation]
@@ -61,6 +66,8 @@ class Report:
     subject: Run
     """The run that all sections but scaling describe."""
     content: Content
+    analysis: Analysis
+    """Of the subject over time."""
     campaign: Campaign | None = None
     """The campaign that made the runs; None: they were given one by one."""
 
@@ -80,7 +87,8 @@ def make_report(
     subject = subject_of(runs)
     nodes = Comparison(run=subject, level="node")
     replicas = Comparison(run=subject, level="replica")
-    found = _findings(runs, subject, replicas, nodes, campaign)
+    analysis = analyze(inputs_of(subject))
+    found = _findings(runs, subject, replicas, nodes, campaign, analysis)
     content = Content(
         configuration=configuration(subject),
         scaling=scaling(runs, subject, campaign),
@@ -88,6 +96,7 @@ def make_report(
         resources=resources(subject, ratings),
         latency=latency(subject),
         tokens=tokens(subject),
+        timeline=timeline(analysis),
         cold_start=cold_start(subject),
         findings=[one.finding for one in found],
         recommendations=[
@@ -95,10 +104,21 @@ def make_report(
             for one in found
             # Advice that gains nothing in this run is none.
             if one.advice is not None and (one.advice.estimate.value or 0) > 0
+        ]
+        + [
+            advice
+            for advice in timeline_advice(analysis, found)
+            if advice.estimate.value > 0
         ],
         validity=validity(subject),
     )
-    return Report(runs=list(runs), subject=subject, content=content, campaign=campaign)
+    return Report(
+        runs=list(runs),
+        subject=subject,
+        content=content,
+        analysis=analysis,
+        campaign=campaign,
+    )
 
 
 def subject_of(runs: Sequence[Run]) -> Run:
@@ -115,9 +135,11 @@ def _findings(
     replicas: Comparison,
     nodes: Comparison,
     campaign: Campaign | None,
+    analysis: Analysis,
 ) -> list[Found]:
     """Return the subject's findings, and what other runs show beside them."""
-    found = collect(subject, replicas, nodes)
+    found = collect(subject, analysis, replicas, nodes)
+    found += timeline_findings(analysis, found)
     seen = {(one.finding.code, *one.finding.where) for one in found}
     also: dict[tuple[str, ...], list[tuple[Run, Found]]] = defaultdict(list)
     # A search has runs that fail: they bound the rate, and nothing is wrong with them.
@@ -128,7 +150,7 @@ def _findings(
         if run is subject or run.name in searched:
             continue
         levels = [Comparison(run=run, level=level) for level in ("replica", "node")]
-        for one in collect(run, *levels):
+        for one in collect(run, analyze(inputs_of(run)), *levels):
             if one.finding.severity != "note":
                 key = (one.finding.code, *one.finding.where)
                 also[key].append((run, one))

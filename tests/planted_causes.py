@@ -11,6 +11,8 @@ from report.findings.collect import collect
 from report.findings.finding import Finding
 from report.run import read_run
 from report.symmetry import symmetry
+from report.timeline.analysis import analyze
+from report.timeline.inputs import inputs_of
 from tests.simulated.cluster import Cluster, Fault
 from tests.simulated.run import write_cluster
 
@@ -102,7 +104,7 @@ def findings_of(cluster: Cluster, seed: int, folder: Path) -> list[Finding]:
     path = write_cluster(folder, replace(cluster, seed=seed)).path
     run = read_run(path)
     levels = [Comparison(run=run, level=level) for level in ("replica", "node")]
-    found = [one.finding for one in collect(run, *levels)]
+    found = [one.finding for one in collect(run, analyze(inputs_of(run)), *levels)]
     return [f for f in found if f.code not in ("data", "relaxed")]
 
 

@@ -17,14 +17,30 @@ from report.findings.scene import Likeness, Scene, likeness, mean_of, scene
 from report.findings.setups import setups
 from report.findings.slow import WORDS, Slow, find_slow
 from report.run import Run
+from report.timeline.analysis import Analysis
+from report.timeline.findings import explained
 
 _CRITICAL = 0.2
 _WARNING = 0.075
 
 
-def collect(run: Run, replicas: Comparison, nodes: Comparison) -> list[Found]:
-    """Return what a run shows, gravest first."""
-    slow = find_slow(run, replicas, nodes)
+def collect(
+    run: Run, analysis: Analysis, replicas: Comparison, nodes: Comparison
+) -> list[Found]:
+    """Return what a run shows, gravest first.
+
+    Args:
+        run: to look at.
+        analysis: of the run over time. While the queues of an episode of all replicas
+            drain, differences between replicas mean nothing.
+        replicas: of the run against each other.
+        nodes: likewise.
+    """
+    slow = [
+        one
+        for one in find_slow(run, replicas, nodes)
+        if not explained(one.begin_s, one.end_s, analysis)
+    ]
     places = [scene(run, one, slow) for one in slow]
     why = [causes(view) for view in places]
     found = [

@@ -7,6 +7,7 @@ from report.plots.latency import distribution_plot, life_plot, scatter_plot
 from report.plots.load import device_plot, load_plot
 from report.plots.scaling import scaling_plot
 from report.plots.symmetry import replica_plot, time_plot
+from report.plots.timeline import timeline_plot
 from report.scaling.section import fitted_law
 from report.scaling.sizes import scaled
 
@@ -19,6 +20,7 @@ def draw(report: Report) -> list[Plot]:
     rows = scaled(report.runs)
     plots = [
         scaling_plot(rows, fitted_law(rows)),
+        timeline_plot(report.analysis),
         replica_plot(run, marked),
         time_plot(run, nodes, marked),
         load_plot(run),

@@ -48,6 +48,8 @@ class Episode:
 
 def find_episodes(inputs: Inputs, series: Series) -> list[Episode]:
     """Return the episodes of a run in order of time."""
+    if not inputs.names:
+        return []
     signals = make_signals(inputs, series)
     episodes = _fences(inputs)
     groups = _groups(find_changes(inputs, series, signals))
