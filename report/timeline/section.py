@@ -17,6 +17,17 @@ from report.timeline.sentences import (
 from report.timeline.series import FloatArray, make_series, mean_over, width_for
 
 _ROWS = 30
+_SIGNALS = {
+    "arrivals": "arrivals",
+    "prompts": "prompt length",
+    "speed": "time per token",
+    "lost": "idle GPU while requests waited",
+    "idle": "idle GPU",
+    "clock": "SM clock",
+    "outside": "time outside the replica",
+    "kv": "KV cache",
+    "events": "events",
+}
 METHOD = (
     "each series is compared with itself: circular binary segmentation (Olshen et al.,"
     f" Biostatistics 5, 2004), up to {ROUNDS} spans a series, Student's t with the"
@@ -91,7 +102,7 @@ def _episodes(analysis: Analysis) -> Table:
             ("where", "", "hosts or replicas; all hosts: the whole run"),
             ("what changed", "", "see the finding"),
             ("shape", "", "a span, or a drift over the whole run"),
-            ("signals", "", "series in which it shows, the clearest first"),
+            ("shows in", "", "series that changed, the clearest first"),
             ("p", "", "chance of such a change in an even run; events: certain"),
             *((f"late {limit}", "requests", "that it explains") for limit in limits),
         ],
@@ -103,7 +114,7 @@ def _episodes(analysis: Analysis) -> Table:
                 where_words(one),
                 cause_words(one),
                 "drift" if one.drift else "span",
-                ", ".join(one.signals),
+                ", ".join(_SIGNALS[name] for name in one.signals),
                 rounded(one.p, 2),
                 *(late.get((id(one), limit), 0) for limit in limits),
             ]
@@ -158,7 +169,7 @@ def _late(analysis: Analysis) -> Table:
             ("arrived", "requests/s", "while the queue grew"),
             ("GPU idle", "%", "mean, while requests waited in the engine"),
             (
-                "percentile",
+                "percentile without it",
                 "ms",
                 "at which the limit is judged, of all requests outside of the part;"
                 " last row: of all",
@@ -209,7 +220,7 @@ def _series(analysis: Analysis) -> Table:
     edges = series.edges
     return table(
         [
-            ("from", "s", "begin of the row's time"),
+            ("time", "s", "begin of the row's time, after the first arrival"),
             *((name, unit, words) for name, unit, words, _ in columns),
         ],
         [

@@ -53,7 +53,7 @@ def test_tables_add_up(recorded: Plain) -> None:
         assert total["part"] == "all"
         assert sum(part["late"] for part in parts) == total["late"]
     series = rows(timeline["series"])
-    width = series[1]["from"] - series[0]["from"]
+    width = series[1]["time"] - series[0]["time"]
     arrived = sum(r["arrivals"] for r in series) * width
     assert arrived == pytest.approx(31937, rel=0.01)
 
