@@ -13,6 +13,7 @@ from report.figures import Section
 from report.findings.collect import collect
 from report.findings.finding import ORDER, Finding, Found, Recommendation
 from report.findings.scaling import scaling_findings
+from report.findings.timeline import timeline_advice, timeline_findings
 from report.reading.run import Run
 from report.sections.cold_start import cold_start
 from report.sections.configuration import configuration
@@ -20,12 +21,15 @@ from report.sections.latency import latency
 from report.sections.resources import resources
 from report.sections.scaling import scaling
 from report.sections.symmetry import symmetry
+from report.sections.timeline import timeline
 from report.sections.tokens import tokens
 from report.sections.validity import validity
 from report.statistics.comparison import GroupComparison
 from report.statistics.physics import RATINGS, DeviceRating
 from report.statistics.rates import representative_runs
 from report.statistics.sizes import scaling_by_size
+from report.timeline.analysis import Analysis, analyze
+from report.timeline.inputs import inputs_of
 from report.wording import count
 
 
@@ -38,6 +42,7 @@ class Content(Struct, kw_only=True):
     resources: Section
     latency: Section
     tokens: Section
+    timeline: Section
     cold_start: Section
     findings: list[Finding]
     recommendations: list[Recommendation]
@@ -63,6 +68,8 @@ class Report:
     content: Content
     ratings: dict[str, DeviceRating]
     """Limits of devices, by words of their names."""
+    analysis: Analysis
+    """Of the subject over time."""
     campaign: Campaign | None = None
     """The campaign that made the runs; None if they were given one by one."""
 
@@ -87,7 +94,8 @@ def make_report(
     subject = subject_of(runs)
     nodes = GroupComparison(run=subject, level="node")
     replicas = GroupComparison(run=subject, level="replica")
-    found = _findings(runs, subject, replicas, nodes, campaign)
+    analysis = analyze(inputs_of(subject))
+    found = _findings(runs, subject, replicas, nodes, campaign, analysis)
     content = Content(
         configuration=configuration(subject),
         scaling=scaling(runs, subject, campaign),
@@ -95,6 +103,7 @@ def make_report(
         resources=resources(subject, ratings),
         latency=latency(subject),
         tokens=tokens(subject),
+        timeline=timeline(analysis),
         cold_start=cold_start(subject),
         findings=[one.finding for one in found],
         recommendations=[
@@ -102,6 +111,11 @@ def make_report(
             for one in found
             # A recommendation without a gain in this run is left out.
             if one.advice is not None and (one.advice.estimate.value or 0) > 0
+        ]
+        + [
+            advice
+            for advice in timeline_advice(analysis, found)
+            if advice.estimate.value > 0
         ],
         validity=validity(subject),
     )
@@ -110,6 +124,7 @@ def make_report(
         subject=subject,
         content=content,
         ratings=ratings,
+        analysis=analysis,
         campaign=campaign,
     )
 
@@ -128,9 +143,11 @@ def _findings(
     replicas: GroupComparison,
     nodes: GroupComparison,
     campaign: Campaign | None,
+    analysis: Analysis,
 ) -> list[Found]:
     """Return the findings of the subject, and those of the other runs."""
-    found = collect(subject, replicas, nodes)
+    found = collect(subject, analysis, replicas, nodes)
+    found += timeline_findings(analysis, found)
     seen = {(one.finding.code, *one.finding.where): one.finding for one in found}
     other: dict[tuple[str, ...], list[tuple[Run, Found]]] = defaultdict(list)
     # A search has runs that fail: they give the upper bound of the rate.
@@ -144,7 +161,7 @@ def _findings(
             GroupComparison(run=run, level="replica"),
             GroupComparison(run=run, level="node"),
         ]
-        for one in collect(run, *levels):
+        for one in collect(run, analyze(inputs_of(run)), *levels):
             if one.finding.severity != "note":
                 key = (one.finding.code, *one.finding.where)
                 other[key].append((run, one))

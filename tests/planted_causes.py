@@ -11,6 +11,8 @@ from report.reading.folder import read_run
 from report.sections.groups import groups
 from report.sections.symmetry import spreads
 from report.statistics.comparison import GroupComparison
+from report.timeline.analysis import analyze
+from report.timeline.inputs import inputs_of
 from tests.simulated.cluster import Cluster, Fault
 from tests.simulated.run import write_cluster
 
@@ -99,7 +101,7 @@ def findings_of(cluster: Cluster, seed: int, folder: Path) -> list[Finding]:
     path = write_cluster(folder, replace(cluster, seed=seed)).path
     run = read_run(path)
     levels = [GroupComparison(run=run, level=level) for level in ("replica", "node")]
-    found = [one.finding for one in collect(run, *levels)]
+    found = [one.finding for one in collect(run, analyze(inputs_of(run)), *levels)]
     return [f for f in found if f.code not in ("data", "relaxed")]
 
 

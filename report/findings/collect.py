@@ -24,18 +24,34 @@ from report.findings.slow_context import (
     slow_context,
 )
 from report.findings.slowdowns import MEASURES, Slowdown, find_slowdowns
+from report.findings.timeline import explained
 from report.findings.timing import arrivals, timing
 from report.reading.run import Run
 from report.statistics.comparison import GroupComparison
+from report.timeline.analysis import Analysis
 from report.wording import NOT_RECORDED, p_value
 
 _CRITICAL = 0.2
 _WARNING = 0.075
 
 
-def collect(run: Run, replicas: GroupComparison, nodes: GroupComparison) -> list[Found]:
-    """Return the findings of a run, the most severe first."""
-    slow = find_slowdowns(run, replicas, nodes)
+def collect(
+    run: Run, analysis: Analysis, replicas: GroupComparison, nodes: GroupComparison
+) -> list[Found]:
+    """Return the findings of a run, the most severe first.
+
+    Args:
+        run: the run to look at.
+        analysis: the run over time. While the queues of an episode of all replicas
+            drain, differences between replicas mean nothing.
+        replicas: its replicas, compared.
+        nodes: its nodes, compared.
+    """
+    slow = [
+        one
+        for one in find_slowdowns(run, replicas, nodes)
+        if not explained(one.begin_s, one.end_s, analysis)
+    ]
     contexts = [slow_context(run, one, slow) for one in slow]
     why = [causes(context) for context in contexts]
     found = [

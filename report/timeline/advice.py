@@ -109,7 +109,7 @@ def _fix(inputs: Inputs, one: Episode, accounts: Sequence[Account]) -> Advice:
     if late:
         number, without, account = max(late, key=lambda item: item[0])
         return Advice(
-            code=f"timeline.{one.cause}",
+            code=f"episode.{one.cause}",
             where=one.where,
             text=words,
             value=number,
@@ -119,7 +119,7 @@ def _fix(inputs: Inputs, one: Episode, accounts: Sequence[Account]) -> Advice:
             f" {ms(account.value_s)}",
         )
     return Advice(
-        code=f"timeline.{one.cause}",
+        code=f"episode.{one.cause}",
         where=one.where,
         text=words,
         value=round(_slower_pct(inputs, one), 2),
@@ -159,7 +159,7 @@ def _rate(
     expected = max(0, _rest(worst) - worst.allowed)
     return [
         Advice(
-            code="timeline.rate",
+            code="limits",
             where=[],
             text=f"lower the arrival rate to {safe.per_s:.3g}/s ({safe.low:.3g} to"
             f" {safe.high:.3g}; scenario.target_qps): the run came at {arrived:.3g}/s"
@@ -171,8 +171,9 @@ def _rate(
             unit="requests",
             definition=f"fewer late by {worst.limit} outside of episodes: all but the"
             f" {100 * (1 - worst.percentile):.3g}% that the limit allows; the rate from"
-            " Poisson arrivals in front of the sustained rate, whose same model gives"
-            f" {safe.late_at_run:.1%} late at this run's rate",
+            " Poisson arrivals in front of the sustained rate (the same model gives"
+            f" {safe.late_at_run:.1%} late at this run's rate, where"
+            f" {_rest(worst) / worst.requests:.1%} were late outside of episodes)",
         )
     ]
 
@@ -186,7 +187,7 @@ def _guess(account: Account, arrived: float) -> Advice:
     """Return a rate for a run that does not show what its settings sustain."""
     rate = arrived * max(0.5, min(0.95, account.limit_s / account.usual_s))
     return Advice(
-        code="timeline.rate",
+        code="limits",
         where=[],
         text=f"lower the arrival rate to about {rate:.3g}/s and search from there"
         " (python -m campaigns.scaling): the run does not show which rate these"
@@ -209,7 +210,7 @@ def _longer(accounts: Sequence[Account], capacity: Capacity | None) -> list[Advi
         return []
     return [
         Advice(
-            code="timeline.rate",
+            code="limits",
             where=[],
             text=f"run {times:.2g} times as long at the same rate if the sustained"
             f" rate must be known to {_WIDE:.0%}; to confirm: the interval in the next"

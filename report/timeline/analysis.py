@@ -9,6 +9,7 @@ from report.timeline.series import Inputs, Series, make_series, width_for
 from report.timeline.slo import Account, account
 
 _BINS = 300
+_SHORT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +28,20 @@ class Analysis:
     advice: list[Advice]
 
 
+def bin_width(inputs: Inputs) -> float:
+    """Return the width of the bins in which changes are looked for, in s.
+
+    The time per output token of a request is a mean over its decode: in bins narrower
+    than half of that, neighbors would hold the same requests. Telemetry comes once a
+    second; a run that is too short for bins of a second is looked at without it.
+    """
+    reading = 1.0 if inputs.wall_s > _SHORT_S else 0.0
+    return width_for(inputs.wall_s, _BINS, max(reading, inputs.service_s / 2)) or 1.0
+
+
 def analyze(inputs: Inputs) -> Analysis:
     """Return the analysis of a run."""
-    series = make_series(inputs, width_for(inputs.wall_s, _BINS))
+    series = make_series(inputs, bin_width(inputs))
     episodes = find_episodes(inputs, series)
     capacity = measure_capacity(inputs, series, episodes) if inputs.poisson else None
     accounts = account(inputs, series, episodes, capacity)

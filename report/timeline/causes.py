@@ -105,9 +105,11 @@ def name_cause(
     """Return the code of what changed, and a sentence."""
     by_name = {fact.name: fact for fact in facts}
     if "arrivals" in signals:
-        return "arrivals", _change("requests arrived", by_name["arrivals"], "faster")
+        return "arrivals", _change(
+            "requests arrived", by_name.get("arrivals"), "faster"
+        )
     if "prompts" in signals:
-        return "prompts", _change("prompts were", by_name["prompt"], "longer")
+        return "prompts", _change("prompts were", by_name.get("prompt"), "longer")
     reasons = _throttled(series, replicas, inside)
     clock = by_name.get("SM clock")
     slower_clock = clock is not None and clock.inside < 0.975 * clock.outside
@@ -144,7 +146,11 @@ def name_cause(
 def _masks(series: Series, inside: slice, drift: bool) -> tuple[BoolArray, BoolArray]:
     place = np.arange(series.bins)
     if drift:
-        return place >= 0.75 * series.bins, place < 0.25 * series.bins
+        worked = np.flatnonzero(
+            series.arrivals.sum(axis=0) + series.completions.sum(axis=0)
+        )
+        last = int(worked[-1]) + 1 if len(worked) else series.bins
+        return (place >= 0.75 * last) & (place < last), place < 0.25 * last
     within = (place >= inside.start) & (place < inside.stop)
     return within, ~within
 
@@ -163,8 +169,10 @@ def _per_request(series: Series) -> FloatArray:
     return result
 
 
-def _change(what: str, fact: Evidence, more: str) -> str:
-    ratio = fact.inside / fact.outside - 1 if fact.outside else 0.0
+def _change(what: str, fact: Evidence | None, more: str) -> str:
+    if fact is None or not fact.outside:
+        return f"{what} at another rate or length than in the rest of the run"
+    ratio = fact.inside / fact.outside - 1
     less = {"faster": "slower", "longer": "shorter"}[more]
     return f"{what} {abs(ratio):.0%} {more if ratio > 0 else less} than in the rest"
 

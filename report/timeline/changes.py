@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from report.timeline.scan import Change, mean_in, scan
-from report.timeline.series import BoolArray, FloatArray, Inputs, Series
+from report.timeline.series import BoolArray, FloatArray, Inputs, Series, mean_over
 from report.timeline.signals import Signal
 
 SIGNIFICANCE = 0.01
@@ -70,7 +70,7 @@ def _candidates(
         levels.append(np.ones((1, count), bool))
     members = np.vstack(levels)
     members = members[members.any(axis=1)]
-    rows = np.array([_mean_of(rest[own]) for own in members])
+    rows = np.array([mean_over(rest[own]) for own in members])
     wanted = SIGNIFICANCE / number / len(rows)
     found: list[PlacedChange] = []
     for scanned in scan(rows, wanted, signal.drifts):
@@ -85,10 +85,10 @@ def _candidates(
         own = members[change.row]
         effects = sign * _effects(rest, change)
         # What an earlier, clearer change explains is gone from the series.
-        if not np.nanmean(effects[own]) >= _SHARED * abs(change.effect):
+        if not _mean(effects[own]) >= _SHARED * abs(change.effect):
             continue
         replicas = _sharing(inputs, effects, own)
-        mean = sign * float(np.nanmean(effects[replicas]))
+        mean = sign * _mean(effects[replicas])
         found.append(
             PlacedChange(
                 signal=signal.name,
@@ -105,11 +105,10 @@ def _candidates(
     return found
 
 
-def _mean_of(rows: FloatArray) -> FloatArray:
-    known = ~np.isnan(rows)
-    number = known.sum(axis=0)
-    total = np.where(known, rows, 0.0).sum(axis=0)
-    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+def _mean(values: FloatArray) -> float:
+    """Return the mean of what is known; 0 where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else 0.0
 
 
 def _effects(rows: FloatArray, change: Change) -> FloatArray:

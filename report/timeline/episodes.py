@@ -13,6 +13,8 @@ _OVERLAP = 0.5
 """Share of the shorter span that two changes have in common if they are one episode."""
 _LEAST_LOST = 0.005
 """Share of the run that a GPU must have been idle while requests waited."""
+_LEAST_COST = 0.01
+"""Share of the run that slower steps alone must cost."""
 LOAD = ("arrivals", "prompts")
 """Signals of the load, not of a replica."""
 
@@ -48,6 +50,8 @@ class Episode:
 
 def find_episodes(inputs: Inputs, series: Series) -> list[Episode]:
     """Return the episodes of a run in order of time."""
+    if not inputs.names:
+        return []
     signals = make_signals(inputs, series)
     episodes = _fences(inputs)
     groups = _groups(find_changes(inputs, series, signals))
@@ -115,6 +119,8 @@ def _episode(
         share = lost.effect / 100 * (lost.end - lost.begin) / wall
         if share < _LEAST_LOST:
             return None
+    if signals == ["speed"] and _is_short(inputs, series, lead):
+        return None
     facts = evidence(series, lead.replicas, inside, lead.drift)
     if not {"lost", "kv", "outside", "speed", *LOAD} & {*signals} and not harm(
         inputs, series, lead.replicas, inside, lead.drift
@@ -134,6 +140,18 @@ def _episode(
         signals=signals,
         evidence=facts,
     )
+
+
+def _is_short(inputs: Inputs, series: Series, change: PlacedChange) -> bool:
+    """Return whether slower steps may be one stalled step, or cost next to nothing.
+
+    One stalled step lengthens the time per token of every request in decode: it shows
+    from one decode time before it until one after it.
+    """
+    length = (change.end - change.begin) * series.width_s
+    effect = change.effect / 2 if change.drift else change.effect
+    cost = effect * length
+    return length < 3 * inputs.service_s or cost < _LEAST_COST * inputs.wall_s
 
 
 def place_names(inputs: Inputs, replicas: list[int]) -> list[str]:

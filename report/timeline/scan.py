@@ -29,6 +29,7 @@ _CLIP = 6.0
 _BIAS = 2.0
 """How much less dependent n bins look once spans are taken out, in units of 1/n: makes
 up for it in simulation."""
+_MOST_DEPENDENT = 0.95
 _FEWEST_BINS = 16
 _FEWEST_IN_SPAN = 2
 _LEAST_NORMAL = 0.3
@@ -253,7 +254,7 @@ def _error(rest: FloatArray, normal: BoolArray) -> tuple[FloatArray, FloatArray]
     number = np.maximum(normal.sum(axis=1), 1)
     pairs = (held[:, 1:] * held[:, :-1]).sum(axis=1)
     r = pairs / np.maximum(squares, np.finfo(float).tiny)
-    r = np.clip(r + _BIAS * (1 + 3 * r) / number, 0.0, 0.9)
+    r = np.clip(r + _BIAS * (1 + 3 * r) / number, 0.0, _MOST_DEPENDENT)
     inflation = (1 + r) / (1 - r)
     variance = squares / np.maximum(number - 1, 1) * inflation
     freedom = np.clip(number / inflation - 1, _LEAST_FREEDOM, _MOST_FREEDOM)

@@ -166,10 +166,10 @@ class Series:
         return self.gauges.get(name, np.full(self.arrivals.shape, np.nan))
 
 
-def width_for(wall_s: float, most_bins: int = 150, least_s: float = 1.0) -> float:
-    """Return the least of `NICE_WIDTHS` that makes at most `most_bins` bins."""
-    wanted = max(wall_s / most_bins, least_s if wall_s > 20 * least_s else 0.0)
-    return next((w for w in NICE_WIDTHS if w >= wanted), wall_s / most_bins)
+def width_for(wall_s: float, most_bins: int, least_s: float = 0.0) -> float:
+    """Return the least of `NICE_WIDTHS` from `least_s` that makes few enough bins."""
+    wanted = max(wall_s / most_bins, least_s)
+    return next((w for w in NICE_WIDTHS if w >= wanted), wanted)
 
 
 def make_series(inputs: Inputs, width_s: float) -> Series:
@@ -282,3 +282,9 @@ def _ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
     result = np.full(top.shape, np.nan)
     np.divide(top, bottom, out=result, where=bottom > 0)
     return result
+
+
+def mean_over(rows: FloatArray) -> FloatArray:
+    """Return the mean over replicas of each bin; NaN where none is known."""
+    known = ~np.isnan(rows)
+    return _ratio(np.where(known, rows, 0.0).sum(axis=0), known.sum(axis=0))

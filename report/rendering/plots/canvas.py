@@ -140,6 +140,18 @@ def panels(
         yield canvas, list(axes[0])
 
 
+@contextmanager
+def stacked(count: int, height: float) -> Iterator[tuple[Canvas, list[Axes]]]:
+    """Yield an empty canvas with `count` panels, one below the other, on one x axis."""
+    with mpl.rc_context(_STYLE):
+        canvas = Canvas(figsize=(8.4, 0.6 + height * count), layout="constrained")
+        axes = canvas.subplots(count, 1, squeeze=False, sharex=True)[:, 0]
+        for panel in axes:
+            panel.xaxis.set_major_formatter(_tick)
+            panel.yaxis.set_major_formatter(_tick)
+        yield canvas, list(axes)
+
+
 def _tick(value: float, _index: int | None) -> str:
     """Return a number at an axis in the form that tables use."""
     return f"{value:,.10g}"

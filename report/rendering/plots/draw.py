@@ -10,6 +10,7 @@ from report.rendering.plots.latency import (
 from report.rendering.plots.load import device_plot, load_plot
 from report.rendering.plots.scaling import scaling_plot
 from report.rendering.plots.symmetry import replica_plot, time_plot
+from report.rendering.plots.timeline import timeline_plot
 from report.statistics.comparison import GroupComparison
 from report.statistics.sizes import fitted_law, scaling_by_size
 
@@ -22,6 +23,7 @@ def draw(report: Report) -> list[Plot]:
     rows = scaling_by_size(report.runs)
     plots = [
         scaling_plot(rows, fitted_law(rows)),
+        timeline_plot(report.analysis),
         replica_plot(run, marked),
         time_plot(run, nodes, marked),
         distribution_plot(run, marked),

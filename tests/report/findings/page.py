@@ -9,7 +9,10 @@ from pathlib import Path
 
 from report.findings.collect import collect
 from report.findings.finding import ORDER, Found
+from report.findings.timeline import timeline_findings
 from report.statistics.comparison import GroupComparison
+from report.timeline.analysis import analyze
+from report.timeline.inputs import inputs_of
 from report.wording import capitalized, cell, with_unit
 from tests.report.findings.example_slowdowns import (
     campaign_findings,
@@ -69,7 +72,9 @@ def _all(root: Path) -> Iterator[Found]:
             GroupComparison(run=run, level="replica"),
             GroupComparison(run=run, level="node"),
         )
-        found = collect(run, replicas, nodes)
+        analysis = analyze(inputs_of(run))
+        found = collect(run, analysis, replicas, nodes)
+        found += timeline_findings(analysis, found)
         assert {*codes} <= {one.finding.code for one in found}, codes
         yield from (one for one in found if one.finding.code in codes)
     yield from slow_findings(root / "slow")

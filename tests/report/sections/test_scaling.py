@@ -105,7 +105,7 @@ def test_what_cannot_show_its_noise_has_no_interval(
     found = row(sizes, metric="samples/s", replicas=2)
     assert found["efficiency"] == pytest.approx(100, rel=1e-3)
     assert (found["from"], found["to"]) == (None, None)
-    assert found["verdict"] == "interval not known"
+    assert found["verdict"] == "interval unknown"
 
 
 def test_lost_work_does_not_count(tmp_path: Path) -> None:

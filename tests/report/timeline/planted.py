@@ -8,8 +8,9 @@ in a cold start, 15% longer steps at the end of a drift. Spans last 8 to 20% of 
 
 import numpy as np
 
+from report.timeline.analysis import bin_width
 from report.timeline.episodes import Episode, find_episodes
-from report.timeline.series import Inputs, make_series, width_for
+from report.timeline.series import Inputs, make_series
 from tests.report.timeline.simulator import Cluster, Plant, even, simulate
 
 SIZES = {
@@ -62,7 +63,7 @@ def planted(
 
 def analyzed(inputs: Inputs) -> list[Episode]:
     """Return the episodes of a simulated run."""
-    return find_episodes(inputs, make_series(inputs, width_for(inputs.wall_s, 300)))
+    return find_episodes(inputs, make_series(inputs, bin_width(inputs)))
 
 
 def found(cluster: Cluster) -> list[Episode]:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from report.reading.folder import read_run
+from report.timeline.analysis import bin_width
 from report.timeline.episodes import find_episodes
 from report.timeline.inputs import inputs_of
-from report.timeline.series import Inputs, Readings, Requests, make_series, width_for
+from report.timeline.series import Inputs, Readings, Requests, make_series
 from tests.report.timeline.planted import SIZES, analyzed, found, is_right, planted
 from tests.report.timeline.recorded import recorded_run
 from tests.report.timeline.simulator import Plant, even, simulate
@@ -138,7 +139,7 @@ def test_a_million_requests_of_512_replicas_take_seconds() -> None:
         poisson=True,
     )
     begin = time.process_time()
-    assert find_episodes(inputs, make_series(inputs, width_for(seconds, 300))) == []
+    assert find_episodes(inputs, make_series(inputs, bin_width(inputs))) == []
     assert time.process_time() - begin < 20
 
 

@@ -94,9 +94,9 @@ def test_all_requests_are_in_the_series() -> None:
     assert series.offered_tokens.sum() * 0.5 == total.sum()
 
 
-@pytest.mark.parametrize(("wall", "width"), [(600, 4), (60, 1), (30, 1), (8, 0.1)])
+@pytest.mark.parametrize(("wall", "width"), [(600, 2), (60, 1), (30, 1), (7, 0.5)])
 def test_width_is_one_that_readers_count_with(wall: float, width: float) -> None:
-    assert width_for(wall) == width
+    assert width_for(wall, 300, min(1.0, wall / 20)) == width
 
 
 def test_recorded_run_shows_the_gpu_waiting_for_its_host(tmp_path: Path) -> None:

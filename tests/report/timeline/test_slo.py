@@ -67,11 +67,11 @@ def test_recorded_run_gets_a_rate_and_a_host_fix(recorded: Analysis) -> None:
     assert recorded.capacity is not None
     assert 53 < recorded.capacity.low < 55.2 < recorded.capacity.high < 58
     advice = by_code(recorded.advice)
-    assert advice["timeline.host"].value == 3067
-    assert "NUMA" in advice["timeline.host"].text
+    assert advice["episode.host"].value == 3067
+    assert "NUMA" in advice["episode.host"].text
     assert recorded.safe is not None
     assert 46 < recorded.safe.per_s < 51
-    assert f"{recorded.safe.per_s:.3g}/s" in advice["timeline.rate"].text
+    assert f"{recorded.safe.per_s:.3g}/s" in advice["limits"].text
 
 
 def test_parts_of_a_planted_episode_hold_its_late_requests() -> None:
@@ -88,8 +88,8 @@ def test_parts_of_a_planted_episode_hold_its_late_requests() -> None:
     healthy = simulate(cluster)
     usual = percentile(healthy.requests.ttft, 0.99)
     assert account.usual_s == pytest.approx(usual, rel=0.25)
-    assert analysis.advice[0].code == "timeline.gpu"
-    assert all(one.code != "timeline.rate" for one in analysis.advice)
+    assert analysis.advice[0].code == "episode.gpu"
+    assert all(one.code != "limits" for one in analysis.advice)
 
 
 def test_overload_is_no_episode_but_a_rate() -> None:
@@ -98,7 +98,7 @@ def test_overload_is_no_episode_but_a_rate() -> None:
     (account,) = analysis.accounts
     assert sum(part.late for part in account.parts) == account.late
     assert account.parts[0].kind == "burst"
-    assert analysis.advice[0].code == "timeline.rate"
+    assert analysis.advice[0].code == "limits"
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -130,7 +130,7 @@ def test_a_missed_limit_always_ends_with_advice() -> None:
     (account,) = analysis.accounts
     assert account.limit == "TPOT"
     assert sum(part.late for part in account.parts) == account.late
-    assert [one.code for one in analysis.advice] == ["timeline.rate"]
+    assert [one.code for one in analysis.advice] == ["limits"]
     assert analysis.advice[0].value > 0
 
 
@@ -148,6 +148,6 @@ def test_advice_of_a_run_without_limits_follows_from_its_episodes() -> None:
     inputs.ttft_limit_s = inputs.tpot_limit_s = None
     analysis = analyze(inputs)
     (advice,) = advise(inputs, analysis.episodes, [], None, None)
-    assert advice.code == "timeline.clock"
+    assert advice.code == "episode.clock"
     assert advice.unit == "%"
     assert 3 < advice.value < 15
