@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from base.errors import UserError
 from conf.schema import (
     Config,
+    EndpointConfig,
     Mode,
     RunKind,
     ScenarioName,
@@ -83,6 +84,11 @@ def _of_smoke(config: Config) -> dict[str, str]:
 
 
 def _of_engine(config: Config) -> dict[str, str]:
+    if isinstance(config.engine, EndpointConfig):
+        return {
+            "model.dtype": "the server has chosen it",
+            "cluster.gpus_per_replica": "a server has GPUs of its own",
+        }
     if not isinstance(config.engine, SyntheticConfig):
         return {}
     why = "engine=synthetic loads no model"
