@@ -247,11 +247,13 @@ async def _main() -> None:
     parser.add_argument("--token-s", type=float, default=0.0)
     parser.add_argument("--first-s", type=float, default=0.0)
     parser.add_argument("--chunk-tokens", type=int, default=4)
+    parser.add_argument("--token")
     options = parser.parse_args()
     behavior = Behavior(
         token_s=options.token_s,
         first_s=options.first_s,
         chunk_tokens=options.chunk_tokens,
+        token=options.token,
     )
     stub = Stub(behavior, keep_bodies=False)
     _, port = await serve(stub, options.port)
