@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 from base.benchmark import ScenarioName
 from base.errors import UserError
-from conf.engines import SyntheticConfig
+from conf.engines import EndpointConfig, SyntheticConfig
 from conf.schema import Config, Mode, RunKind
 
 _OF_MODEL = ("path", "weights", "vocabulary", "dtype")
@@ -79,6 +79,11 @@ def _of_smoke(config: Config) -> dict[str, str]:
 
 
 def _of_engine(config: Config) -> dict[str, str]:
+    if isinstance(config.engine, EndpointConfig):
+        return {
+            "model.dtype": "the server has chosen it",
+            "cluster.gpus_per_replica": "a server has GPUs of its own",
+        }
     if not isinstance(config.engine, SyntheticConfig):
         return {}
     why = "engine=synthetic loads no model"

@@ -11,7 +11,7 @@ from conf.option import LONGEST_S, option
 class EngineConfig:
     """What answers the samples in a replica."""
 
-    name: str = option("engine: vllm or synthetic")
+    name: str = option("engine: vllm, synthetic or endpoint")
     warmup_requests: int = option(
         "requests of the widest warm-up batch, before LoadGen's clock starts",
         8,
@@ -73,4 +73,67 @@ class SyntheticConfig(EngineConfig):
         {},
         above=0,
         at_most=1e6,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class EndpointConfig(EngineConfig):
+    """Servers that run already, with the OpenAI completions protocol; one a replica."""
+
+    urls: list[str] = option(
+        "addresses of the servers, e.g. engine.urls=[http://a:8000,http://b:8000];"
+        " one replica each",
+        [],
+    )
+    served_model: str | None = option(
+        "name under which the servers know the model; left out: their only one", None
+    )
+    max_concurrency: int = option(
+        "requests, and so connections, that are open to one server at once",
+        1024,
+        at_least=1,
+        at_most=65_536,
+    )
+    connect_timeout_s: float = option(
+        "seconds a connection may take", 10.0, above=0, at_most=LONGEST_S
+    )
+    first_byte_timeout_s: float = option(
+        "seconds until an answer's first byte; where nothing is streamed (Offline),"
+        " until the whole answer",
+        240.0,
+        above=0,
+        at_most=LONGEST_S,
+    )
+    chunk_timeout_s: float = option(
+        "seconds between two parts of a streamed answer",
+        60.0,
+        above=0,
+        at_most=LONGEST_S,
+    )
+    busy_timeout_s: float = option(
+        "seconds that a server may answer one request with 429 or 503",
+        60.0,
+        above=0,
+        at_most=LONGEST_S,
+    )
+    retries: int = option(
+        "times a request is sent again whose connection broke before its answer began",
+        2,
+        at_least=0,
+        at_most=100,
+    )
+    api_key_env: str | None = option(
+        "environment variable that holds the servers' API key", None
+    )
+    api_key_file: str | None = option(
+        "file that holds the servers' API key", None, path=True
+    )
+    api_key_header: str = option(
+        "header that carries the key; Authorization: as a Bearer token",
+        "Authorization",
+    )
+    ca_file: str | None = option(
+        "certificates (PEM) that https servers are checked by; left out: the host's",
+        None,
+        path=True,
     )

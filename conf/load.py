@@ -25,7 +25,8 @@ from base.decode import YAML_LOADER, DecodeError, plain_yaml
 from base.errors import UserError
 from conf import schema
 from conf.effect import check_effects
-from conf.engines import SyntheticConfig, VllmConfig
+from conf.endpoint import place_endpoints
+from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
 from conf.option import range_error
 from conf.origin import name_origins
 from conf.secrets import masked
@@ -33,7 +34,11 @@ from conf.values import from_plain, from_text, value_kind
 
 GROUPS = ("scenario", "model", "dataset", "engine", "cluster", "run", "experiment")
 _VARIANTS: dict[str, dict[str, type]] = {
-    "engine": {"vllm": VllmConfig, "synthetic": SyntheticConfig},
+    "engine": {
+        "vllm": VllmConfig,
+        "synthetic": SyntheticConfig,
+        "endpoint": EndpointConfig,
+    },
     "cluster": {"local": schema.ClusterConfig, "external": schema.ExternalConfig},
 }
 """Groups whose choices have options of their own, by the name of the choice."""
@@ -74,6 +79,7 @@ def load_config(
         raise UserError(f"{key} {problem}")
     keys = {key for key, _ in values}
     check_effects(config, keys)
+    place_endpoints(config)
     name_origins(config, keys, new=resolved is None)
     return config
 

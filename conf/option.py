@@ -49,7 +49,9 @@ def range_error(spec: Field[Any], value: object) -> str | None:
     if isinstance(value, str):
         return _text_error(spec, value)
     if isinstance(value, dict):
-        problems = (range_error(spec, item) for item in value.values())
+        value = list(value.values())
+    if isinstance(value, list):
+        problems = (range_error(spec, item) for item in value)
         return next((problem for problem in problems if problem), None)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

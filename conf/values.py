@@ -56,6 +56,9 @@ def from_text(key: str, spec: Field[Any], hint: Any, text: str) -> Any:
     if get_origin(kind) is dict:
         value = _from_grammar(key, text)
         return from_plain(key, kind, value)
+    if get_origin(kind) is list:
+        items = text.strip().removeprefix("[").removesuffix("]").split(",")
+        return [_unquoted(item.strip()) for item in items if item.strip()]
     return _scalar(key, kind, text)
 
 
@@ -80,6 +83,11 @@ def from_plain(key: str, hint: Any, value: Any) -> Any:
             str(name): from_plain(f"{key}.{name}", inner, item)
             for name, item in value.items()
         }
+    if get_origin(kind) is list:
+        if not isinstance(value, list):
+            raise UserError(f"{key}: {value!r} is not a list [VALUE, ...]")
+        inner = get_args(kind)[0]
+        return [from_plain(key, inner, item) for item in value]
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
     if isinstance(value, list | dict):

@@ -117,6 +117,11 @@ class EngineLine(Struct, kw_only=True, tag_field="source", tag="engine"):
     waiting: Int64
     kv_used: float | None
     """Share of the KV cache in use, 0 to 1."""
+    server_running: Int64 | None = None
+    """Where the engine is a server: what it reports for all its clients."""
+    server_waiting: Int64 | None = None
+    prefix_cache_hit_tokens: Int64 | None = None
+    """Prompt tokens that the server took from its cache since it was started."""
 
 
 class HostLine(Struct, kw_only=True, tag_field="source", tag="host"):

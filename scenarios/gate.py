@@ -19,6 +19,7 @@ from record.structs import (
     CheckOutcome,
     ClockRecord,
     EventRecord,
+    ReplicaRecord,
     SampleRecord,
     SettingsRecord,
     Verdict,
@@ -65,6 +66,7 @@ def judge(folder: RunFolder) -> Verdict:
         not degraded
         and not mismatch
         and clock is not None
+        and not _unknown(folder, samples)
         and settings.kind == "full"
         and settings.is_benchmark
     )
@@ -77,6 +79,16 @@ def judge(folder: RunFolder) -> Verdict:
         reason=failures[0].reason if failures else "",
         eligible=eligible,
     )
+
+
+def _unknown(folder: RunFolder, samples: list[SampleRecord]) -> bool:
+    """Return whether prefix-cache hits or the answers' own token ids are not known."""
+    if any(s.status == "completed" and s.cached_tokens is None for s in samples):
+        return True
+    if not folder.replicas.exists():
+        return False
+    replicas = read_json(folder.replicas, list[ReplicaRecord])
+    return any(record.engine.get("token_ids") == "tokenizer" for record in replicas)
 
 
 def _relaxed(settings: SettingsRecord) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from base.benchmark import MAX_TOKENS
 from base.errors import UserError
-from conf.engines import EngineConfig, SyntheticConfig, VllmConfig
-from conf.schema import Config, Weights
+from conf.engines import EndpointConfig, EngineConfig, SyntheticConfig, VllmConfig
+from conf.schema import Config, RunKind, Weights
 from qsl.dataset import Dataset
 from qsl.template import TEMPLATE
 from qsl.tokenizer import load_encoder
@@ -119,6 +120,9 @@ def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> Eng
     """
     dummy = config.model.weights is Weights.dummy
     name, options = _engine_options(config.engine)
+    if name == "endpoint":
+        # Unknown is not passed: docs/endpoint.md.
+        options["refuse_unknown"] = config.run.kind is RunKind.full
     if name == "vllm" and not gpus:
         _refuse_gpu_only(options, model)
     return EngineSpec(
@@ -136,7 +140,7 @@ def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> Eng
         stop_token_ids=model.stop_token_ids,
         seed=0,
         options=options,
-        steps=config.run.steps,
+        steps=config.run.steps and name != "endpoint",
     )
 
 
@@ -151,7 +155,7 @@ def check_fits(config: Config, model: Model, dataset: Dataset) -> None:
     """
     used, own = config.dataset.vocabulary, config.model.vocabulary
     if (
-        not isinstance(config.engine, VllmConfig)
+        isinstance(config.engine, SyntheticConfig)
         or config.model.weights is Weights.dummy
         or used in (None, own)
         or (own is None and _reads(model, dataset))
@@ -211,9 +215,11 @@ def _refuse_gpu_only(options: dict[str, Json], model: Model) -> None:
 
 def _engine_options(
     config: EngineConfig,
-) -> tuple[Literal["vllm", "synthetic"], dict[str, Json]]:
+) -> tuple[Literal["vllm", "synthetic", "endpoint"], dict[str, Json]]:
     if isinstance(config, VllmConfig):
         return "vllm", dict(config.options)
+    if isinstance(config, EndpointConfig):
+        return "endpoint", asdict(config)
     assert isinstance(config, SyntheticConfig)
     names = (
         "step_s",
@@ -245,4 +251,5 @@ def model_for(config: Config, notify: Callable[[str], None]) -> Model:
     """
     if isinstance(config.engine, SyntheticConfig):
         return Model(path=None, vocab_size=_ANY_ID, stop_token_ids=[_ANY_ID])
-    return find_model(config.model, notify)
+    serves = not isinstance(config.engine, EndpointConfig)
+    return find_model(config.model, notify, needs_weights=serves)

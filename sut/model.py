@@ -55,12 +55,16 @@ class Model:
         return path if path and path.exists() else None
 
 
-def find_model(config: ModelConfig, notify: Callable[[str], None]) -> Model:
+def find_model(
+    config: ModelConfig, notify: Callable[[str], None], needs_weights: bool = True
+) -> Model:
     """Return the model that `config` names, writing its checkpoint once if necessary.
 
     Args:
         config: which model, and where it is.
         notify: called with a line about work that takes more than a moment.
+        needs_weights: whether this host loads them; else config.json and
+            tokenizer.json are enough.
 
     Raises:
         UserError: the folder or a file in it is missing, damaged or does not fit.
@@ -82,11 +86,12 @@ def find_model(config: ModelConfig, notify: Callable[[str], None]) -> Model:
         raise UserError(
             f"{path / 'config.json'}: no eos_token_id, so no answer could end"
         )
-    if config.weights is not Weights.dummy and not list(path.glob("*.safetensors")):
-        raise UserError(
-            f"{path}: no *.safetensors file; give a whole checkpoint folder"
-        )
-    check_checkpoint(path)
+    if needs_weights:
+        if config.weights is not Weights.dummy and not list(path.glob("*.safetensors")):
+            raise UserError(
+                f"{path}: no *.safetensors file; give a whole checkpoint folder"
+            )
+        check_checkpoint(path)
     return Model(
         path=path,
         vocab_size=shape.vocab_size,

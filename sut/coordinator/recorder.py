@@ -126,6 +126,9 @@ class RunRecorder:
                 running=beat.running,
                 waiting=beat.waiting,
                 kv_used=beat.kv_used,
+                server_running=beat.server_running,
+                server_waiting=beat.server_waiting,
+                prefix_cache_hit_tokens=beat.prefix_cache_hit_tokens,
             )
         )
         self._host(now_ns, replica.node, replica.number, beat.host)

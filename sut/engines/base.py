@@ -16,6 +16,10 @@ class EngineConfigError(Exception):
     """The engine cannot be built as configured: a mistake of the user."""
 
 
+class EngineLostError(Exception):
+    """The engine can answer nothing more; the replica ends and is fenced."""
+
+
 @dataclass(slots=True, kw_only=True)
 class EngineInfo:
     """What an engine says of itself once it is built."""
@@ -35,6 +39,11 @@ class EngineStats:
     running: int
     waiting: int
     kv_used: float | None
+    server_running: int | None = None
+    """Requests that a server reports as running, of all its clients."""
+    server_waiting: int | None = None
+    prefix_cache_hit_tokens: int | None = None
+    """Prompt tokens that a server took from its cache since it was started."""
 
 
 class Engine(Protocol):
@@ -56,7 +65,15 @@ class Engine(Protocol):
         """
 
     def step(self) -> tuple[Sequence[FirstToken], Sequence[Completion]]:
-        """Do one step; return the first tokens (if streaming) and whole answers."""
+        """Do one step; return the first tokens (if streaming) and whole answers.
+
+        An answer with another finish reason than "stop" and "length" counts as
+        refused: the sample goes to a replica again, as often as the run allows.
+
+        Raises:
+            EngineLostError: nothing more can be answered; all samples that the engine
+                holds go to other replicas.
+        """
 
     def stats(self) -> EngineStats:
         """Return the current state; any thread may call this."""

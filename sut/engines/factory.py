@@ -18,6 +18,10 @@ def make_engine(spec: EngineSpec, replica: int) -> Engine:
 
         factors = spec.options.get("slowdown") or {}
         return SyntheticEngine(spec, float(factors.get(str(replica), 1.0)))
+    if spec.engine == "endpoint":
+        from sut.engines.endpoint.engine import EndpointEngine
+
+        return EndpointEngine(spec, replica)
     if importlib.util.find_spec("flashinfer") is None:
         # vLLM fails at its start where it prefers a sampler that is not installed.
         os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")

@@ -176,6 +176,9 @@ class ReplicaLink:
             kv_used=stats.kv_used if stats else None,
             devices=(self.monitor and self._read(self.monitor.read)) or [],
             host=self._read(self._read_host),
+            server_running=stats.server_running if stats else None,
+            server_waiting=stats.server_waiting if stats else None,
+            prefix_cache_hit_tokens=stats.prefix_cache_hit_tokens if stats else None,
             sent_ns=0 if self.clock.shared else time.monotonic_ns(),
         )
 

@@ -36,7 +36,7 @@ class WarmupSpec(Struct):
 class EngineSpec(Struct):
     """Everything a replica needs to build its engine."""
 
-    engine: Literal["vllm", "synthetic"]
+    engine: Literal["vllm", "synthetic", "endpoint"]
     model_path: str
     dummy_weights: bool
     dtype: str
@@ -49,7 +49,7 @@ class EngineSpec(Struct):
     stop_token_ids: list[int]
     seed: int
     options: dict[str, Json]
-    """vLLM engine arguments, or the parameters of the synthetic engine."""
+    """vLLM engine arguments, or the options of another engine."""
     steps: bool = False
     """Whether each engine step is recorded."""
 
@@ -185,6 +185,9 @@ class Heartbeat(Struct, tag="heartbeat", array_like=True):
     host: HostReading | None = None
     sent_ns: Int64 = 0
     """The replica's monotonic clock; 0: it needs no `ClockReading`."""
+    server_running: Int64 | None = None
+    server_waiting: Int64 | None = None
+    prefix_cache_hit_tokens: Int64 | None = None
 
 
 class Steps(Struct, tag="steps", array_like=True):

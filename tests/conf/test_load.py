@@ -8,7 +8,7 @@ import pytest
 
 from base.errors import UserError
 from conf.cache import cache_folder
-from conf.engines import SyntheticConfig, VllmConfig
+from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
 from conf.help import help_text, version_text
 from conf.load import GROUPS, choices, load_config, to_yaml
 from conf.schema import BalancerName, Config, ExternalConfig, Mode, Weights
@@ -385,3 +385,71 @@ def test_versions_are_one_line() -> None:
     assert "mlperf-loadgen-sut " in text
     assert "mlcommons_loadgen 6.0.17" in text
     assert "\n" not in text
+
+
+A, B = "http://a:8000", "https://b.example/route"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"[{A},{B}]", f"{A},{B}", f"[{A}/v1, {B}/]", f"['{A}',\"{B}/v1\"]"],
+)
+def test_each_server_is_a_replica_without_gpus(text: str) -> None:
+    config = load_config(["engine=endpoint", f"engine.urls={text}"])
+    assert isinstance(config.engine, EndpointConfig)
+    assert config.engine.urls == [A, B]
+    assert (config.cluster.replicas, config.cluster.gpus_per_replica) == (2, 0)
+
+
+def test_fewer_replicas_than_servers_take_the_first(tmp_path: Path) -> None:
+    given = ["engine=endpoint", f"engine.urls=[{A},{B}]", "cluster.replicas=1"]
+    config = load_config(given)
+    assert config.cluster.replicas == 1
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert load_config([], path) == config
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ([], "engine.urls: no server is given"),
+        (["engine.urls=[]"], "engine.urls: no server is given"),
+        (["engine.urls=localhost:8000"], "write http://HOST:PORT"),
+        (["engine.urls=http://a:x"], "engine.urls: http://a:x: "),
+        (["engine.urls=http://me:secret@a"], "a user or a password"),
+        (["engine.urls=http://a/?key=1"], "nothing may follow the path"),
+        ([f"engine.urls=[{A},{A}/v1]"], "is there twice"),
+        ([f"engine.urls={A}", "cluster.replicas=2"], "has 1 servers"),
+        ([f"engine.urls={A}", "cluster.gpus_per_replica=1"], "GPUs of its own"),
+        ([f"engine.urls={A}", "model.dtype=half"], "the server has chosen it"),
+        ([f"engine.urls={A}", "engine.api_key_header=a:b"], "not the name of a header"),
+        (
+            [f"engine.urls={A}", "engine.api_key_env=A", "engine.api_key_file=b"],
+            "give one of",
+        ),
+        (
+            [
+                f"engine.urls={A}",
+                "cluster=external",
+                "cluster.nodes=1",
+                "cluster.key=k",
+            ],
+            "leave cluster=external out",
+        ),
+    ],
+)
+def test_servers_that_cannot_be(options: list[str], problem: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(["engine=endpoint", *options])
+    assert problem in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_list_in_a_record_must_be_one(tmp_path: Path) -> None:
+    config = load_config(["engine=endpoint", f"engine.urls={A}"])
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config).replace(f"  urls:\n  - {A}", f"  urls: {A}"))
+    with pytest.raises(UserError, match="is not a list"):
+        load_config([], path)

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from record.folder import read_json
-from record.structs import EventRecord, Relaxed, SettingsRecord, Verdict
+from record.structs import EventRecord, Relaxed, ReplicaRecord, SettingsRecord, Verdict
 from scenarios.gate import aborted, judge
 from tests.run_folder import (
     START_NS,
@@ -371,6 +371,42 @@ def test_a_clock_that_nobody_watched_bars_a_submission(
     assert verdict.submission_candidate != missing
     skipped = [c.name for c in verdict.checks if c.outcome == "skipped"]
     assert skipped == (["clock"] if missing else [])
+
+
+@pytest.mark.parametrize("unknown", ["hits", "tokens", ""])
+def test_what_a_server_does_not_tell_bars_a_submission(
+    tmp_path: Path, unknown: str
+) -> None:
+    spec = good_spec()
+    spec.kind = "full"
+    spec.log["effective_sample_concatenate_permutation"] = True
+    if unknown == "hits":
+        spec.samples[3].cached_tokens = None
+    folder = write_folder(tmp_path / "run", spec)
+    settings = read_json(folder.settings, SettingsRecord)
+    settings.is_benchmark = True
+    folder.settings.write_bytes(msgspec.json.encode(settings))
+    tokens = "tokenizer" if unknown == "tokens" else "server"
+    record = ReplicaRecord(
+        replica=0,
+        node="n",
+        pid=1,
+        devices=[],
+        cpus=[],
+        versions={},
+        model={},
+        engine={"token_ids": tokens},
+        memory_bytes=None,
+        load_s=0.0,
+        compile_s=None,
+        warmup_s=0.0,
+        first_request_s=0.0,
+        last_request_s=0.0,
+    )
+    folder.replicas.write_bytes(msgspec.json.encode([record]))
+    verdict = judge(folder)
+    assert verdict.outcome == "passed"
+    assert verdict.submission_candidate == (not unknown)
 
 
 def test_a_pause_degrades(tmp_path: Path) -> None:

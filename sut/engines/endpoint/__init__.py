@@ -1,0 +1,1 @@
+"""Servers that run already, over the OpenAI completions protocol: one per replica."""

@@ -1,0 +1,367 @@
+"""A server that runs already, behind the engine seam.
+
+An event loop in a thread of its own holds the connections. `step` hands on what has
+come since the last call, so that the replica drives a server like an engine.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from tokenizers import Tokenizer
+
+from record.json_types import Json
+from sut.engines.base import (
+    EngineConfigError,
+    EngineInfo,
+    EngineLostError,
+    EngineStats,
+    RequestError,
+)
+from sut.engines.endpoint.client import (
+    Client,
+    ClientOptions,
+    Exchange,
+    RequestRefusedError,
+    ServerLostError,
+    json_body,
+)
+from sut.engines.endpoint.protocol import Answer, completion_body
+from sut.engines.endpoint.server import ServerFacts, ServerState, read_facts, read_state
+from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
+
+_STEP_S = 0.001
+"""Longest that `step` waits: requests that come meanwhile wait as long."""
+_WATCH_S = 0.25
+_SCRAPE_S = 1.0
+_BATCHED_TOKENS = 8192
+"""Prompt tokens of a server's step, which no server reports: sizes the queue here."""
+_PROBE_IDS = (10, 20, 30, 40)
+
+
+@dataclass(slots=True)
+class _Pending:
+    request: Request
+    prompt: list[int]
+    queued: float
+
+
+class EndpointEngine:
+    """Implements `sut.engines.base.Engine`."""
+
+    def __init__(self, spec: EngineSpec, replica: int) -> None:
+        """Connect to the server of this replica and learn what it can tell.
+
+        Raises:
+            EngineConfigError: the server cannot be reached, does not have the model,
+                or cannot tell what the run must know.
+        """
+        self._spec = spec
+        self._options = options = msgspec.convert(spec.options, ClientOptions)
+        self._client = Client(options.urls[replica], options)
+        self._tokenizer: Tokenizer | None = None
+        self._outbox: queue.SimpleQueue[FirstToken | Completion | EngineLostError] = (
+            queue.SimpleQueue()
+        )
+        self._incoming: deque[_Pending] = deque()
+        self._exchanges: dict[tuple[int, int], Exchange] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open_requests = 0
+        """Requests that were added and not yet answered; the caller's thread alone."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="endpoint", daemon=True
+        )
+        self._thread.start()
+        started = time.perf_counter()
+        try:
+            starting = asyncio.run_coroutine_threadsafe(self._start(), self._loop)
+            self._facts = starting.result()
+        except ServerLostError as error:
+            self.close()
+            raise EngineConfigError(
+                f"engine.urls: {self._client.url}: {error}"
+            ) from error
+        except EngineConfigError:
+            self.close()
+            raise
+        self._state: ServerState = self._facts.state
+        self._build_s = time.perf_counter() - started
+        known = self._facts.max_model_len or spec.max_model_len
+        self._max_model_len = min(spec.max_model_len, known)
+        self._loop.call_soon_threadsafe(self._begin_watching)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What was found."""
+        facts = self._facts
+        settings: dict[str, Json] = {
+            "url": self._client.url,
+            "max_concurrency": self._options.max_concurrency,
+            "token_ids": "tokenizer" if self._tokenizer else "server",
+            "prefix_cache_hits": self._hits_known,
+            "build_s": round(self._build_s, 3),
+        }
+        if facts.state.prefix_caching is not None:
+            settings["enable_prefix_caching"] = facts.state.prefix_caching
+        return EngineInfo(
+            versions={facts.software: facts.version, "aiohttp": version("aiohttp")},
+            model={"served_model": facts.model, "max_model_len": facts.max_model_len},
+            settings=settings,
+            max_num_batched_tokens=_BATCHED_TOKENS,
+            compile_s=None,
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Whether `step` has work to do."""
+        return self._open_requests > 0
+
+    def add(self, request: Request) -> None:
+        """Queue a request.
+
+        Raises:
+            RequestError: the prompt leaves no room for the answer, or is no int32 list.
+        """
+        length, rest = divmod(len(request.prompt), 4)
+        if rest or not length:
+            raise RequestError("the prompt is not a list of int32 token ids")
+        if length + self._spec.max_tokens > self._max_model_len:
+            raise RequestError(
+                f"{length} prompt tokens and the answer exceed the model's length of"
+                f" {self._max_model_len}"
+            )
+        prompt = np.frombuffer(request.prompt, "<i4").tolist()
+        self._incoming.append(_Pending(request, prompt, time.perf_counter()))
+        self._open_requests += 1
+        self._loop.call_soon_threadsafe(self._send)
+
+    def step(self) -> tuple[Sequence[FirstToken], Sequence[Completion]]:
+        """Return what has come; waits for a moment where nothing has.
+
+        Raises:
+            EngineLostError: the server cannot be relied on.
+        """
+        first: list[FirstToken] = []
+        done: list[Completion] = []
+        with contextlib.suppress(queue.Empty):
+            item = self._outbox.get(timeout=_STEP_S)
+            while True:
+                if isinstance(item, EngineLostError):
+                    raise item
+                if isinstance(item, FirstToken):
+                    first.append(item)
+                else:
+                    done.append(item)
+                item = self._outbox.get_nowait()
+        self._open_requests -= len(done)
+        return first, done
+
+    def stats(self) -> EngineStats:
+        """Return the requests here, and what the server reported last.
+
+        `running` are those sent, `waiting` those that wait for a free connection.
+        """
+        return EngineStats(
+            running=len(self._exchanges),
+            waiting=len(self._incoming),
+            kv_used=self._state.kv_used,
+            server_running=self._state.running,
+            server_waiting=self._state.waiting,
+            prefix_cache_hit_tokens=self._state.prefix_cache_hit_tokens,
+        )
+
+    def steps(self) -> tuple[bytes, int]:
+        """Return no records: a server's steps are its own."""
+        return b"", 0
+
+    def lost_process(self) -> str | None:
+        """Need no process but this one."""
+        return None
+
+    def close(self) -> None:
+        """Give up what is open and disconnect."""
+        if not self._thread.is_alive():
+            return
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(5.0)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def _hits_known(self) -> str:
+        if self._facts.state.prefix_caching is False:
+            return "off"
+        return "reported" if self._reports_hits else "unknown"
+
+    async def _start(self) -> ServerFacts:
+        """Return the server's facts; one short request shows what its answers tell."""
+        await self._client.open()
+        spec, options = self._spec, self._options
+        default = Path(spec.model_path).name
+        self._facts = facts = await read_facts(
+            self._client, options.served_model, default
+        )
+        self._body = completion_body(spec, facts.model)
+        probe = Exchange(Answer(Tokenizer.from_str(_NO_TOKENS)))
+        body = self._body | {
+            "prompt": list(_PROBE_IDS),
+            "max_tokens": 1,
+            "min_tokens": 1,
+        }
+        try:
+            async with asyncio.timeout(options.first_byte_timeout_s):
+                async for _ in self._client.complete(json_body(body), probe):
+                    pass
+        except TimeoutError as error:
+            limit = options.first_byte_timeout_s
+            raise ServerLostError(f"no answer in {limit:g} s") from error
+        except RequestRefusedError as error:
+            raise ServerLostError(str(error)) from error
+        self._reports_hits = probe.answer.cached_tokens is not None
+        if options.refuse_unknown:
+            self._refuse_unknown(probe.answer)
+        if not probe.answer.has_ids:
+            self._tokenizer = _tokenizer(spec, self._client.url)
+        return facts
+
+    def _refuse_unknown(self, answer: Answer) -> None:
+        if not answer.has_ids:
+            raise EngineConfigError(
+                f"run=full: {self._client.url} gives no token ids (return_token_ids),"
+                " and unknown is not passed; give run=smoke"
+            )
+        if self._hits_known == "unknown":
+            raise EngineConfigError(
+                f"run=full: {self._client.url} does not tell prefix-cache hits, and"
+                " unknown is not passed; start vLLM with --no-enable-prefix-caching or"
+                " --enable-prompt-tokens-details, or give run=smoke"
+            )
+
+    def _begin_watching(self) -> None:
+        for work in (self._watch(), self._scrape()):
+            self._keep(self._loop.create_task(work))
+
+    def _keep(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._lose(f"{type(error).__name__}: {error}")
+
+    def _send(self) -> None:
+        """Send what waits, as far as connections are free."""
+        while self._incoming and len(self._exchanges) < self._options.max_concurrency:
+            # Counted as sent before it no longer waits: `stats` never misses one.
+            pending = self._incoming[0]
+            exchange = Exchange(Answer(self._tokenizer))
+            key = pending.request.seq, pending.request.attempt
+            self._exchanges[key] = exchange
+            self._incoming.popleft()
+            self._keep(self._loop.create_task(self._answer(pending, exchange)))
+
+    async def _answer(self, pending: _Pending, exchange: Exchange) -> None:
+        request, answer = pending.request, exchange.answer
+        seq, attempt = request.seq, request.attempt
+        begun = time.perf_counter()
+        body = json_body(self._body | {"prompt": pending.prompt})
+        reason = ""
+        try:
+            async for _ in self._client.complete(body, exchange):
+                token = answer.tokens(self._spec.max_tokens)[:4]
+                self._outbox.put(FirstToken(seq, attempt, token))
+            tokens = answer.tokens(self._spec.max_tokens)
+            reason = self._doubt(answer, len(pending.prompt), tokens)
+        except RequestRefusedError as error:
+            tokens, reason = b"", str(error)
+        except Exception as error:  # noqa: BLE001  (whatever it was, nothing may be lost)
+            self._lose(f"{self._client.safe(str(error))}")
+            return
+        finally:
+            self._exchanges.pop((seq, attempt), None)
+            self._send()
+        first, end = exchange.first, time.perf_counter()
+        cached = answer.cached_tokens
+        if cached is None and self._facts.state.prefix_caching is False:
+            cached = 0
+        self._outbox.put(
+            Completion(
+                seq,
+                attempt,
+                tokens,
+                reason or answer.finish_reason or "unknown",
+                cached,
+                _ns(begun - pending.queued),
+                _ns(first - begun) if first else None,
+                _ns(end - first) if first else None,
+            )
+        )
+
+    def _doubt(self, answer: Answer, prompt_tokens: int, tokens: bytes) -> str:
+        """Return why an answer cannot count, or nothing."""
+        if not tokens:
+            return "an empty answer"
+        counted = answer.prompt_tokens
+        if counted is not None and counted != prompt_tokens:
+            return f"the server read {counted} prompt tokens of {prompt_tokens}"
+        return ""
+
+    async def _watch(self) -> None:
+        """Give the server up once an answer is overdue."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            now = time.perf_counter()
+            for exchange in self._exchanges.values():
+                if (cause := self._client.overdue(exchange, now)) is not None:
+                    self._lose(cause)
+                    return
+
+    async def _scrape(self) -> None:
+        """Read the server's figures once a second; without them a run is poorer."""
+        while self._state.running is not None:
+            await asyncio.sleep(_SCRAPE_S)
+            with contextlib.suppress(ServerLostError):
+                self._state = await read_state(self._client)
+
+    def _lose(self, cause: str) -> None:
+        self._outbox.put(EngineLostError(f"{self._client.url}: {cause}"))
+
+    async def _stop(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.close()
+
+
+_NO_TOKENS = '{"model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"}}'
+"""A tokenizer for the probe, whose text does not matter."""
+
+
+def _tokenizer(spec: EngineSpec, url: str) -> Tokenizer:
+    path = Path(spec.model_path) / "tokenizer.json"
+    if not spec.model_path or not path.is_file():
+        raise EngineConfigError(
+            f"{url} gives no token ids, and there is no {path} to count tokens with;"
+            " give model.path=FOLDER with the model's tokenizer.json"
+        )
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:
+        raise EngineConfigError(f"{path}: not a tokenizer ({error})") from error
+
+
+def _ns(seconds: float) -> int:
+    return max(0, round(seconds * 1e9))
