@@ -76,7 +76,7 @@ class ServerSchedule:
 
 
 def offline_samples(target_qps: float, data_set: int, min_duration_s: float) -> int:
-    """Return how many samples LoadGen issues in Offline.
+    """Return how many samples LoadGen issues in Offline: whole passes.
 
     Args:
         target_qps: expected samples/s.
@@ -96,7 +96,7 @@ def singlestream_queries(
     equal issue it does not end before the last of them.
 
     Args:
-        expected_s: latency that LoadGen is told to expect.
+        expected_s: latency in s that LoadGen is set to expect.
         data_set: samples of the data set.
         min_duration_s: shortest duration.
     """
@@ -107,7 +107,7 @@ def singlestream_queries(
 def singlestream_expected_s(
     measured_s: float, data_set: int, min_duration_s: float
 ) -> float:
-    """Return the latency to tell LoadGen, so that the run is as short as may be.
+    """Return the expected latency in s that makes the run as short as allowed.
 
     Args:
         measured_s: mean latency of a query; it may turn out 5% less.
