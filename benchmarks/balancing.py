@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.simulation import Result, Setting, Simulation
 from conf.schema import BalancerName, DatasetConfig
+from forecast.simulation import Result, Simulation, TimedSynthetic
 from qsl.dataset import load_dataset
 from record.folder import RunFolder
 from record.lines import read_lines
@@ -48,7 +48,12 @@ OPTIONS = {
 }
 
 
-def setting(slowdown: list[float], streaming: bool) -> Setting:
+def simulation(
+    slowdown: list[float],
+    policy: BalancerName,
+    streaming: bool,
+    by_demand: bool = False,
+) -> Simulation:
     """Return what is simulated."""
     dataset = load_dataset(DatasetConfig(name="synthetic", count=13_368))
     spec = EngineSpec(
@@ -67,7 +72,12 @@ def setting(slowdown: list[float], streaming: bool) -> Setting:
         options=OPTIONS,
     )
     prompts = [dataset.prompt(index).tobytes() for index in range(len(dataset))]
-    return Setting(spec=spec, slowdown=slowdown, prompts=prompts)
+    return Simulation(
+        [TimedSynthetic(spec, factor, prompts) for factor in slowdown],
+        make_balancer(policy, streaming),
+        dataset.lengths.tolist(),
+        by_demand=by_demand,
+    )
 
 
 def offline(
@@ -76,9 +86,7 @@ def offline(
     """Simulate an Offline run of `share` samples per replica."""
     count = share * len(slowdown)
     indices = np.random.default_rng(0).permutation(count) % 13_368
-    what = setting(slowdown, False)
-    what.by_demand = by_demand
-    return Simulation(what, make_balancer(policy, False)).run(np.zeros(count), indices)
+    return simulation(slowdown, policy, False, by_demand).run(np.zeros(count), indices)
 
 
 def ideal_s(slowdown: list[float], share: int) -> float:
@@ -97,8 +105,7 @@ def server(
     rng = np.random.default_rng(1)
     arrivals: NDArray[np.float64] = np.cumsum(rng.exponential(1 / rate, samples))
     indices = rng.integers(0, 13_368, samples)
-    simulation = Simulation(setting(slowdown, True), make_balancer(policy, True))
-    return simulation.run(arrivals, indices)
+    return simulation(slowdown, policy, True).run(arrivals, indices)
 
 
 def highest_rate(

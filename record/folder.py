@@ -141,6 +141,11 @@ class RunFolder:
         return self.path / "steps.bin"
 
     @property
+    def forecast(self) -> Path:
+        """What another run would do, by `python -m forecast`."""
+        return self.path / "forecast.json"
+
+    @property
     def verdict(self) -> Path:
         """The gate's verdict."""
         return self.path / "verdict.json"

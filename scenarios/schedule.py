@@ -44,10 +44,10 @@ class ServerSchedule:
             target_qps: queries/s, above 0.
         """
         passes = max(1, int(self.min_duration_s * target_qps / self.pass_queries))
-        times = self._times(passes * self.pass_queries) / target_qps
+        times = self.times(passes * self.pass_queries) / target_qps
         while times[-2] < self.min_duration_s:
             passes += 1
-            times = self._times(passes * self.pass_queries) / target_qps
+            times = self.times(passes * self.pass_queries) / target_qps
         late = int(np.searchsorted(times, self.min_duration_s))
         queries = (late // self.pass_queries + 1) * self.pass_queries
         return Arrivals(target_qps, queries, float(times[queries]))
@@ -60,12 +60,12 @@ class ServerSchedule:
         """
         rates = []
         for count in range(1, passes + 1):
-            last = self._times(count * self.pass_queries)[-2]
+            last = self.times(count * self.pass_queries)[-2]
             rate = np.floor(1000 * last / self.min_duration_s) / 1000
             rates.append(self.arrivals(float(rate)))
         return rates
 
-    def _times(self, count: int) -> NDArray[np.float64]:
+    def times(self, count: int) -> NDArray[np.float64]:
         """Return the times of `count` + 1 arrivals at 1 query/s, the first at 0."""
         # C++: a generate_canonical<double, 53> of std::mt19937 takes two words, the
         # low one first, and std::exponential_distribution is -log(1 - u) / rate.

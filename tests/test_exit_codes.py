@@ -14,6 +14,7 @@ import pytest
 
 import accuracy.__main__
 import calibration.__main__
+import forecast.__main__
 import offline_bundle.__main__
 import qsl.prepare
 import report.__main__
@@ -51,6 +52,7 @@ COMMANDS = [
     Command(report.__main__, ("run",), "read_run"),
     Command(accuracy.__main__, ("run",), "score_again"),
     Command(accuracy.__main__, ("compare", "one", "other"), "compare_runs"),
+    Command(forecast.__main__, ("run",), "read_evidence"),
     Command(calibration.__main__, ("in", "list", "out"), "check_new"),
     Command(offline_bundle.__main__, ("out",), "choose_lock"),
     Command(qsl.prepare, ("source", "out.json", "tokenizer"), "load_encoder"),

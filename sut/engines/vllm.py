@@ -188,6 +188,7 @@ class VllmEngine:
                 **self._quantization(),
                 "kv_cache_tokens": blocks * cache.block_size if blocks else None,
                 "kv_block_size": cache.block_size,
+                "async_scheduling": self._config.scheduler_config.async_scheduling,
                 "build_s": round(self._build_s, 3),
             },
             max_num_batched_tokens=(

@@ -1,0 +1,1 @@
+"""Forecasts what a run would do, from the records of runs that were made."""
