@@ -30,7 +30,7 @@ def parallel_map(
     if processes == 1:
         yield from map(function, items)
         return
-    # A fork would copy the threads' locks of whoever called, LoadGen's among them.
+    # A fork would copy the locks of the caller's threads, LoadGen's among them.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, spawn) as pool:
         try:

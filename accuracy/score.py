@@ -118,8 +118,8 @@ def score_samples(folder: RunFolder, overrides: PathOverrides) -> ScoredRun:
         raise UserError(f"{folder.path}: no such run folder")
     if not folder.settings.exists():
         raise UserError(
-            f"{folder.path}: no run folder, it has no {folder.settings.name}; give one"
-            " like runs/latest"
+            f"{folder.path}: not a run folder: it has no {folder.settings.name}; name"
+            " one, e.g. runs/latest"
         )
     settings = read_json(folder.settings, SettingsRecord)
     if settings.mode != "accuracy":

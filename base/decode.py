@@ -1,4 +1,4 @@
-"""Decoding of bytes that come from elsewhere: files, sockets, other programs.
+"""Decoding of bytes from outside: files, sockets, other programs.
 
 msgspec reports most faults by its own error, but deep nesting as RecursionError,
 numbers beyond its range as OverflowError and broken text as UnicodeDecodeError. YAML

@@ -7,7 +7,7 @@ class ExitCode(IntEnum):
     """How a command ended; the same for every command."""
 
     GOOD = 0
-    """The user got what they asked for."""
+    """The command did its work and the result is good."""
     NOT_GOOD = 1
     """Finished, but the result is not good."""
     BAD_INPUT = 2
@@ -38,7 +38,7 @@ class Aborted(SutError):
 
 
 class NotGood(SutError):
-    """A command finished without the result that it was asked for."""
+    """A command finished, but its result is missing or not good."""
 
     exit_code = ExitCode.NOT_GOOD
 

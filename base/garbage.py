@@ -3,11 +3,11 @@
 import gc
 
 _THRESHOLD = 100_000
-"""New containers until a collection; what comes once per sample is none."""
+"""New containers until a collection; objects made per sample are not counted."""
 
 
 def spare_garbage_collector() -> None:
-    """Take what was made up to now out of collections, and make them rare.
+    """Exclude all present objects from collections, and make collections rare.
 
     A full collection walks over every object: with a few hundred thousand it would
     stop all threads for tens of milliseconds in the middle of a run.

@@ -40,13 +40,13 @@ def copy_project(target: Path, root: Path = ROOT) -> None:
     """Copy the project's files, as they are now, into the new folder `target`.
 
     Raises:
-        UserError: `root` is no checkout, or git tracks a file that is not there.
+        UserError: `root` is not a checkout, or a file that git tracks is missing.
         OSError: a file cannot be read or written.
     """
     names = project_files(root)
     gone = [name for name in names if not (root / name).is_file()]
     if gone:
-        raise UserError(f"{root / gone[0]}: git tracks it, and it is not there")
+        raise UserError(f"{root / gone[0]}: git tracks this file, but it is missing")
     for folder in sorted({PurePosixPath(name).parent for name in names}):
         (target / folder).mkdir(parents=True, exist_ok=True)
     for name in names:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @contextmanager
 def one_node(folder: Path) -> Iterator[list[str]]:
-    """Run a node for one run; yield what `sut.main` is told to have it.
+    """Run a node for one run; yield the options of `sut.main` that use it.
 
     Args:
         folder: takes the key.

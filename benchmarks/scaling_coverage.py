@@ -64,7 +64,7 @@ def samples_per_s(replicas: int, each: int, step_s: float, seed: int) -> float:
 
 def coverage(row: Row, campaigns: int) -> tuple[int, int, int, float]:
     """Return how many intervals there were, misses below and above, and the bias."""
-    told = below = above = 0
+    given = below = above = 0
     ratios = []
     for number in range(campaigns):
         rng = np.random.default_rng(number)
@@ -84,10 +84,10 @@ def coverage(row: Row, campaigns: int) -> tuple[int, int, int, float]:
         ratio = ratio_to_baseline(reached[1], reached[0], row.replicas)
         ratios.append(ratio.value)
         if np.isfinite([ratio.low, ratio.high]).all():
-            told += 1
+            given += 1
             below += ratio.high < TRUE
             above += ratio.low > TRUE
-    return told, below, above, float(np.mean(ratios)) - TRUE
+    return given, below, above, float(np.mean(ratios)) - TRUE
 
 
 def main() -> int:
@@ -99,13 +99,13 @@ def main() -> int:
     print("|---|---|---|---|---|")
     short = 0
     for name, row in ROWS.items():
-        told, below, above, bias = coverage(row, count)
-        held = told - below - above
+        given, below, above, bias = coverage(row, count)
+        held = given - below - above
         # Two standard deviations of a share of 95% in so many campaigns.
-        short += told > 0 and held / told < 0.95 - 2 * (0.95 * 0.05 / told) ** 0.5
-        share = f"{held} ({held / told:.1%})" if told else "none is given"
+        short += given > 0 and held / given < 0.95 - 2 * (0.95 * 0.05 / given) ** 0.5
+        share = f"{held} ({held / given:.1%})" if given else "none is given"
         print(
-            f"| {name} | {told} | {share} | {below}, {above}"
+            f"| {name} | {given} | {share} | {below}, {above}"
             f" | {100 * bias:+.2f} points |",
             flush=True,
         )

@@ -3,7 +3,7 @@
     python -m benchmarks.small_kernels [TOKENS ...]
 
 One layer of Llama-3.1-8B on one Hopper GPU, fp8 KV cache (NHD, pages of 16), for
-16384, 7680 and 1024 tokens unless told otherwise: the KV cache write, the gated
+16384, 7680 and 1024 tokens by default: the KV cache write, the gated
 activation and both norms with quantization, each by vLLM, by Inductor as an engine uses
 it, by Inductor tuned, and by `sut.engines.hopper.kernels`. The first of a part is what
 vLLM uses by itself; others are compared with it. Several sets of buffers, 200 MB and

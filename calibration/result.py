@@ -17,7 +17,7 @@ Scales = Mapping[str, float]
 
 
 class UnexpectedResult(NotGood):
-    """llm-compressor made something else than it was asked for."""
+    """llm-compressor made another result than was requested."""
 
 
 class _Arguments(msgspec.Struct):

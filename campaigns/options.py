@@ -110,5 +110,5 @@ def _sizes(value: str) -> list[int]:
 def _number(text: str, pattern: str) -> float:
     value = text.partition("=")[2]
     if not re.fullmatch(pattern, value):
-        raise UserError(f"{text}: not a number that fits here")
+        raise UserError(f"{text}: not a valid number for this option")
     return float(value)

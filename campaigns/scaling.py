@@ -90,7 +90,7 @@ def _make_root(wanted: Path | None) -> Path:
     if wanted is not None:
         if (wanted / NAME).exists():
             raise UserError(
-                f"run.dir={wanted} holds another campaign; give another folder"
+                f"run.dir={wanted} holds another campaign; name another folder"
             )
         wanted.mkdir(parents=True, exist_ok=True)
         return wanted

@@ -10,7 +10,7 @@ def cache_folder() -> Path:
     """Return this package's folder in the user's cache (XDG_CACHE_HOME).
 
     Raises:
-        UserError: nobody knows where that is.
+        UserError: there is no home folder.
     """
     base = os.environ.get("XDG_CACHE_HOME")
     try:

@@ -41,7 +41,7 @@ def from_text(key: str, spec: Field[Any], hint: Any, text: str) -> Any:
         text: as the user wrote it.
 
     Raises:
-        UserError: the text is no such value.
+        UserError: the text is not a value of that type.
     """
     kind, optional = value_kind(hint)
     if kind is Any:

@@ -38,7 +38,7 @@ def part_size(text: str) -> int:
     """Return the bytes that `text` asks for.
 
     Raises:
-        ValueError: it is no size.
+        ValueError: it is not a size.
     """
     match = re.fullmatch(r"([1-9][0-9]*)([KMG])", text)
     if match is None:
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     out: Path = options.out
     if not re.fullmatch(r"3\.[0-9]+", options.python):
-        raise UserError(f"--python {options.python} is no version such as 3.12")
+        raise UserError(f"--python {options.python} is not a version such as 3.12")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out} exists already: give a new or an empty folder")
     _check_files(options.files)
@@ -156,7 +156,7 @@ def _source(scratch: Path) -> Path:
     """Unpack the commit that is checked out.
 
     Raises:
-        UserError: this is no git checkout.
+        UserError: this is not a git checkout.
     """
     git = ["git", "-C", str(ROOT)]
     packed = scratch / "source.tar"
@@ -167,7 +167,7 @@ def _source(scratch: Path) -> Path:
         changed = subprocess.run(status, check=True, capture_output=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise UserError(
-            f"{ROOT} is no git checkout; pack from one, the commit is what is carried"
+            f"{ROOT} is not a git checkout; pack from one: the commit is carried"
         ) from error
     if changed:
         print("note: the commit is carried; changes that are not committed stay here")

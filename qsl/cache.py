@@ -50,7 +50,7 @@ class Place:
     """Stands for its size and times."""
 
     def load(self) -> Columns | None:
-        """Return what is kept; None where there is none, or it is damaged."""
+        """Return the kept copy; None if there is none, or it is damaged."""
         for path in self.folder.glob(f"{self.file}-{self.state}-*.arrow"):
             try:
                 with pa.memory_map(str(path)) as file:

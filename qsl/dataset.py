@@ -145,7 +145,7 @@ def _columns(path: Path) -> Columns:
     except OSError:
         size, place = 0, None  # read_rows says why
     except UserError:
-        place = None  # there is no cache, which costs seconds alone
+        place = None  # without a cache the run only starts seconds later
     if place and (kept := place.load()):
         return kept
     if size >= _LARGE_BYTES:

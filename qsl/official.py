@@ -45,7 +45,7 @@ def read_rows(path: Path) -> tuple[list[Row], str]:
     """Return the rows of `path`, a JSON file that may be gzipped, and its SHA-256.
 
     Raises:
-        UserError: no such file, or damaged; says in which row.
+        UserError: no such file, or damaged; the message names the row.
     """
     raw = _read(path)
     rows = _decode(path, _unpacked(path, raw), list[Row])
@@ -56,7 +56,7 @@ def read_full_rows(path: Path) -> list[FullRow]:
     """Return the rows of `path` with their articles.
 
     Raises:
-        UserError: no such file, or damaged; says in which row.
+        UserError: no such file, or damaged; the message names the row.
     """
     return _decode(path, _unpacked(path, _read(path)), list[FullRow])
 

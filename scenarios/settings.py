@@ -184,5 +184,5 @@ def _relaxed(plan: ScenarioPlan, values: dict[str, Json]) -> list[Relaxed]:
 
 
 def _keeps(name: str, value: Json, rule: Json) -> bool:
-    """Return whether a setting keeps its rule; a longer run than asked for does."""
+    """Return whether a setting keeps its rule; a run longer than required keeps it."""
     return bool(value >= rule if name.startswith("min_") else value == rule)

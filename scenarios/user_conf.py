@@ -39,8 +39,8 @@ def parse_conf(text: str, source: str) -> list[ConfLine]:
         source: what the file is called in messages.
 
     Raises:
-        UserError: a line is none, or names no scenario of LoadGen's; LoadGen itself
-            passes over most such lines in silence.
+        UserError: a line is not valid, or names no scenario of LoadGen. LoadGen itself
+            ignores most such lines without a message.
     """
     return list(_lines(text, source))
 

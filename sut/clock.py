@@ -14,7 +14,8 @@ _EXACT_NS = 20_000
 _TRIES = 8
 _PAUSE_S = 1.5
 """Seconds without running, beyond which a thread counts as paused. A shorter absence
-makes nobody lost: `heartbeat_timeout_s` is at least 3, and all report each second."""
+loses no replica or node: `heartbeat_timeout_s` is at least 3 s, and heartbeats come
+each second."""
 
 _Clock = Callable[[], int]
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -84,7 +85,7 @@ class RunClock:
     def look(self) -> int:
         """Return by how many ns the host's clock was set since the last look.
 
-        0: it was not set, or nobody watches yet.
+        0: it was not set, or the watch has not begun.
         """
         record = self._watched
         if record is None:
@@ -147,7 +148,7 @@ class OwnPause:
     def look(self) -> float:
         """Return the seconds without running since the last look; 0 where it was none.
 
-        Time at work is no pause.
+        Time spent working is not a pause.
         """
         before, worked_before_s = self.looked, self._worked_s
         self.looked, self._worked_s = self.clock(), time.thread_time()

@@ -28,7 +28,7 @@ def _make(path: Path) -> int:
         ) from error
     except OSError as error:
         raise write_failure(path, error) from error
-    print(f"{path}: copy it to every node, and let nobody else read it")
+    print(f"{path}: copy it to every node, and keep it secret")
     return ExitCode.GOOD
 
 

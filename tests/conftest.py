@@ -1,7 +1,13 @@
 """What all tests share."""
 
+import gc
+import hashlib
+import json
 import signal
+import sys
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,5 +35,49 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_configure() -> None:
     """Have Ctrl-C reach what tests start, also in the background of a shell."""
+    gc.disable()  # until all modules are imported, which live as long as the tests
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave what was imported out of collections, which take seconds otherwise."""
+    if "conf.load" in sys.modules:
+        _keep_compositions(session.config)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
+    gc.enable()
+
+
+def _keep_compositions(config: pytest.Config) -> None:
+    """Take what Hydra composed in an earlier session from pytest's cache.
+
+    One composition takes 0.1 s, and the tests need thirty. Whatever decides about
+    them is part of the key.
+    """
+    load = sys.modules["conf.load"]
+    source, cache = Path(str(load.__file__)), config.cache
+    if cache is None:
+        return
+    presets = sorted(source.parent.rglob("*.yaml"))
+    releases = [version("hydra-core"), version("omegaconf")]
+    names = [str(path) for path in presets]
+    parts = [path.read_bytes() for path in (source, *presets)]
+    parts.append(repr((names, releases)).encode())
+    digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
+    stored = cache.get("conf/compositions", None) or {}
+    kept: dict[str, Any] = stored.get(digest, {})
+    compose = load.__dict__["_compose"]
+
+    def composed(groups: tuple[tuple[str, str], ...]) -> Any:
+        name = json.dumps(groups)
+        if name not in kept:
+            tree = compose(groups)
+            if json.loads(json.dumps(tree)) != tree:
+                return tree
+            kept[name] = tree
+            cache.set("conf/compositions", {digest: kept})
+        return kept[name]
+
+    load.__dict__["_compose"] = composed

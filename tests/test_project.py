@@ -41,6 +41,7 @@ def test_tools_look_at_every_package() -> None:
     assert whole == [TOP, TOP]
 
 
+@pytest.mark.integration  # copies the whole project
 def test_a_copy_holds_what_git_tracks(copy: Path) -> None:
     names = project_files()
     assert {"setup.py", "Makefile", "tests/test_project.py"} <= set(names)
@@ -50,6 +51,7 @@ def test_a_copy_holds_what_git_tracks(copy: Path) -> None:
     assert sorted(packages) == sorted(PACKAGES)
 
 
+@pytest.mark.integration  # copies the whole project
 def test_a_copy_can_be_copied_again(copy: Path, tmp_path: Path) -> None:
     (copy / "sut.key").touch()
     copy_project(tmp_path / "again", copy)
@@ -57,6 +59,7 @@ def test_a_copy_can_be_copied_again(copy: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "again" / "sut.key").exists()
 
 
+@pytest.mark.integration  # copies the whole project
 def test_links_of_a_copys_pages_lead_somewhere(copy: Path) -> None:
     pages = [copy / "README.md", *(copy / "docs").glob("*.md")]
     for page in pages:

@@ -124,7 +124,7 @@ class ExternalCluster:
     def gone(self, replica: int) -> bool:
         """Return whether nothing is left of a replica that was killed.
 
-        A node that is lost kills its replicas itself; nobody can look.
+        A lost node kills its replicas itself; the coordinator cannot check that.
         """
         self._exchange()
         if self._node_of(replica).lost is not None:
@@ -188,7 +188,7 @@ class ExternalCluster:
             case Left():
                 self._lose(node, "has left")
             case ProtocolError():
-                self._lose(node, f"sent what is no message: {message}")
+                self._lose(node, f"sent an invalid message: {message}")
 
     def _take_endings(self, node: Node, exited: dict[str, str]) -> None:
         """Note how replicas of `node` ended; it knows nothing of others."""

@@ -37,7 +37,7 @@ class LocalCluster:
         Args:
             placements: where each replica runs.
             folder: run folder, which takes the output of each process.
-            scratch: folder for temporary files of the replicas, which goes with the
+            scratch: folder for temporary files of the replicas, deleted with the
                 run.
             cache: folder under which each replica keeps its compile caches.
             environment: variables set for every replica, over this process's own.

@@ -149,7 +149,7 @@ def _join(socket: NodeSocket, options: Options, join: Join) -> Welcome:
 
 
 def _absence(options: Options, socket: NodeSocket) -> str:
-    hint = " (something hangs up: another key?)" if socket.refused else ""
+    hint = " (the connection was refused: another key?)" if socket.refused else ""
     return f"no coordinator at {options.connect}{hint}"
 
 

@@ -39,7 +39,7 @@ def test_a_folder_without_a_run_exits_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for path, message in (
-        (tmp_path, "no run folder, it has no settings.json"),
+        (tmp_path, "not a run folder: it has no settings.json"),
         (tmp_path / "nope", "nope: no such run folder"),
     ):
         assert main([str(path)]) == 2

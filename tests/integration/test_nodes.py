@@ -147,7 +147,7 @@ def test_another_key_is_reported_at_the_node(tmp_path: Path) -> None:
         assert "0 of 1 nodes have joined (a client with another key was" in done.err
         assert "has another key and was turned away: copy" in done.err
         assert node.wait(60) == 3
-        assert "something hangs up: another key?" in node.said
+        assert "the connection was refused: another key?" in node.said
 
 
 def test_a_node_waits_as_long_as_set_for_an_end_that_refuses(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_node_waits_as_long_as_set_for_an_end_that_refuses(tmp_path: Path) -> 
     other.bind(f"tcp://127.0.0.1:{port}")
     node = NodeProcess(port, tmp_path / "key", "n0", "--wait-s", "4")
     assert node.wait(60) == 3
-    assert "(something hangs up: another key?) for 4 s" in node.said
+    assert "(the connection was refused: another key?) for 4 s" in node.said
     other.close(linger=0)
     context.term()
 

@@ -25,7 +25,7 @@ def test_bad_sizes_exit_2(
         (["--leave-out", "gone.txt"], "gone.txt cannot be read"),
         (["--with", "gone.json"], "--with gone.json: there is no such file"),
         (["--lock", "empty.lock"], "empty.lock pins no torch"),
-        (["--python", "3"], "--python 3 is no version"),
+        (["--python", "3"], "--python 3 is not a version"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -127,7 +127,7 @@ def test_highlights_may_be_a_list(tmp_path: Path, tokenizer: Path) -> None:
     assert json.loads(target.read_text())[0]["output"] == "A.\nB."
 
 
-def test_an_interrupted_call_is_gone_on_with(
+def test_an_interrupted_call_is_resumed(
     tmp_path: Path,
     tokenizer: Path,
     source: Path,
@@ -146,7 +146,7 @@ def test_an_interrupted_call_is_gone_on_with(
 
     monkeypatch.setattr("qsl.prepare.prompt", interrupted_once)
     assert _run(source, tokenizer, target) == 3
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes it" in capsys.readouterr().err
     assert not target.exists()
     [draft] = tmp_path.glob(".out.json.*.part")
     with draft.open("ab") as file:
@@ -408,6 +408,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.integration  # imports `datasets`: seconds
 def test_the_hubs_data_set_must_be_whole(
     hub: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -417,6 +418,7 @@ def test_the_hubs_data_set_must_be_whole(
     assert f"{HUB}: {ROWS} rows in its validation split, not 13368" in error
 
 
+@pytest.mark.integration  # imports `datasets`: seconds
 def test_a_hub_without_the_data_set_is_reported(
     hub: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,10 +61,10 @@ def _soak(engine: Engine, seed: int, faults: int) -> list[Trial]:
         for trial in _trials(seed, engine):
             trials.append(trial)
             landed += sum(outcome.landed for outcome in trial.outcomes)
-            told = ", ".join(o.fault for o in trial.outcomes if o.landed)
+            faults_landed = ", ".join(o.fault for o in trial.outcomes if o.landed)
             result = "; ".join(trial.problems) or "ok"
             print(
-                f"seed {trial.seed}: {trial.what}: {told or 'none landed'}:"
+                f"seed {trial.seed}: {trial.what}: {faults_landed or 'none landed'}:"
                 f" {trial.samples} samples, {trial.seconds:.1f} s: {result}",
                 flush=True,
             )

@@ -306,7 +306,7 @@ def _inject(
 def _look_up(
     folder: RunFolder, fault: ReplicaFault, number: int, at_ns: int
 ) -> Outcome:
-    """Return how long it took until the events told of a fault."""
+    """Return how long it took until the events showed a fault."""
     if fault.cause is None:
         return Outcome(fault=fault.name, landed=True)
     for event in _events(folder):
