@@ -22,9 +22,9 @@ from report.timeline.signals import queued_s, saturated
 
 _FEWEST_BINS = 6
 _FEWEST_FROM_EACH = 2
-_TRIES = 5
+_TRIES = 3
 _MOST_SIMULATED = 100_000
-_STEPS = 12
+_STEPS = 9
 _LOWEST = 0.3
 
 

@@ -13,7 +13,7 @@ _OVERLAP = 0.5
 """Share of the shorter span that two changes have in common if they are one episode."""
 _LEAST_LOST = 0.005
 """Share of the run that a GPU must have been idle while requests waited."""
-_LEAST_COST = 0.01
+_LEAST_COST = 0.02
 """Share of the run that slower steps alone must cost."""
 LOAD = ("arrivals", "prompts")
 """Signals of the load, not of a replica."""

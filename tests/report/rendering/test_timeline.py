@@ -16,35 +16,35 @@ from tests.run_folder import good_spec, write_folder
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Plain:
+def page(tmp_path_factory: pytest.TempPathFactory) -> Plain:
     path: Path = tmp_path_factory.mktemp("page") / "run"
     return report_of(recorded_run(path))
 
 
-def test_the_recorded_run_says_why_it_failed(recorded: Plain) -> None:
-    jsonschema.validate(recorded, SCHEMA)
-    assert {"limits", "episode.host"} <= {*codes(recorded)}
-    limits = next(f for f in recorded["findings"] if f["code"] == "limits")
+def test_the_recorded_run_says_why_it_failed(page: Plain) -> None:
+    jsonschema.validate(page, SCHEMA)
+    assert {"limits", "episode.host"} <= {*codes(page)}
+    limits = next(f for f in page["findings"] if f["code"] == "limits")
     assert limits["severity"] == "critical"
     assert "5,457 of 31,937 requests" in limits["evidence"]
     assert "3,067 (56%) in the episode from 39 to 81 s on vm" in limits["evidence"]
     assert "burst of arrivals from 189 to 202 s" in limits["evidence"]
     assert "burst of arrivals from 268 to 303 s" in limits["evidence"]
-    host = next(f for f in recorded["findings"] if f["code"] == "episode.host")
+    host = next(f for f in page["findings"] if f["code"] == "episode.host")
     assert host["where"] == ["vm"]
     for word in ("GPU utilization", "SM clock", "power", "replica's process"):
         assert word in host["evidence"]
 
 
-def test_the_recorded_run_ends_with_advice(recorded: Plain) -> None:
-    by_code = {one["finding"]: one for one in reversed(recorded["recommendations"])}
+def test_the_recorded_run_ends_with_advice(page: Plain) -> None:
+    by_code = {one["finding"]: one for one in reversed(page["recommendations"])}
     assert by_code["episode.host"]["estimate"]["value"] == 3067
     assert "scenario.target_qps" in by_code["limits"]["text"]
     assert "to confirm" in by_code["limits"]["text"]
 
 
-def test_tables_add_up(recorded: Plain) -> None:
-    timeline = recorded["timeline"]
+def test_tables_add_up(page: Plain) -> None:
+    timeline = page["timeline"]
     (episode,) = rows(timeline["episodes"])
     assert episode["what changed"] == "GPU waited for its host"
     assert episode["late TTFT"] == 3067
@@ -73,7 +73,7 @@ def test_the_page_shows_the_timeline(tmp_path: Path) -> None:
     plot = timeline_plot(report.analysis)
     assert plot is not None
     assert "GPU waited for its host" in plot.svg()
-    page = write_report(folder).read_text()
-    assert '<section id="timeline"' in page
-    assert "The run over time" in page
+    text = write_report(folder).read_text()
+    assert '<section id="timeline"' in text
+    assert "The run over time" in text
     assert (folder.path / "report" / "plots" / "timeline.png").exists()

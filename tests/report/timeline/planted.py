@@ -34,10 +34,14 @@ cause by far."""
 
 
 def planted(
-    kind: str, seed: int, replicas: int = 1, hosts: int = 1
+    kind: str,
+    seed: int,
+    replicas: int = 1,
+    hosts: int = 1,
+    seconds: float | None = None,
 ) -> tuple[Cluster, Plant]:
-    """Return a cluster with one fault of a kind."""
-    cluster = even(seed, replicas, hosts, seconds=300 if replicas < 8 else 200)
+    """Return a cluster with one fault of a kind, in a run of 200 or 300 s."""
+    cluster = even(seed, replicas, hosts, seconds or (300 if replicas < 8 else 200))
     cluster.load = min(cluster.load, _BUSIEST)
     draw = np.random.default_rng([seed, 3])
     length = float(draw.uniform(0.08, 0.2)) * cluster.seconds

@@ -1,12 +1,9 @@
 """Series compared with sums that are made one request and one moment at a time."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from report.reading.folder import read_run
-from report.timeline.inputs import inputs_of
+from report.timeline.analysis import Analysis
 from report.timeline.series import (
     Inputs,
     Readings,
@@ -14,7 +11,6 @@ from report.timeline.series import (
     make_series,
     width_for,
 )
-from tests.report.timeline.recorded import recorded_run
 
 
 def some_inputs(count: int = 40, replicas: int = 3) -> Inputs:
@@ -99,8 +95,8 @@ def test_width_is_one_that_readers_count_with(wall: float, width: float) -> None
     assert width_for(wall, 300, min(1.0, wall / 20)) == width
 
 
-def test_recorded_run_shows_the_gpu_waiting_for_its_host(tmp_path: Path) -> None:
-    inputs = inputs_of(read_run(recorded_run(tmp_path / "run").path))
+def test_recorded_run_shows_the_gpu_waiting_for_its_host(recorded: Analysis) -> None:
+    inputs = recorded.inputs
     series = make_series(inputs, 5.0)
     assert len(inputs.requests) == 31937
     assert (inputs.ttft_limit_s, inputs.tpot_limit_s) == (0.5, 0.03)

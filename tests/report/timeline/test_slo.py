@@ -1,17 +1,13 @@
 """Late requests are explained by numbers that add up, and the advised rate holds."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from report.reading.folder import read_run
 from report.timeline.advice import Advice, advise
 from report.timeline.analysis import Analysis, analyze
-from report.timeline.inputs import inputs_of
 from report.timeline.slo import percentile
-from tests.report.timeline.recorded import recorded_run
 from tests.report.timeline.simulator import Cluster, Plant, even, simulate
 
 
@@ -30,12 +26,6 @@ def analysis_of(cluster: Cluster, ttft: float = 0.5, tpot: float = 1.0) -> Analy
 
 def by_code(advice: list[Advice]) -> dict[str, Advice]:
     return {one.code: one for one in reversed(advice)}
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
-    path: Path = tmp_path_factory.mktemp("recorded") / "run"
-    return analyze(inputs_of(read_run(recorded_run(path).path)))
 
 
 def test_recorded_run_is_explained(recorded: Analysis) -> None:
