@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from base.benchmark import MAX_TOKENS
 from report.figures import figure
 from report.findings.finding import Finding, Found, Recommendation
 from report.reading.run import Run
-from report.reading.samples import MAX_TOKENS
 from report.statistics.agreement import COUNTS, agreement
 from report.statistics.blocks import ALONE, overlap
 from report.statistics.comparison import GroupComparison

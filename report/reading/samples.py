@@ -15,8 +15,6 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-MAX_TOKENS = 128
-"""Highest number of output tokens of a sample that the benchmark allows."""
 UNKNOWN = -1
 """Stands for None in a column of integers."""
 

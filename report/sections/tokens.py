@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from base.benchmark import MAX_TOKENS
 from record.json_types import Json
 from record.structs import ReplicaRecord
 from report.figures import Column, Section, figure, table
 from report.reading.run import Run
-from report.reading.samples import MAX_TOKENS, FloatArray, Samples
+from report.reading.samples import FloatArray, Samples
 from report.statistics.busy import busy_s
 from report.statistics.numbers import known, lengths, ratio, rounded
 

@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +35,7 @@ from sut.engines.endpoint.client import (
     ServerLostError,
     json_body,
 )
-from sut.engines.endpoint.protocol import Answer, completion_body
+from sut.engines.endpoint.protocol import Answer, completion_body, load_tokenizer
 from sut.engines.endpoint.server import ServerFacts, ServerState, read_facts, read_state
 from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
 
@@ -98,7 +98,8 @@ class EndpointEngine:
         self._build_s = time.perf_counter() - started
         known = self._facts.max_model_len or spec.max_model_len
         self._max_model_len = min(spec.max_model_len, known)
-        self._loop.call_soon_threadsafe(self._begin_watching)
+        for work in (self._watch(), self._scrape()):
+            self._loop.call_soon_threadsafe(self._run, work)
 
     @property
     def info(self) -> EngineInfo:
@@ -209,10 +210,8 @@ class EndpointEngine:
         await self._client.open()
         spec, options = self._spec, self._options
         default = Path(spec.model_path).name
-        self._facts = facts = await read_facts(
-            self._client, options.served_model, default
-        )
-        self._body = completion_body(spec, facts.model)
+        facts = await read_facts(self._client, options.served_model, default)
+        self._facts, self._body = facts, completion_body(spec, facts.model)
         probe = Exchange(Answer(Tokenizer.from_str(_NO_TOKENS)))
         body = self._body | {
             "prompt": list(_PROBE_IDS),
@@ -232,7 +231,7 @@ class EndpointEngine:
         if options.refuse_unknown:
             self._refuse_unknown(probe.answer)
         if not probe.answer.has_ids:
-            self._tokenizer = _tokenizer(spec, self._client.url)
+            self._tokenizer = load_tokenizer(spec.model_path, self._client.url)
         return facts
 
     def _refuse_unknown(self, answer: Answer) -> None:
@@ -248,11 +247,8 @@ class EndpointEngine:
                 " --enable-prompt-tokens-details, or give run=smoke"
             )
 
-    def _begin_watching(self) -> None:
-        for work in (self._watch(), self._scrape()):
-            self._keep(self._loop.create_task(work))
-
-    def _keep(self, task: "asyncio.Task[None]") -> None:
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -270,7 +266,7 @@ class EndpointEngine:
             key = pending.request.seq, pending.request.attempt
             self._exchanges[key] = exchange
             self._incoming.popleft()
-            self._keep(self._loop.create_task(self._answer(pending, exchange)))
+            self._run(self._answer(pending, exchange))
 
     async def _answer(self, pending: _Pending, exchange: Exchange) -> None:
         request, answer = pending.request, exchange.answer
@@ -283,11 +279,11 @@ class EndpointEngine:
                 token = answer.tokens(self._spec.max_tokens)[:4]
                 self._outbox.put(FirstToken(seq, attempt, token))
             tokens = answer.tokens(self._spec.max_tokens)
-            reason = self._doubt(answer, len(pending.prompt), tokens)
+            reason = self._doubt(exchange, len(pending.prompt), tokens)
         except RequestRefusedError as error:
             tokens, reason = b"", str(error)
         except Exception as error:  # noqa: BLE001  (whatever it was, nothing may be lost)
-            self._lose(f"{self._client.safe(str(error))}")
+            self._lose(self._client.safe(str(error)))
             return
         finally:
             self._exchanges.pop((seq, attempt), None)
@@ -309,11 +305,13 @@ class EndpointEngine:
             )
         )
 
-    def _doubt(self, answer: Answer, prompt_tokens: int, tokens: bytes) -> str:
+    def _doubt(self, exchange: Exchange, prompt_tokens: int, tokens: bytes) -> str:
         """Return why an answer cannot count, or nothing."""
         if not tokens:
             return "an empty answer"
-        counted = answer.prompt_tokens
+        if self._spec.streaming and exchange.first is None:
+            return "the server did not stream its answer"
+        counted = exchange.answer.prompt_tokens
         if counted is not None and counted != prompt_tokens:
             return f"the server read {counted} prompt tokens of {prompt_tokens}"
         return ""
@@ -339,6 +337,7 @@ class EndpointEngine:
         self._outbox.put(EngineLostError(f"{self._client.url}: {cause}"))
 
     async def _stop(self) -> None:
+        self._incoming.clear()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -348,19 +347,6 @@ class EndpointEngine:
 
 _NO_TOKENS = '{"model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"}}'
 """A tokenizer for the probe, whose text does not matter."""
-
-
-def _tokenizer(spec: EngineSpec, url: str) -> Tokenizer:
-    path = Path(spec.model_path) / "tokenizer.json"
-    if not spec.model_path or not path.is_file():
-        raise EngineConfigError(
-            f"{url} gives no token ids, and there is no {path} to count tokens with;"
-            " give model.path=FOLDER with the model's tokenizer.json"
-        )
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:
-        raise EngineConfigError(f"{path}: not a tokenizer ({error})") from error
 
 
 def _ns(seconds: float) -> int:

@@ -4,6 +4,7 @@ Field names are those of vLLM's `CompletionRequest`; SGLang and TensorRT-LLM kno
 of them and ignore the rest.
 """
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import numpy as np
 from msgspec import Struct
 from tokenizers import Tokenizer
 
+from sut.engines.base import EngineConfigError
 from sut.wire.messages import EngineSpec
 
 _LARGEST_EVENT = 1 << 20
@@ -198,3 +200,21 @@ def error_text(data: bytes) -> str:
         body = body.get("error") or body.get("message") or body.get("detail")
         text = body if isinstance(body, str) else text
     return " ".join(text.split())[:200] or "nothing"
+
+
+def load_tokenizer(folder: str, url: str) -> Tokenizer:
+    """Return the tokenizer in the checkpoint `folder`, for the server at `url`.
+
+    Raises:
+        EngineConfigError: there is none, or it cannot be read.
+    """
+    path = Path(folder) / "tokenizer.json"
+    if not folder or not path.is_file():
+        raise EngineConfigError(
+            f"{url} gives no token ids, and there is no {path} to count tokens with;"
+            " give model.path=FOLDER with the model's tokenizer.json"
+        )
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:
+        raise EngineConfigError(f"{path}: not a tokenizer ({error})") from error

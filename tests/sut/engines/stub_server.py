@@ -139,7 +139,7 @@ class Stub:
             usage["prompt_tokens_details"] = {"cached_tokens": behavior.cached_tokens}
         if behavior.first_s:
             await asyncio.sleep(behavior.first_s)
-        if not body.get("stream"):
+        if not body.get("stream") or fault == "not_streamed":
             await asyncio.sleep(behavior.token_s * len(ids))
             choice = self._choice(ids, "length")
             self.answered.append(prompt)

@@ -181,7 +181,11 @@ def test_a_server_that_misbehaves_is_given_up(fault: str, cause: str) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "cause"),
-    [("400", "HTTP 400: bad prompt"), ("truncated", "read 39 prompt tokens of 40")],
+    [
+        ("400", "HTTP 400: bad prompt"),
+        ("truncated", "read 39 prompt tokens of 40"),
+        ("not_streamed", "did not stream"),
+    ],
 )
 def test_one_refused_request_leaves_the_others(fault: str, cause: str) -> None:
     behavior = Behavior(fault=fault, times=1)
