@@ -11,8 +11,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from base.command import ArgumentParser, run_command, start
+from base.data import ROOT
 from base.errors import ExitCode, UserError
-from base.project import ROOT, list_files
+from base.project import list_files
 from parcel.archive import SCRIPT, write_parcel
 from parcel.packages import choose_lock, misfits, read_leave_out, read_packages, select
 from parcel.site import drop, fetch

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from base.data import carried_path, data_path
 from base.errors import UserError
 from base.memory import available_bytes
 from conf.schema import (
@@ -15,7 +16,7 @@ from conf.schema import (
     Weights,
 )
 from record.json_types import Json
-from scenarios.rules import ROOT, rules
+from scenarios.rules import rules
 from scenarios.user_conf import ConfLine, effective_lines, parse_conf
 
 _LOADGEN_SCENARIOS = {
@@ -202,7 +203,7 @@ def _user_conf(
     config: Config, model: str, scenario: str
 ) -> tuple[list[str], list[str]]:
     """Return the lines of the file, and the one that an option adds."""
-    path = Path(config.run.user_conf) if config.run.user_conf else ROOT / "user.conf"
+    path = Path(config.run.user_conf or carried_path("user.conf"))
     given = _read(path, "run.user_conf").rstrip().splitlines()
     if config.scenario.target_qps is not None and scenario != "SingleStream":
         rate = config.scenario.target_qps
@@ -224,8 +225,8 @@ def _source(config: Config) -> str:
 def _audit_conf(config: Config) -> str | None:
     if config.mode is not Mode.compliance:
         return None
-    own = Path(__file__).parent / "test06.config"
-    path = Path(config.run.audit_conf) if config.run.audit_conf else own
+    own = data_path("scenarios", "test06.config")
+    path = Path(config.run.audit_conf or own)
     return _read(path, "run.audit_conf")
 
 
