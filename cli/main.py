@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from base.command import start
+from base.command import ArgumentParser, start
 from base.version import VERSION
 
 NAME = "mlperf-sut"
@@ -61,6 +61,8 @@ class Forwarded(click.Command):
     def invoke(self, ctx: click.Context) -> NoReturn:
         """Run the module in this process, which ends with it."""
         sys.argv = [ctx.command_path, *ctx.args]
+        module = self.module.removesuffix(".__main__").removesuffix(".joining")
+        ArgumentParser.called_as = (f"python -m {module}", ctx.command_path)
         if self.is_run:
             from sut.interrupts import start_command
 

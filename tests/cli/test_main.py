@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from base.command import ArgumentParser
 from base.version import VERSION
 from cli.complete import completions
 from cli.main import Forwarded, command, main
@@ -49,13 +50,17 @@ def test_arguments_reach_the_module_unchanged(monkeypatch: pytest.MonkeyPatch) -
     module.main = run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "target_module", module)
     monkeypatch.setattr("cli.main.start", lambda run: sys.exit(run()))
+    monkeypatch.setattr(ArgumentParser, "called_as", None)
     monkeypatch.setattr(sys, "argv", ["before"])
     given = ["--help", "a.b='x y'", "--", "-q", "--json=[1, 2]"]
     context = click.Context(click.Command("mlperf-sut"), info_name="mlperf-sut")
+    item = Forwarded("try", "target_module", "")
     with pytest.raises(SystemExit) as ended:
-        Forwarded("try", "target_module", "").main(given, parent=context)
+        item.main(given, prog_name="try", parent=context)
     assert ended.value.code == 1
     assert seen == [given]
+    named = ArgumentParser(prog="python -m target_module sub").prog
+    assert named == "mlperf-sut try sub"
 
 
 @pytest.mark.parametrize(
