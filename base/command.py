@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from base.errors import ExitCode, SutError, UserError
 
@@ -23,6 +23,15 @@ _PREFIX = {
 
 class ArgumentParser(argparse.ArgumentParser):
     """argparse, with complaints of one line that end as every other bad input."""
+
+    called_as: ClassVar[tuple[str, str] | None] = None
+    """A command as `python -m` names it, and the name that the user typed instead."""
+
+    def __init__(self, *, prog: str, **options: Any) -> None:
+        """Name the program as the user called it."""
+        if self.called_as is not None:
+            prog = prog.replace(*self.called_as, 1)
+        super().__init__(prog=prog, **options)
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.

@@ -4,9 +4,9 @@ import shutil
 import subprocess
 from pathlib import Path, PurePosixPath
 
+from base.data import ROOT
 from base.errors import UserError
 
-ROOT = Path(__file__).resolve().parent.parent
 LISTING = "SOURCES.txt"
 """Names every file of a copy, one a line: a copy has no git to ask."""
 

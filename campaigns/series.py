@@ -2,7 +2,6 @@
 
 import os
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from base.child import Children
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
+from base.python import module_command, module_environment
 from campaigns.outcome import read_trial
 from campaigns.rate_search import Trial
 from record.campaign import NAME, Campaign, CampaignRun, Phase
@@ -84,7 +84,9 @@ class RunSeries:
         self._announce(size, phase, rate, queries, note, progress)
         begin = self.clock()
         with self._cores(size):
-            ended = self.children.run([sys.executable, "-m", "sut.main", *arguments])
+            ended = self.children.run(
+                module_command("sut.main", *arguments), module_environment()
+            )
         self.children.check()
         if ended.code == ExitCode.BAD_INPUT:
             raise UserError(f"the run with {size} replica(s) was refused; see above")

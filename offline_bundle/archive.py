@@ -9,10 +9,11 @@ from pathlib import Path
 from string import Template
 from typing import IO, cast
 
+from base.data import data_path
 from base.errors import UserError
 
 SCRIPT = "mlperf-sut.sh"
-_TEMPLATE = Path(__file__).with_name("host.sh")
+_TEMPLATE = data_path("offline_bundle", "host.sh")
 
 
 class Parts:

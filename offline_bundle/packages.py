@@ -11,9 +11,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from base.data import ROOT
 from base.errors import UserError
 
-LOCKS = Path(__file__).resolve().parent.parent / "requirements"
+LOCKS = ROOT / "requirements"
 _NAME = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:==\s*([^\s;]+)|@\s.*?)?\s*(?:;.*?)?"
     r"((?:\s*--hash=\S+)*)"

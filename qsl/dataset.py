@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.benchmark import SAMPLES, Benchmark
+from base.data import data_path
 from base.errors import UserError
 from base.memory import available_bytes
 from conf.schema import DatasetConfig
@@ -16,7 +17,7 @@ from qsl.cache import Columns, place_of
 from qsl.official import Row, read_rows
 from qsl.progress import announce
 
-EMBEDDED = Path(__file__).parent / "embedded" / "cnn_eval.json"
+EMBEDDED = data_path("qsl", "embedded/cnn_eval.json")
 _MADE_UP_VOCABULARY = (3, 32_000)
 _PREPARE = "make it with `python -m qsl.prepare`"
 _MEAN_TOKENS = 833

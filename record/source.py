@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from base.data import ROOT, carried_path
 from record.folder import RunFolder, write_json
 
-ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("accuracy", "base", "conf", "qsl", "record", "scenarios", "sut")
 """What decides answers, their timing and their scores."""
 
@@ -18,8 +18,8 @@ def source_digests(root: Path = ROOT) -> dict[str, str]:
         OSError: a file cannot be read.
     """
     return {
-        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(_files(root))
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in sorted(_files(root))
     }
 
 
@@ -42,8 +42,10 @@ def write_source(folder: RunFolder) -> None:
     write_json(folder.source, source_digests())
 
 
-def _files(root: Path) -> Iterator[Path]:
+def _files(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield name and path; the names are the same in a checkout and in a wheel."""
     for package in _PACKAGES:
         for pattern in ("*.py", "*.yaml", "*.config"):
-            yield from (root / package).rglob(pattern)
-    yield root / "mlperf.conf"
+            for path in (root / package).rglob(pattern):
+                yield path.relative_to(root).as_posix(), path
+    yield "mlperf.conf", carried_path("mlperf.conf", root=root)

@@ -228,6 +228,8 @@ class SettingsRecord(Struct, kw_only=True):
     relaxed: list[Relaxed]
     dataset_sha256: str | None = None
     """Of the data set's file; None: it is made up."""
+    version: str = ""
+    """Of this package; empty in runs made before it was recorded."""
 
 
 class Check(Struct, kw_only=True):

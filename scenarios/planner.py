@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from base.benchmark import SCENARIOS, Benchmark, ScenarioName
+from base.data import carried_path, data_path
 from base.errors import UserError
 from conf.engines import VllmConfig
 from conf.schema import Config, Mode, RunKind, Weights
 from scenarios.plan import ScenarioPlan
 from scenarios.relaxations import relaxations
-from scenarios.rules import ROOT, rules
+from scenarios.rules import rules
 from scenarios.size import refuse_too_many
 
 _LOADGEN_SCENARIOS = {
@@ -95,7 +96,7 @@ def _user_conf(
     config: Config, model: str, scenario: str
 ) -> tuple[list[str], list[str]]:
     """Return the lines of the file, and the one that an option adds."""
-    path = Path(config.run.user_conf) if config.run.user_conf else ROOT / "user.conf"
+    path = Path(config.run.user_conf or carried_path("user.conf"))
     given = _read(path, "run.user_conf").rstrip().splitlines()
     if config.scenario.target_qps is not None and scenario != "SingleStream":
         rate = config.scenario.target_qps
@@ -117,8 +118,8 @@ def _source(config: Config) -> str:
 def _audit_conf(config: Config) -> str | None:
     if config.mode is not Mode.compliance:
         return None
-    own = Path(__file__).parent / "test06.config"
-    path = Path(config.run.audit_conf) if config.run.audit_conf else own
+    own = data_path("scenarios", "test06.config")
+    path = Path(config.run.audit_conf or own)
     return _read(path, "run.audit_conf")
 
 

@@ -1,11 +1,9 @@
 """MLPerf's rules for LoadGen's settings, read from the root `mlperf.conf`."""
 
-from pathlib import Path
-
+from base.data import carried_path
 from record.json_types import Json
 from scenarios.user_conf import effective_lines, parse_conf
 
-ROOT = Path(__file__).resolve().parent.parent
 _NS_PER_MS = 1_000_000
 _SWITCHES = (
     "use_token_latencies",
@@ -21,7 +19,7 @@ def rules(loadgen_model: str, loadgen_scenario: str) -> dict[str, Json]:
     Units are those of the attributes: ms for durations, ns for latencies, fractions
     for percentiles.
     """
-    path = ROOT / "mlperf.conf"
+    path = carried_path("mlperf.conf")
     lines = parse_conf(path.read_text(), path.name)
     found = effective_lines(lines, loadgen_model, loadgen_scenario)
     return dict(_attribute(loadgen_scenario, k, v.value) for k, v in found.items())

@@ -6,6 +6,7 @@ from tempfile import NamedTemporaryFile
 import mlperf_loadgen as lg
 
 from base.errors import UserError
+from base.version import VERSION
 from conf.schema import Mode, RunKind
 from record.folder import RunFolder, write_json, write_text
 from record.json_types import Json
@@ -156,6 +157,7 @@ def record_settings(
         rules=plan.rules,
         relaxed=_relaxed(plan, values),
         dataset_sha256=dataset_sha256,
+        version=VERSION,
     )
     write_json(folder.settings, record)
     return record

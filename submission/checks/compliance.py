@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 
 from base.benchmark import COMPLIANCE_SAMPLES
+from base.data import data_path
 from conf.schema import Mode
 from record.errors import RecordError
 from record.loadgen_log import read_answers
-from scenarios.rules import ROOT
 from scenarios.token_checks import token_problems
 from submission.checks.finding import AGAIN, BUILD, TreeFinding
 from submission.checks.loaded import LoadedResult
 from submission.verification import verification_text
 
-_AUDIT_FILE = ROOT / "scenarios" / "test06.config"
+_AUDIT_FILE = data_path("scenarios", "test06.config")
 
 
 def compliance_findings(result: LoadedResult) -> Iterator[TreeFinding]:

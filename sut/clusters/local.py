@@ -4,11 +4,11 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from base.python import module_command, module_environment
 from record.folder import RunFolder
 from sut.clusters.cleanup import held_memory, kill_group, members, remove_unused
 from sut.clusters.guard import WAIT_S
@@ -73,7 +73,7 @@ class LocalCluster:
             self._guard = self._start_guard()
         place = self._placements[replica]
         command = [
-            *(sys.executable, "-m", "sut.replica"),
+            *module_command("sut.replica"),
             *("--connect", address, "--identity", identity),
             *("--replica", str(replica), "--node", place.node),
             *("--parent", str(os.getpid())),
@@ -171,7 +171,8 @@ class LocalCluster:
     def _start_guard(self) -> subprocess.Popen[bytes]:
         # Apart from this process group: a signal to all of it must not end the guard.
         guard = subprocess.Popen(
-            [sys.executable, "-m", "sut.clusters.guard", str(self._scratch)],
+            module_command("sut.clusters.guard", str(self._scratch)),
+            env=module_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -195,7 +196,7 @@ class LocalCluster:
         temporary = self._scratch / f"{place.replica}"
         temporary.mkdir(exist_ok=True)
         cores = ",".join(str(core) for core in place.cpus)
-        return {
+        environment = {
             **os.environ,
             "PYTHONUNBUFFERED": "1",
             "TMPDIR": str(temporary),
@@ -209,6 +210,7 @@ class LocalCluster:
             **({"VLLM_CPU_OMP_THREADS_BIND": cores} if not place.gpus else {}),
             **self._environment,
         }
+        return module_environment(environment)
 
 
 def _ending(code: int) -> str:

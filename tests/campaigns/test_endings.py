@@ -38,7 +38,7 @@ def _stub(monkeypatch: pytest.MonkeyPatch, fake: Fake) -> list[dict[str, str]]:
         self: Children, command: Sequence[str], env: Mapping[str, str] | None = None
     ) -> Ended:
         self.check()
-        options = dict(text.split("=", 1) for text in command[3:])
+        options = dict(text.split("=", 1) for text in command if "=" in text)
         asked.append(options)
         folder = Path(options["run.dir"]) / f"run-{len(asked)}"
         return fake(folder, options)

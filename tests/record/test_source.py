@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from record.source import ROOT, source_digests
+from base.data import ROOT
+from record.source import source_digests
 
 
 def write(root: Path, name: str, text: str) -> None:

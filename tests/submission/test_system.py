@@ -138,7 +138,7 @@ def test_ecc_is_what_nvml_says_of_every_gpu(
     }
     for name, answer in answers.items():
         monkeypatch.setattr(pynvml, name, answer)
-    found = machine._gpus()
+    found = machine.describe_gpus()
     assert found is not None
     assert (found.ecc, found.count, found.link) == (word, 2, "PCIe")
     assert found.host_link == ""
@@ -162,7 +162,7 @@ def test_devices_that_know_little_are_described(
     }
     for name, answer in answers.items():
         monkeypatch.setattr(pynvml, name, answer)
-    found = machine._gpus()
+    found = machine.describe_gpus()
     assert found is not None
     assert (found.name, found.count, found.memory_gib) == ("NVIDIA GB10", 1, None)
     node = msgspec.structs.replace(NODE, gpus=found)
