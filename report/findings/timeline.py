@@ -117,6 +117,10 @@ def _late_share(one: Episode, analysis: Analysis) -> float:
     )
 
 
+_BURSTS = "bursts of arrivals above what these settings sustain"
+_HOST = ", with a GPU that waited for its host at times"
+
+
 def _limits(analysis: Analysis) -> Iterator[Found]:
     """Yield the missed limits with what explains them."""
     if not analysis.accounts:
@@ -130,7 +134,7 @@ def _limits(analysis: Analysis) -> Iterator[Found]:
             f"{cause_words(part.episode)} {when_words(part.episode)}"
             if part.episode
             else {
-                "burst": "bursts of arrivals above what these settings sustain",
+                "burst": _BURSTS + (_HOST if burst_sentence(analysis) else ""),
                 "rest": "late requests throughout the run",
             }[part.kind]
             for account in analysis.accounts

@@ -11,6 +11,8 @@ from report.timeline.slo import Account
 _WIDE = 0.02
 """Half an interval of the sustained rate, relative, that a search can work with."""
 _LONGEST = 8.0
+_IDLE_PCT = 5.0
+"""Least idle share of a GPU, while requests waited, that says something of its host."""
 _FIXES = {
     "host": (
         "free the host for the replica: bind it to the cores and the memory of its"
@@ -93,6 +95,7 @@ def advise(
     found = [_fix(inputs, one, accounts) for one in episodes]
     if accounts:
         found += _rate(inputs, accounts, capacity, safe)
+        found += _host(accounts, capacity)
     found += _longer(accounts, capacity)
     return sorted(found, key=lambda one: (one.unit != "requests", -one.value))
 
@@ -127,6 +130,41 @@ def _fix(inputs: Inputs, one: Episode, accounts: Sequence[Account]) -> Advice:
         definition="less time per output token over the run: its excess in the episode"
         " x the episode's share of the run and of the replicas",
     )
+
+
+def idle_in_bursts(accounts: Sequence[Account]) -> list[float]:
+    """Return the GPU's idle share in each burst of arrivals, in percent.
+
+    Empty if the GPU was busy in all of them, or nobody measured it.
+    """
+    idle = [
+        part.idle_pct
+        for account in accounts
+        for part in account.parts
+        if part.kind == "burst"
+    ]
+    return idle if max(idle, default=0.0) >= _IDLE_PCT else []
+
+
+def _host(accounts: Sequence[Account], capacity: Capacity | None) -> list[Advice]:
+    """Return the advice for a GPU that waited for its host throughout the run."""
+    idle = idle_in_bursts(accounts)
+    if not idle or capacity is None:
+        return []
+    mean = min(sum(idle) / len(idle), 99.0)
+    text, confirm = _FIXES["host"]
+    return [
+        Advice(
+            code="limits",
+            where=[],
+            text=f"{text}; in the bursts the GPU was idle for {mean:.0f}% of the time"
+            f" in which requests waited; to confirm: {confirm}",
+            value=round(capacity.per_s * mean / (100 - mean), 2),
+            unit="requests/s",
+            definition="more than these settings sustained with a queue, at most: as if"
+            " the GPU had never been idle while requests waited",
+        )
+    ]
 
 
 def _slower_pct(inputs: Inputs, one: Episode) -> float:

@@ -1,6 +1,6 @@
 """The analysis of a run over time, in sentences."""
 
-from report.timeline.advice import ms, rate_of, share
+from report.timeline.advice import idle_in_bursts, ms, rate_of, share
 from report.timeline.analysis import Analysis
 from report.timeline.episodes import Episode
 from report.timeline.slo import Account, Part
@@ -22,8 +22,6 @@ _WORDS = {
 _SHOWN = 6
 _SMALL = 0.05
 """What is below it in both is nothing, in every unit of the evidence."""
-_IDLE_PCT = 5.0
-"""Idle GPU while requests waited, in percent, that is worth a word."""
 
 
 def cause_words(one: Episode) -> str:
@@ -118,15 +116,9 @@ def _part(part: Part, account: Account) -> str:
 
 
 def burst_sentence(analysis: Analysis) -> str:
-    """Return how the GPU worked in the bursts of arrivals; empty where it was busy."""
-    bursts = [
-        part
-        for account in analysis.accounts
-        for part in account.parts
-        if part.kind == "burst"
-    ]
-    idle = [part.idle_pct for part in bursts]
-    if max(idle, default=0.0) < _IDLE_PCT:
+    """Return how the GPU worked in the bursts of arrivals; empty if it was busy."""
+    idle = idle_in_bursts(analysis.accounts)
+    if not idle:
         return ""
     low, high = f"{min(idle):.0f}", f"{max(idle):.0f}"
     span = low if low == high else f"{low} to {high}"

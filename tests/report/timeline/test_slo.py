@@ -1,5 +1,6 @@
 """Late requests are explained by numbers that add up, and the advised rate holds."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -62,6 +63,26 @@ def test_recorded_run_gets_a_rate_and_a_host_fix(recorded: Analysis) -> None:
     assert recorded.safe is not None
     assert 46 < recorded.safe.per_s < 51
     assert f"{recorded.safe.per_s:.3g}/s" in advice["limits"].text
+
+
+def test_a_gpu_that_is_idle_while_requests_wait_in_bursts_asks_for_its_host(
+    recorded: Analysis,
+) -> None:
+    capacity, accounts = recorded.capacity, recorded.accounts
+    assert capacity is not None
+    gains = [one for one in recorded.advice if one.unit == "requests/s"]
+    idle = [p.idle_pct for a in accounts for p in a.parts if p.kind == "burst"]
+    mean = sum(idle) / len(idle)
+    assert 5 < mean < 25
+    assert [one.value for one in gains] == [
+        pytest.approx(capacity.per_s * mean / (100 - mean), abs=0.01)
+    ]
+    working = deepcopy(accounts)
+    for part in (p for a in working for p in a.parts):
+        part.idle_pct = 0.0
+    inputs, episodes = recorded.inputs, recorded.episodes
+    again = advise(inputs, episodes, working, capacity, recorded.safe)
+    assert not [one for one in again if one.unit == "requests/s"]
 
 
 def test_parts_of_a_planted_episode_hold_its_late_requests() -> None:
