@@ -169,7 +169,7 @@ def test_no_rate(
     assert campaign.status == "not good"
     assert campaign.sizes[0].sustained_qps is None
     page = (tmp_path / "report.html").read_text()
-    assert "none found" in page
+    assert "no result" in page
 
 
 @pytest.mark.integration

@@ -36,6 +36,8 @@ def test_every_combination_composes_and_survives_its_yaml(
     combination: tuple[str, ...], tmp_path: Path
 ) -> None:
     overrides = [f"{g}={c}" for g, c in zip(PLAIN_GROUPS, combination, strict=True)]
+    if "engine=endpoint" in overrides:
+        overrides.append("engine.urls=[http://localhost:8000]")
     config = load_config(overrides)
     resolved = tmp_path / "config.yaml"
     resolved.write_text(to_yaml(config))
