@@ -117,6 +117,7 @@ def _late_share(one: Episode, analysis: Analysis) -> float:
     )
 
 
+_BURSTS_NAMED = 2
 _BURSTS = "bursts of arrivals above what these settings sustain"
 _HOST = ", with a GPU that waited for its host at times"
 
@@ -148,7 +149,8 @@ def _limits(analysis: Analysis) -> Iterator[Found]:
             severity="critical",
             title=f"The run missed {names}",
             evidence=" ".join(
-                f"{one.limit}: {account_sentence(one)}" for one in analysis.accounts
+                f"{one.limit}: {account_sentence(one, most=_BURSTS_NAMED)}"
+                for one in analysis.accounts
             )
             + f" Rates: {rate_sentence(analysis)}"
             + (f"; {bursts}." if (bursts := burst_sentence(analysis)) else "."),

@@ -72,15 +72,33 @@ def _differs(inside: float, outside: float) -> bool:
     return larger > _SMALL and abs(inside - outside) > 0.02 * larger
 
 
-def account_sentence(account: Account) -> str:
-    """Return the account of a missed limit: numbers that add up."""
+def account_sentence(account: Account, most: int | None = None) -> str:
+    """Return the account of a missed limit: numbers that add up.
+
+    Args:
+        account: of the limit.
+        most: bursts of arrivals to name, the largest first; None for all of them. The
+            others are added up.
+    """
     name = share(account.percentile)
     text = (
         f"{account.late:,} of {account.requests:,} requests took longer than"
         f" {ms(account.limit_s)} ({account.allowed:,} are allowed; {name}"
         f" {ms(account.value_s)}): "
     )
-    text += ", ".join(_part(part, account) for part in account.parts) + "."
+    bursts = [part for part in account.parts if part.kind == "burst"]
+    bursts.sort(key=lambda part: -part.late)
+    few = [] if most is None or len(bursts) <= most + 1 else bursts[most:]
+    shown = [part for part in account.parts if not any(part is one for one in few)]
+    texts = [_part(part, account) for part in shown]
+    if few:
+        late = sum(part.late for part in few)
+        # Before "elsewhere", which comes last.
+        place = len(texts) - (shown[-1].kind == "rest")
+        texts.insert(
+            place, f"{_amount(late, account)} in {len(few)} other bursts of arrivals"
+        )
+    text += ", ".join(texts) + "."
     named = [part for part in account.parts if part.kind != "rest"]
     if named:
         verdict = "within" if account.usual_s <= account.limit_s else "above"
@@ -94,8 +112,7 @@ def account_sentence(account: Account) -> str:
 
 def _part(part: Part, account: Account) -> str:
     """Return one part of the late requests."""
-    ratio = part.late / account.late
-    amount = f"{part.late:,} ({'<1%' if ratio < 0.005 else f'{ratio:.0%}'})"
+    amount = _amount(part.late, account)
     if part.episode is not None:
         one = part.episode
         until = (
@@ -113,6 +130,11 @@ def _part(part: Part, account: Account) -> str:
         f"{amount} in the burst of arrivals from {part.begin_s:,.0f} to"
         f" {part.end_s:,.0f} s ({part.arrived_per_s:.3g}/s while its queue grew)"
     )
+
+
+def _amount(late: int, account: Account) -> str:
+    ratio = late / account.late
+    return f"{late:,} ({'<1%' if ratio < 0.005 else f'{ratio:.0%}'})"
 
 
 def burst_sentence(analysis: Analysis) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from report.timeline.advice import Advice, advise
 from report.timeline.analysis import Analysis, analyze
+from report.timeline.sentences import account_sentence
 from report.timeline.slo import percentile
 from tests.report.timeline.simulator import Cluster, Plant, even, simulate
 
@@ -83,6 +84,25 @@ def test_a_gpu_that_is_idle_while_requests_wait_in_bursts_asks_for_its_host(
     inputs, episodes = recorded.inputs, recorded.episodes
     again = advise(inputs, episodes, working, capacity, recorded.safe)
     assert not [one for one in again if one.unit == "requests/s"]
+
+
+def test_small_bursts_are_added_up(recorded: Analysis) -> None:
+    account = deepcopy(recorded.accounts[0])
+    host, later, earlier, rest = account.parts
+    account.parts = [
+        host,
+        later,
+        earlier,
+        replace(earlier, late=earlier.late - 7),
+        rest,
+    ]
+    whole = account_sentence(account)
+    assert whole.count("in the burst of arrivals") == 3
+    assert account_sentence(account, most=2) == whole
+    short = account_sentence(account, most=1)
+    added = 2 * earlier.late - 7
+    assert short.count("in the burst of arrivals") == 1
+    assert f", {added:,} (23%) in 2 other bursts of arrivals, {rest.late}" in short
 
 
 def test_parts_of_a_planted_episode_hold_its_late_requests() -> None:
