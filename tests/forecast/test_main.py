@@ -23,6 +23,7 @@ def _few_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predict, "_RATE_REPLICATES", 2)
 
 
+@pytest.mark.integration
 def test_a_run_at_another_rate_is_forecast(tmp_path: Path, recorded: Path) -> None:
     one = read_evidence(recorded)
     found = one.replicas[0].model.coefficients
@@ -45,6 +46,7 @@ def test_a_run_at_another_rate_is_forecast(tmp_path: Path, recorded: Path) -> No
     assert result.highest_rate is None
 
 
+@pytest.mark.integration
 def test_the_command_writes_what_it_prints(
     recorded: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,6 +57,7 @@ def _refuse(_: Path) -> None:
     raise AssertionError("decoded again")
 
 
+@pytest.mark.integration
 def test_the_second_time_nothing_is_decoded(
     kept: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +78,7 @@ def test_the_second_time_nothing_is_decoded(
     assert len(few.tokens) == 300
 
 
+@pytest.mark.integration
 def test_a_changed_file_is_decoded_again(kept: Path, source: Path) -> None:
     before, state = _load(source), source.stat()
     _write(source, seed=2)
@@ -85,6 +87,7 @@ def test_a_changed_file_is_decoded_again(kept: Path, source: Path) -> None:
     assert len(list(kept.iterdir())) == 1, "what is out of date is not kept"
 
 
+@pytest.mark.integration
 def test_a_file_that_changes_while_it_is_read_is_not_kept_as_the_new_one(
     kept: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

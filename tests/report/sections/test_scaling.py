@@ -165,6 +165,7 @@ def _server(
     return folder
 
 
+@pytest.mark.integration
 def test_servers_value_is_the_highest_rate_that_keeps_the_limits(
     tmp_path: Path,
 ) -> None:
@@ -205,6 +206,7 @@ def _searched(path: Path, failed: dict[int, float], denser: float = 1.0) -> list
     return [run.path for run in runs]
 
 
+@pytest.mark.integration
 def test_servers_interval_holds_what_the_search_left_open(tmp_path: Path) -> None:
     report = report_of(*_searched(tmp_path, {1: 10.5, 2: 21.0}))
     for name in ("queries/s", "samples/s", "tokens/s"):

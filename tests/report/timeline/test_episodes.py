@@ -67,6 +67,7 @@ def test_without_telemetry_of_gpus_the_time_is_named_and_no_cause() -> None:
     assert abs(one.begin_s - plant.begin_s) < 10
 
 
+@pytest.mark.integration
 def test_even_runs_hold_no_episode() -> None:
     false = [s for s in range(50) if found(even(s, seconds=25))]
     assert false == []
