@@ -22,10 +22,11 @@ from tests.report.findings.example_slowdowns import (
 from tests.report.findings.examples import RUNS
 
 HEAD = """# Findings
-Every finding and recommendation that a report can state, with example values. The page
+The findings and recommendations that a report can state, with example values. The page
 is generated: `make docs` writes it, and a test checks that it is current. How each
 finding is decided: [report.md](report.md). `gate.*` is one finding for each failed
-check of the gate.
+check of the gate. Findings of the timeline (`limits` and `episode.*`) are in
+[timeline.md](timeline.md).
 """
 
 
