@@ -145,7 +145,7 @@ TelemetryLine = DeviceLine | EngineLine | HostLine
 
 
 class DeviceLimits(Struct, kw_only=True):
-    """What a device could do at most, as its driver tells."""
+    """The limits of a device, as its driver reports them."""
 
     device: str
     memory_bytes: int | None = None
@@ -209,7 +209,7 @@ class Relaxed(Struct, kw_only=True):
 
 
 class SettingsRecord(Struct, kw_only=True):
-    """`settings.json`: what was asked for, and what LoadGen was really told."""
+    """`settings.json`: what was asked for, and the settings that LoadGen used."""
 
     benchmark: str
     scenario: str
