@@ -9,7 +9,6 @@ from pathlib import Path
 
 from report.findings.collect import collect
 from report.findings.finding import ORDER, Found
-from report.findings.timeline import timeline_findings
 from report.statistics.comparison import GroupComparison
 from report.timeline.analysis import analyze
 from report.timeline.inputs import inputs_of
@@ -19,6 +18,7 @@ from tests.report.findings.example_slowdowns import (
     size_findings,
     slow_findings,
 )
+from tests.report.findings.example_timeline import timeline_findings_of_planted_runs
 from tests.report.findings.examples import RUNS
 
 HEAD = """# Findings
@@ -75,11 +75,11 @@ def _all(root: Path) -> Iterator[Found]:
         )
         analysis = analyze(inputs_of(run))
         found = collect(run, analysis, replicas, nodes)
-        found += timeline_findings(analysis, found)
         assert {*codes} <= {one.finding.code for one in found}, codes
         yield from (one for one in found if one.finding.code in codes)
     yield from slow_findings(root / "slow")
     yield from size_findings(root / "sizes")
+    yield from timeline_findings_of_planted_runs()
     yield from campaign_findings(root / "other")
 
 
