@@ -24,9 +24,8 @@ from tests.report.findings.examples import RUNS
 HEAD = """# Findings
 The findings and recommendations that a report can state, with example values. The page
 is generated: `make docs` writes it, and a test checks that it is current. How each
-finding is decided: [report.md](report.md). `gate.*` is one finding for each failed
-check of the gate. Findings of the timeline (`limits` and `episode.*`) are in
-[timeline.md](timeline.md).
+finding is decided: [report.md](report.md), and [timeline.md](timeline.md) for `limits`
+and `episode.*`. `gate.*` is one finding for each failed check of the gate.
 """
 
 
