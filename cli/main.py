@@ -119,16 +119,18 @@ for _command in (
     _Run("run", "sut.main", "Make one run; --dry-run describes it.", is_run=True),
     Forwarded("report", "report.__main__", "Write the report of runs or a campaign."),
     Forwarded("accuracy", "accuracy.__main__", "Score a run, or compare two."),
-    Forwarded("forecast", "forecast.__main__", "What other settings would do."),
+    Forwarded("forecast", "forecast.__main__", "Compute what other settings would do."),
     Forwarded("prepare", "qsl.prepare", "Make or check a data set."),
     Forwarded(
-        "submission", "submission.__main__", "Runs, tree, checks of a submission."
+        "submission", "submission.__main__", "Make and check a submission: runs, tree."
     ),
     Forwarded("node", "sut.node.joining", "Let this host join runs.", is_run=True),
     Forwarded("keys", "sut.keys", "Make the key that the nodes of a cluster share."),
     Forwarded("calibration", "calibration.__main__", "Make an fp8 checkpoint."),
     Forwarded(
-        "bundle", "offline_bundle.__main__", "Pack all for a host without a network."
+        "bundle",
+        "offline_bundle.__main__",
+        "Pack what a host without a network needs.",
     ),
     Forwarded("doctor", "cli.doctor", "Check this host; each problem has a remedy."),
 ):

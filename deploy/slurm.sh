@@ -5,7 +5,8 @@
 #SBATCH --gpus-per-node=8
 #SBATCH --exclusive
 #SBATCH --time=01:00:00
-# One run over all nodes of the job, from a checkout on a file system that they share:
+# One run over all nodes of the job, from a checkout with .venv (make run) on a file
+# system that they share:
 #   sbatch deploy/slurm.sh scenario=offline model=llama3_1-8b model.path=CHECKPOINT ...
 # A campaign: RUN=campaigns.scaling sbatch deploy/slurm.sh replicas=1,2,4,8,16 ...
 set -eu

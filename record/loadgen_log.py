@@ -63,7 +63,7 @@ class Answer:
     first: NDArray[np.int32] | None
     """What FirstTokenComplete carried; None where nothing was streamed."""
     token_count: int | None
-    """Number of tokens as LoadGen was told it."""
+    """Number of tokens that was reported to LoadGen."""
 
 
 def read_detail(path: Path) -> DetailLog:

@@ -1,4 +1,4 @@
-"""Digests of the code that makes a run, so that two runs can be told to share it."""
+"""Digests of the code that makes a run: they show whether two runs share it."""
 
 import hashlib
 from collections.abc import Iterator

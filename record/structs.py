@@ -59,7 +59,7 @@ class SampleRecord(Struct, gc=False):
     status: Literal["completed", "lost"]
     held_ns: Int64 | None = None
     """From the request's arrival at the replica to the answer's departure, measured
-    there: what is left of dispatch to completion is the way to and fro."""
+    there. The rest of dispatch to completion is spent in messages."""
     cached_tokens: Int64 | None = None
     """Prompt tokens that the engine took from its prefix cache."""
 
@@ -145,7 +145,7 @@ TelemetryLine = DeviceLine | EngineLine | HostLine
 
 
 class DeviceLimits(Struct, kw_only=True):
-    """What a device could do at most, as its driver tells."""
+    """The limits of a device, as its driver reports them."""
 
     device: str
     memory_bytes: int | None = None
@@ -209,7 +209,7 @@ class Relaxed(Struct, kw_only=True):
 
 
 class SettingsRecord(Struct, kw_only=True):
-    """`settings.json`: what was asked for, and what LoadGen was really told."""
+    """`settings.json`: what was asked for, and the settings that LoadGen used."""
 
     benchmark: str
     scenario: str
@@ -249,7 +249,7 @@ class Check(Struct, kw_only=True):
 
 
 class Verdict(Struct, kw_only=True):
-    """`verdict.json`: what the gate thinks of the run."""
+    """`verdict.json`: the gate's judgement of the run."""
 
     outcome: Literal["passed", "failed", "aborted"]
     degraded: bool

@@ -35,11 +35,11 @@ class Trace:
     latency_ns: IntArray
     """From the scheduled time to the completion."""
     ttft_ns: IntArray
-    """From the scheduled time to the first token; -1 where none was told."""
+    """From the scheduled time to the first token; -1 where none was reported."""
 
 
 def read_trace(path: Path) -> Trace | None:
-    """Return what `mlperf_log_trace.json` tells of samples; None where it is empty.
+    """Return the samples in `mlperf_log_trace.json`; None where it is empty.
 
     A line that was cut off when the run died is left out.
 

@@ -1,4 +1,4 @@
-"""Writes the files of a run folder that grow with the run, behind the run's back."""
+"""Writes the files of a run folder that grow with the run, in a thread of its own."""
 
 import threading
 from collections import deque
@@ -22,7 +22,7 @@ _LINES_AT_ONCE = 128
 class RecordWriter:
     """Takes records from any thread; a thread of its own encodes and writes them.
 
-    `failure` tells what stopped it (a full disk, say): the caller must look.
+    `failure` is the error that stopped it, such as a full disk: the caller must look.
     """
 
     def __init__(self, folder: RunFolder, steps: bool = False) -> None:
@@ -68,7 +68,7 @@ class RecordWriter:
     def close(self) -> None:
         """Write what is queued and close the files; safe to call twice.
 
-        What cannot be written in time is left, and `failure` tells of it.
+        What cannot be written in time is left out, and `failure` is set.
         """
         self._stop.set()
         self._thread.join(_CLOSE_S)

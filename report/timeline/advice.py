@@ -135,7 +135,7 @@ def _fix(inputs: Inputs, one: Episode, accounts: Sequence[Account]) -> Advice:
 def idle_in_bursts(accounts: Sequence[Account]) -> list[float]:
     """Return the GPU's idle share in each burst of arrivals, in percent.
 
-    Empty if the GPU was busy in all of them, or nobody measured it.
+    Empty if the GPU was busy in all of them, or if this was not measured.
     """
     idle = [
         part.idle_pct

@@ -125,10 +125,10 @@ def adjusted_step(inputs: Inputs, series: Series) -> FloatArray:
     """Return the log of the time per output token, adjusted for the load.
 
     With random arrivals a straight line in the offered work of the last seconds
-    (exponentially weighted, over one and over four decode times) is taken off; it is
-    fitted to the half of the bins that it fits best. Offered work does not depend on
-    how fast a replica is; the number of requests in decode would. Elsewhere only bins
-    with full batches are compared.
+    (exponentially weighted, over one and over four decode times) is subtracted. It is
+    fitted to the three quarters of the bins that it fits best. Offered work does not
+    depend on how fast a replica is; the number of requests in decode would. Elsewhere
+    only bins with full batches are compared.
     """
     steps = series.step_s
     with np.errstate(divide="ignore", invalid="ignore"):

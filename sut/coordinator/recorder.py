@@ -29,7 +29,7 @@ _MOST = 2**63 - 1
 
 
 class RunRecorder:
-    """Writes samples, events and telemetry behind the run's back."""
+    """Writes samples, events, telemetry and engine steps."""
 
     def __init__(self, writer: RecordWriter, clock: RunClock) -> None:
         """Write to `writer`, with the time of `clock`."""

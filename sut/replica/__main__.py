@@ -1,7 +1,8 @@
 """`python -m sut.replica`: one engine in a process of its own.
 
-Started by a cluster, never by hand. It connects, is told what to build, builds and
-warms it, and then answers samples until it is told to stop or its parent dies.
+Started by a cluster, never by hand. It connects, receives the specification of its
+engine, builds and warms it, and then answers samples until the coordinator sends Stop
+or its parent dies.
 """
 
 import argparse
@@ -120,7 +121,7 @@ def _start(
 
 
 def _serve(engine: Engine, link: ReplicaLink, asks: bool) -> None:
-    """Answer samples until told to stop.
+    """Answer samples until the coordinator sends Stop.
 
     Args:
         engine: warm and idle.

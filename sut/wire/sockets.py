@@ -78,7 +78,7 @@ class Endpoint:
 
 
 class ListeningSocket(Generic[Incoming]):
-    """One ROUTER socket; those who connect are told apart by their identity."""
+    """One ROUTER socket; clients are distinguished by their identity."""
 
     def __init__(self, endpoint: Endpoint, incoming: Any, largest: int) -> None:
         """Listen.
@@ -182,7 +182,7 @@ class ConnectedSocket(Generic[Incoming]):
         self.lost = False
         """Whether the connection was lost: what was under way then may be, too."""
         self.refused = False
-        """Whether the other end, or whoever listens there, would not have this key."""
+        """Whether the process that listens there refused this key."""
         self.wakeup = Wakeup()
         self._context = zmq.Context()
         self._socket = _new_socket(self._context, zmq.DEALER, largest)

@@ -41,7 +41,7 @@ class RequestRefusedError(Exception):
 
 
 class ClientOptions(msgspec.Struct, kw_only=True):
-    """The engine's options of `conf.schema.EndpointConfig`, as a replica gets them."""
+    """The engine's options of `conf.engines.EndpointConfig`, as a replica gets them."""
 
     urls: list[str]
     served_model: str | None

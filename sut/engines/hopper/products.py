@@ -31,7 +31,7 @@ the graphs' memory.
 
 
 class Choice(NamedTuple):
-    """An algorithm, by what tells it from the others that cuBLASLt offers."""
+    """An algorithm, by what distinguishes it from others that cuBLASLt offers."""
 
     rows_from: int
     tile: int

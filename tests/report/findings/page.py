@@ -22,10 +22,10 @@ from tests.report.findings.example_timeline import timeline_findings_of_planted_
 from tests.report.findings.examples import RUNS
 
 HEAD = """# Findings
-Every finding and recommendation that a report can state, with example values. The page
+The findings and recommendations that a report can state, with example values. The page
 is generated: `make docs` writes it, and a test checks that it is current. How each
-finding is decided: [report.md](report.md). `gate.*` is one finding for each failed
-check of the gate.
+finding is decided: [report.md](report.md), and [timeline.md](timeline.md) for `limits`
+and `episode.*`. `gate.*` is one finding for each failed check of the gate.
 """
 
 
