@@ -35,6 +35,12 @@ Exit code: 0 good, 1 finished but not good, 2 bad input, 3 aborted.
 """
 
 
+def _main_of(module: str) -> Callable[[list[str]], int]:
+    """Return a module's `main`; whatever goes wrong in its import is the caller's."""
+    main: Callable[[list[str]], int] = importlib.import_module(module).main
+    return main
+
+
 class Forwarded(click.Command):
     """A subcommand that hands its arguments on, unread, to a module's `main()`."""
 
@@ -67,8 +73,7 @@ class Forwarded(click.Command):
             from sut.interrupts import start_command
 
             start_command(self.module)
-        target: Callable[[list[str]], int] = importlib.import_module(self.module).main
-        start(lambda: target(ctx.args))
+        start(lambda: _main_of(self.module)(ctx.args))
 
     def shell_complete(
         self,

@@ -63,6 +63,23 @@ def test_arguments_reach_the_module_unchanged(monkeypatch: pytest.MonkeyPatch) -
     assert named == "mlperf-sut try sub"
 
 
+def test_what_goes_wrong_in_an_import_is_no_result(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def import_module(name: str) -> types.ModuleType:
+        raise MemoryError(name)
+
+    monkeypatch.setattr("cli.main.importlib.import_module", import_module)
+    monkeypatch.setattr(ArgumentParser, "called_as", None)
+    monkeypatch.setattr("base.command.signal.signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["before"])
+    context = click.Context(click.Command("mlperf-sut"), info_name="mlperf-sut")
+    with pytest.raises(SystemExit) as ended:
+        Forwarded("try", "target_module", "").main([], prog_name="try", parent=context)
+    assert ended.value.code == 3
+    assert "MemoryError: target_module" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
