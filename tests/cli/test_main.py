@@ -69,10 +69,11 @@ def test_what_goes_wrong_in_an_import_is_no_result(
     def import_module(name: str) -> types.ModuleType:
         raise MemoryError(name)
 
-    monkeypatch.setattr("cli.main.importlib.import_module", import_module)
     monkeypatch.setattr(ArgumentParser, "called_as", None)
     monkeypatch.setattr("base.command.signal.signal", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["before"])
+    # The last one: monkeypatch imports what it patches.
+    monkeypatch.setattr(importlib, "import_module", import_module)
     context = click.Context(click.Command("mlperf-sut"), info_name="mlperf-sut")
     with pytest.raises(SystemExit) as ended:
         Forwarded("try", "target_module", "").main([], prog_name="try", parent=context)
