@@ -97,6 +97,10 @@ def from_plain(key: str, hint: Any, value: Any) -> Any:
     return _scalar(key, kind, str(value))
 
 
+_SHOWN = 200
+"""Characters of a value that a message repeats, at most."""
+
+
 def _scalar(key: str, kind: Any, text: str) -> Any:
     text = _unquoted(text.strip())
     if issubclass(kind, Enum):
@@ -124,11 +128,12 @@ def _choices_of(kind: Any) -> str:
 def _from_grammar(key: str, text: str) -> Any:
     try:
         override = OverridesParser.create().parse_override(f"++{key}={text}")
-    except HydraException:
+    except (HydraException, RecursionError):
         override = None
     if override is None or override.is_sweep_override():
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
         raise UserError(
-            f"{key}={text}: cannot be read as a value; put a text with special"
+            f"{key}={shown}: cannot be read as a value; put a text with special"
             f" characters into quotes of its own: {key}=\"'TEXT'\", and write a list"
             " as [1,2] and a mapping as {a: 1}"
         )

@@ -455,3 +455,10 @@ def test_a_list_in_a_record_must_be_one(tmp_path: Path) -> None:
     path.write_text(to_yaml(config).replace(f"  urls:\n  - {A}", f"  urls: {A}"))
     with pytest.raises(UserError, match="is not a list"):
         load_config([], path)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "{a:" * 5000])
+def test_a_value_that_is_nested_too_deeply_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="cannot be read as a value") as refused:
+        load_config([f"engine.options.max_num_seqs={text}"])
+    assert len(str(refused.value)) < 600
