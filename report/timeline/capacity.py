@@ -76,6 +76,9 @@ def measure_capacity(
 ) -> Capacity | None:
     """Return what the run sustained; None: it was not saturated for long enough.
 
+    An interval that reaches down to 0 says nothing either: first tokens in few batches
+    that lie far apart, or none at all.
+
     Replicas that were never saturated are taken to be like the others.
     """
     full = saturated(inputs, series) & ~in_episodes(series, episodes)
@@ -92,6 +95,8 @@ def measure_capacity(
     error, freedom = _error_of_mean(rates[full])
     half = float(stdtrit(freedom, 0.975)) * error * replicas
     per_s = float(np.average(means, weights=number[enough])) * replicas
+    if per_s <= half:
+        return None
     return Capacity(
         per_s=per_s,
         low=per_s - half,
