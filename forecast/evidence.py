@@ -100,6 +100,11 @@ def read_evidence(path: Path) -> Evidence:
             f"{path}: no steps.bin; make a run with run.steps=true (the default)"
         )
     steps = read_steps(folder.steps)
+    if not len(steps):
+        raise UserError(
+            f"{path}: its engine recorded no steps (engine=endpoint never does);"
+            " make a run with engine=vllm"
+        )
     lines: Iterator[SampleRecord] = read_lines(folder.samples, SampleRecord)
     samples = [s for s in lines if s.status == "completed" and s.output_tokens > 0]
     samples.sort(key=lambda sample: sample.seq)

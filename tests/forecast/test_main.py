@@ -12,6 +12,7 @@ from forecast.measures import Limits, measures
 from forecast.predict import forecast, recorded_target
 from forecast.request import make_target
 from record.folder import read_json, write_json
+from record.steps import header
 from record.structs import SettingsRecord
 from tests.forecast.made_up import TRUE, write_run
 
@@ -155,6 +156,9 @@ def test_bad_runs(
     assert main([str(bare.path)]) == 2
     assert "a run of SingleStream" in capsys.readouterr().err
     write_json(bare.settings, settings)
+    bare.steps.write_bytes(header())
+    assert main([str(bare.path)]) == 2
+    assert "its engine recorded no steps" in capsys.readouterr().err
     bare.steps.unlink()
     assert main([str(bare.path)]) == 2
     assert "no steps.bin; make a run with run.steps=true" in capsys.readouterr().err
