@@ -67,8 +67,14 @@ class Forwarded(click.Command):
             from sut.interrupts import start_command
 
             start_command(self.module)
-        target: Callable[[list[str]], int] = importlib.import_module(self.module).main
-        start(lambda: target(ctx.args))
+
+        def run() -> int:
+            # Imported here: a package that is missing is no result that is not good.
+            imported = importlib.import_module(self.module)
+            target: Callable[[list[str]], int] = imported.main
+            return target(ctx.args)
+
+        start(run)
 
     def shell_complete(
         self,
@@ -89,10 +95,14 @@ class _Run(Forwarded):
     def invoke(self, ctx: click.Context) -> NoReturn:
         """Make the run, or describe it."""
         if "--dry-run" in ctx.args:
-            from cli.dry_run import main as describe
-
             arguments = [text for text in ctx.args if text != "--dry-run"]
-            start(lambda: describe(arguments))
+
+            def describe() -> int:
+                from cli.dry_run import main as dry_run
+
+                return dry_run(arguments)
+
+            start(describe)
         super().invoke(ctx)
 
 
