@@ -31,7 +31,7 @@ def module_environment(
     known = dict(os.environ if environment is None else environment)
     # Python has the environment's own folder on its path already. PYTHONPATH would put
     # all that is installed there before the standard library.
-    if root not in _site_folders():
+    if root.resolve() not in _site_folders():
         paths = [str(root), *filter(None, [known.get("PYTHONPATH")])]
         known["PYTHONPATH"] = os.pathsep.join(paths)
     return known

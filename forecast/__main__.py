@@ -54,6 +54,8 @@ def _table(record: ForecastRecord) -> str:
         lines.append(f"limits: {'kept' if record.keeps_limits else 'missed'}")
     if record.highest_rate is not None:
         lines.append(_line("highest rate/s", record.highest_rate))
+    elif record.keeps_limits:
+        lines.append("highest rate/s: so few queries keep the limits at any rate")
     elif record.keeps_limits is not None:
         lines.append("highest rate/s: no rate found that keeps the limits")
     if record.beyond:

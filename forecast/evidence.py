@@ -17,6 +17,8 @@ from record.steps import Steps, read_steps
 from record.structs import ReplicaRecord, SampleRecord, SettingsRecord
 
 _NS_PER_S = 1e9
+SCENARIOS = ("Offline", "Server")
+"""LoadGen scenarios whose queries are simulated."""
 _MOST_ROWS, _MOST_TOKENS, _LARGEST_BLOCK = 10_000_000, 1_000_000, 65_536
 _WAY_S = 0.0002
 """Where no replica measured how long it held a sample."""
@@ -87,12 +89,22 @@ def read_evidence(path: Path) -> Evidence:
     """
     folder = RunFolder(path)
     settings = read_json(folder.settings, SettingsRecord)
+    if settings.loadgen_scenario not in SCENARIOS:
+        raise UserError(
+            f"{path}: a run of {settings.loadgen_scenario}; a forecast needs one of"
+            f" {' or '.join(SCENARIOS)} (Interactive included)"
+        )
     records = read_json(folder.replicas, list[ReplicaRecord])
     if not folder.steps.exists():
         raise UserError(
             f"{path}: no steps.bin; make a run with run.steps=true (the default)"
         )
     steps = read_steps(folder.steps)
+    if not len(steps):
+        raise UserError(
+            f"{path}: its engine recorded no steps (engine=endpoint never does);"
+            " make a run with engine=vllm"
+        )
     lines: Iterator[SampleRecord] = read_lines(folder.samples, SampleRecord)
     samples = [s for s in lines if s.status == "completed" and s.output_tokens > 0]
     samples.sort(key=lambda sample: sample.seq)
@@ -103,6 +115,7 @@ def read_evidence(path: Path) -> Evidence:
             not 0 <= sample.qsl_index < _MOST_ROWS
             or not 0 < sample.prompt_tokens < _MOST_TOKENS
             or sample.output_tokens > _MOST_TOKENS
+            or sample.completed_ns is None
         ):
             raise UserError(f"{path}: sample {sample.seq} has impossible numbers")
     if settings.streaming and any(s.first_token_ns is None for s in samples):

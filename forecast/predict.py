@@ -58,7 +58,8 @@ class Forecast:
     keeps_limits: bool | None
     """None: there are none."""
     highest_rate: Estimate | None
-    """Queries/s that hold the limits; None: there are no limits, or no rate does."""
+    """Queries/s that hold the limits; None: there are no limits, or no rate does, or
+    (with `keeps_limits`) every rate does."""
     beyond: list[str]
     """How steps differ from all recorded ones: what is outside is extrapolated."""
     backtest: dict[str, tuple[float, float]]
@@ -274,7 +275,10 @@ def _highest_rate(
     seed: int,
     near: float | None = None,
 ) -> float | None:
-    """Return the highest rate that holds the limits, by bisection; None: none does."""
+    """Return the highest rate that holds the limits, by bisection.
+
+    None: none does, or every one.
+    """
 
     def holds(rate: float) -> bool:
         tried = replace(target, rate=rate)

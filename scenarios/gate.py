@@ -4,7 +4,6 @@ LoadGen's VALID and the official checker miss most faults: a sample completed tw
 an error in the log or a run stopped early all pass them. This gate does not.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -25,6 +24,7 @@ from record.structs import (
     Verdict,
 )
 from scenarios.steady_state import judge_samples
+from scenarios.times import time_problems
 from scenarios.token_checks import token_problems
 
 DRIFT_LIMIT_MS = 10.0
@@ -151,48 +151,8 @@ def _times(
     clock: ClockRecord | None, log: DetailLog, samples: list[SampleRecord]
 ) -> Check:
     """Check that all times are possible: in order, and inside the run."""
-    begin_ns, end_ns = (-math.inf, math.inf)
-    if clock is not None:
-        begin_ns, end_ns = clock.begin_ns, clock.end_ns
-    problems = [
-        f"sample {sample.seq}: {problem}"
-        for sample in samples
-        if (problem := _impossible(sample, begin_ns, end_ns)) is not None
-    ]
-    problems += [
-        f"LoadGen's {key} is {value}"
-        for key, value in log.values.items()
-        if key.startswith("result_")
-        and key.endswith("_ns")
-        and isinstance(value, int | float)
-        and not 0 <= value <= end_ns - begin_ns
-    ]
+    problems = time_problems(clock, log, samples)
     return _check("times_possible", 0, len(problems), not problems, problems)
-
-
-def _impossible(sample: SampleRecord, begin_ns: float, end_ns: float) -> str | None:
-    issued, dispatched = sample.issued_ns, sample.dispatched_ns
-    first, completed = sample.first_token_ns, sample.completed_ns
-    # Where a sample went out again, its first token may be from an earlier attempt.
-    for earlier, later, problem in (
-        (issued, dispatched, "it was dispatched before it was issued"),
-        (issued, first, "its first token came before it was issued"),
-        (first, completed, "it was completed before its first token"),
-        (dispatched, completed, "it was completed before it was dispatched"),
-    ):
-        if earlier is not None and later is not None and later < earlier:
-            return problem
-    if issued < begin_ns or (completed or issued) > end_ns:
-        return "its times are outside the run"
-    for duration in (
-        sample.queue_ns,
-        sample.prefill_ns,
-        sample.decode_ns,
-        sample.held_ns,
-    ):
-        if duration is not None and not 0 <= duration <= end_ns - begin_ns:
-            return f"a duration of {duration} ns"
-    return None
 
 
 def _performance(

@@ -57,7 +57,7 @@ def _keep_compositions(config: pytest.Config) -> None:
     them is part of the key.
     """
     load = sys.modules["conf.load"]
-    source, cache = Path(str(load.__file__)), config.cache
+    source, cache = Path(str(load.__file__)), getattr(config, "cache", None)
     if cache is None:
         return
     presets = sorted(source.parent.rglob("*.yaml"))

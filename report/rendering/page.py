@@ -37,6 +37,8 @@ _FILES = {
     "samples.jsonl": "one line for each sample",
     "events.jsonl": "faults and retries",
     "telemetry.jsonl": "devices, engines and hosts, once a second",
+    "steps.bin": "one record for each engine step",
+    "forecast.json": "what another run would do",
     "mlperf_log_summary.txt": "LoadGen's summary",
     "mlperf_log_detail.txt": "LoadGen's detail log",
     "report.json": "every figure of this page",

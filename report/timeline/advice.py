@@ -223,7 +223,10 @@ def _rest(account: Account) -> int:
 
 def _guess(account: Account, arrived: float) -> Advice:
     """Return a rate for a run that does not show what its settings sustain."""
-    rate = arrived * max(0.5, min(0.95, account.limit_s / account.usual_s))
+    # Where bursts and episodes took up the whole run, there is no usual percentile.
+    known = account.usual_s == account.usual_s
+    value_s = account.usual_s if known else account.value_s
+    rate = arrived * max(0.5, min(0.95, account.limit_s / value_s))
     return Advice(
         code="limits",
         where=[],
@@ -233,7 +236,7 @@ def _guess(account: Account, arrived: float) -> Advice:
         value=max(0, _rest(account) - account.allowed),
         unit="requests",
         definition=f"fewer late by {account.limit}, if it falls in proportion to the"
-        f" rate: {share(account.percentile)} {ms(account.usual_s)} at {arrived:.3g}/s",
+        f" rate: {share(account.percentile)} {ms(value_s)} at {arrived:.3g}/s",
     )
 
 

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
+from report.statistics.noise import mean_interval
 from report.timeline.episodes import LOAD, Episode
-from report.timeline.series import BoolArray, FloatArray, Inputs, Series
+from report.timeline.series import BoolArray, Inputs, Series
 from report.timeline.signals import queued_s, saturated
 
 _FEWEST_BINS = 6
@@ -76,6 +76,9 @@ def measure_capacity(
 ) -> Capacity | None:
     """Return what the run sustained; None: it was not saturated for long enough.
 
+    An interval that reaches down to 0 says nothing either: first tokens in few batches
+    that lie far apart, or none at all.
+
     Replicas that were never saturated are taken to be like the others.
     """
     full = saturated(inputs, series) & ~in_episodes(series, episodes)
@@ -89,9 +92,11 @@ def measure_capacity(
     full &= enough[:, None]
     means = np.where(full, rates, 0.0).sum(axis=1)[enough] / number[enough]
     replicas = len(inputs.names)
-    error, freedom = _error_of_mean(rates[full])
-    half = float(stdtrit(freedom, 0.975)) * error * replicas
+    low, high = mean_interval(rates[full])
+    half = (high - low) / 2 * replicas
     per_s = float(np.average(means, weights=number[enough])) * replicas
+    if per_s <= half:
+        return None
     return Capacity(
         per_s=per_s,
         low=per_s - half,
@@ -100,19 +105,6 @@ def measure_capacity(
         late_tpot=_late_tpot(inputs, series, full),
         queued_s=queued_s(inputs),
     )
-
-
-def _error_of_mean(values: FloatArray) -> tuple[float, float]:
-    """Return the standard error of the mean and its degrees of freedom.
-
-    Of n values n (1 - r) / (1 + r) count, for their lag-1 autocorrelation r.
-    """
-    centred = values - values.mean()
-    squares = float((centred**2).sum())
-    r = float((centred[1:] * centred[:-1]).sum()) / squares if squares else 0.0
-    r = min(max(r, 0.0), 0.9)
-    number = max(3.0, len(values) * (1 - r) / (1 + r))
-    return float(values.std(ddof=1)) / number**0.5, number - 1
 
 
 def _late_tpot(inputs: Inputs, series: Series, full: BoolArray) -> float:

@@ -4,14 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from report.reading.telemetry import HARMFUL, POWER_CAP
 from report.timeline.series import BoolArray, FloatArray, Inputs, Series
 from report.timeline.signals import adjusted_step
 
-HARMFUL = 0x8 | 0x20 | 0x40 | 0x80
-"""NVML's clock event reasons that take speed away: hardware slowdown, software and
-hardware thermal slowdown, power brake."""
-POWER_CAP = 0x4
-"""NVML's clock event reason of a device at its power limit."""
 _NAMES = {
     0x8: "hardware slowdown",
     0x20: "software thermal slowdown",

@@ -47,7 +47,8 @@ def inputs_of(run: Run) -> Inputs:
             Absence(
                 replica=numbers.index(one.replica),
                 begin_s=(max(one.begin_ns, begin) - begin) / 1e9,
-                end_s=((run.end_ns if one.end_ns is None else one.end_ns) - begin)
+                # A replica may be lost after the last completion.
+                end_s=(max(one.begin_ns, one.end_ns or run.end_ns, begin) - begin)
                 / 1e9,
                 cause=one.cause,
             )

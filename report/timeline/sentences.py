@@ -100,7 +100,7 @@ def account_sentence(account: Account, most: int | None = None) -> str:
         )
     text += ", ".join(texts) + "."
     named = [part for part in account.parts if part.kind != "rest"]
-    if named:
+    if named and account.usual_s == account.usual_s:  # NaN: nothing is left
         verdict = "within" if account.usual_s <= account.limit_s else "above"
         which = "it" if len(named) == 1 else "all of these"
         text += (

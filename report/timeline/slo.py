@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from base.percentiles import loadgen_percentile
 from report.timeline.capacity import Capacity
 from report.timeline.episodes import LOAD, Episode
 from report.timeline.series import BoolArray, FloatArray, Inputs, Series
@@ -22,8 +23,6 @@ _GAP_S = 10.0
 _FEWEST = 20
 _LEAST = 0.01
 """Share of the late requests that makes a stretch of them worth a name."""
-_IDLE = 5.0
-"""Percent of idle GPU while requests waited from which on a burst says so."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +61,7 @@ class Account:
     parts: list[Part]
     """Their `late` add up to `late`; the greatest first."""
     usual_s: float
-    """The percentile without all episodes and bursts."""
+    """The percentile without all episodes and bursts; NaN: nothing is left."""
 
     @property
     def allowed(self) -> int:
@@ -102,11 +101,9 @@ def account(
 
 
 def percentile(values: FloatArray, share: float) -> float:
-    """Return the element at floor(share n) in order, as LoadGen takes it."""
-    ordered = np.sort(values[~np.isnan(values)])
-    if not len(ordered):
-        return float("nan")
-    return float(ordered[min(len(ordered) - 1, int(share * len(ordered)))])
+    """Return a percentile as LoadGen takes it; NaN where no value is known."""
+    found = loadgen_percentile(values, share)
+    return float("nan") if found is None else found
 
 
 class _Accounting:

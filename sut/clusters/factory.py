@@ -59,6 +59,21 @@ def make_cluster(
     return cluster, socket
 
 
+def listening(config: ExternalConfig) -> tuple[str, int]:
+    """Return the host and the port of `cluster.listen`.
+
+    Raises:
+        UserError: it is no address, or no port follows it.
+    """
+    host, _, port = config.listen.rpartition(":")
+    digits = port.isascii() and port.isdigit()
+    if not host or not digits or not 0 < int(port) < _LAST_PORT:
+        raise UserError(
+            f"cluster.listen={config.listen}: write HOST:PORT, e.g. 0.0.0.0:5555"
+        )
+    return host, int(port)
+
+
 def _external(
     config: ExternalConfig,
     folder: RunFolder,
@@ -66,10 +81,7 @@ def _external(
     notify: Callable[[str], None],
 ) -> tuple[Cluster, CoordinatorSocket]:
     listen = f"cluster.listen={config.listen}"
-    host, _, port = config.listen.rpartition(":")
-    digits = port.isascii() and port.isdigit()
-    if not host or not digits or not 0 < int(port) < _LAST_PORT:
-        raise UserError(f"{listen}: write HOST:PORT, e.g. 0.0.0.0:5555")
+    host, port = listening(config)
     key = read_key(Path(config.key))
     with ExitStack() as stack:
         with _as_user_error(
@@ -79,7 +91,7 @@ def _external(
             joining = NodesSocket(Endpoint(address=f"tcp://{host}:{port}", key=key))
             stack.callback(joining.close)
             socket = CoordinatorSocket(
-                Endpoint(address=f"tcp://{host}:{int(port) + 1}", key=key)
+                Endpoint(address=f"tcp://{host}:{port + 1}", key=key)
             )
             stack.callback(socket.close)
         nodes = NodeRegistration(

@@ -44,7 +44,8 @@ class CoordinatorClock:
         now = time.monotonic_ns()
         choice = [
             (error + round((now - received) * _DRIFT), offset)
-            for received, offset, error in self._readings
+            # A copy: the thread for messages may note a reading meanwhile.
+            for received, offset, error in list(self._readings)
         ]
         if not choice:
             return None

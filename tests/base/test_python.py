@@ -13,6 +13,9 @@ def test_installed_packages_are_not_put_before_the_standard_library(
 ) -> None:
     monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path)])
     assert module_environment({"A": "1"}, tmp_path) == {"A": "1"}
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    assert module_environment({"A": "1"}, link) == {"A": "1"}
     elsewhere = tmp_path / "checkout"
     assert module_environment({}, elsewhere) == {"PYTHONPATH": str(elsewhere)}
     assert module_environment({"PYTHONPATH": "/a"}, elsewhere) == {

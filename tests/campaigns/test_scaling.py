@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from base.errors import UserError
+from campaigns import scaling
 from campaigns.options import parse
-from campaigns.series import interleaved_order
-from record.campaign import read_campaign
+from campaigns.series import RunSeries, interleaved_order
+from record.campaign import Campaign, read_campaign
 from record.lines import read_lines
 from record.structs import HostLine, SampleRecord, TelemetryLine
 from tests.report.reading import codes, row, rows
@@ -57,6 +58,39 @@ def test_options() -> None:
 def test_mistakes_are_reported(arguments: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse(arguments)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Campaign]:
+    """Campaigns that would have been made."""
+    found: list[Campaign] = []
+
+    def make(_options: object, _config: object, series: RunSeries) -> int:
+        found.append(series.campaign)
+        return 0
+
+    monkeypatch.setattr(scaling, "run_campaign", make)
+    return found
+
+
+def test_the_recorded_command_has_no_secret(
+    tmp_path: Path, made: list[Campaign]
+) -> None:
+    secret = "engine.env.HF_TOKEN=hf_abc"
+    assert scaling.main(["replicas=1,2", f"run.dir={tmp_path}", secret]) == 0
+    assert any("HF_TOKEN" in part for part in made[0].command)
+    assert "hf_abc" not in (tmp_path / "campaign.json").read_text()
+
+
+def test_a_size_that_cannot_be_is_refused_before_any_run(
+    tmp_path: Path, made: list[Campaign], capsys: pytest.CaptureFixture[str]
+) -> None:
+    servers = ["engine=endpoint", "engine.urls=[http://a:1,http://b:1]"]
+    folder = tmp_path / "campaign"
+    assert scaling.main(["replicas=1,3", f"run.dir={folder}", *servers]) == 2
+    assert "engine.urls has 2 servers" in capsys.readouterr().err
+    assert not made
+    assert not folder.exists()
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -187,6 +187,9 @@ def test_numa(tmp_path: Path) -> None:
     assert level(check_numa(tmp_path, {0, 2})) == "good"
     assert level(check_numa(tmp_path, {0, 1})) == "warning"
     assert level(check_numa(tmp_path / "none", {0})) == "good"
+    # The memory of a GPU may be a node without cores.
+    write(tmp_path / "node2" / "cpulist", "\n")
+    assert level(check_numa(tmp_path, {0, 2})) == "good"
 
 
 def test_a_bad_line_decides_the_exit_code(
@@ -200,6 +203,16 @@ def test_a_bad_line_decides_the_exit_code(
     assert doctor.main(["--json"]) == 1
     lines = json.loads(capsys.readouterr().out)
     assert lines[-1] == {"name": "a", "level": "bad", "found": "b", "remedy": "c"}
+
+
+@pytest.mark.parametrize("listen", ["head", "head:port", "0.0.0.0:65535"])
+def test_a_wrong_address_to_listen_at_is_bad_input(
+    listen: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "software_checks", lambda _gpus: [])
+    cluster = ["cluster=external", "cluster.nodes=1", "cluster.key=k"]
+    assert doctor.main([*cluster, f"cluster.listen={listen}"]) == 2
+    assert f"cluster.listen={listen}: write HOST:PORT" in capsys.readouterr().err
 
 
 def test_what_is_named_is_checked(

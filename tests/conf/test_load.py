@@ -420,6 +420,8 @@ def test_fewer_replicas_than_servers_take_the_first(tmp_path: Path) -> None:
         (["engine.urls=localhost:8000"], "write http://HOST:PORT"),
         (["engine.urls=http://a:x"], "engine.urls: http://a:x: "),
         (["engine.urls=http://me:secret@a"], "a user or a password"),
+        (["engine.urls=me:secret@a:8000"], "a user or a password"),
+        (["engine.urls=ftp://me:secret@a:b"], "a user or a password"),
         (["engine.urls=http://a/?key=1"], "nothing may follow the path"),
         ([f"engine.urls=[{A},{A}/v1]"], "is there twice"),
         ([f"engine.urls={A}", "cluster.replicas=2"], "has 1 servers"),

@@ -6,7 +6,7 @@ from base.errors import UserError
 from conf.engines import VllmConfig
 from conf.load import load_config, to_yaml
 from conf.schema import Config
-from conf.secrets import MASK, is_secret, require_secrets
+from conf.secrets import MASK, is_secret, masked_arguments, require_secrets
 from submission.conditions import conditions
 
 OPTIONS = [
@@ -60,3 +60,13 @@ def test_a_repeated_run_names_what_must_be_given_again(
     require_secrets(again)
     # A run is found again by its record, whatever its secrets are.
     assert conditions(again) == conditions(load_config([], path))
+
+
+def test_secrets_are_masked_in_a_recorded_command() -> None:
+    others = ["engine.env.OMP_NUM_THREADS=4", "engine.api_key_env=MY_KEY", "runs=3"]
+    whole = "engine.env={HF_TOKEN: hf_abc}"
+    found = masked_arguments([*OPTIONS, "+engine.env.A_KEY=a=b", whole, *others])
+    assert not any(secret in " ".join(found) for secret in ("hf_abc", "s3kr1t", "a=b"))
+    assert f"engine.env.HF_TOKEN={MASK}" in found
+    assert "engine.options.max_num_batched_tokens=8192" in found
+    assert found[-3:] == others

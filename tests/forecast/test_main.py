@@ -1,14 +1,19 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from base.errors import UserError
 from forecast import predict
 from forecast.__main__ import main
 from forecast.evidence import read_evidence
 from forecast.measures import Limits, measures
 from forecast.predict import forecast, recorded_target
 from forecast.request import make_target
+from record.folder import read_json, write_json
+from record.steps import header
+from record.structs import SettingsRecord
 from tests.forecast.made_up import TRUE, write_run
 
 
@@ -118,6 +123,28 @@ def test_bad_options(
     assert said.count("\n") == 1
 
 
+def test_queries_of_a_huge_rate_are_not_drawn(recorded: Path) -> None:
+    evidence = read_evidence(recorded)
+    evidence.settings.kind = "full"
+    evidence.settings.effective |= {
+        "min_duration_ms": 600_000,
+        "performance_sample_count_override": 13_368,
+    }
+    with pytest.raises(UserError, match=r"120,000,000 queries; at most"):
+        make_target(evidence, ["scenario.target_qps=200000"])
+
+
+def test_limits_that_any_rate_keeps_are_no_missed_limits(
+    recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = ["run.ttft_ms=60000", "run.tpot_ms=60000", "run.min_queries=20"]
+    assert main([str(recorded), *wide]) == 0
+    out = capsys.readouterr().out
+    assert "limits: kept" in out
+    assert "so few queries keep the limits at any rate" in out
+    assert "no rate found" not in out
+
+
 def test_bad_runs(
     tmp_path: Path, recorded: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,6 +152,15 @@ def test_bad_runs(
     assert main(["scenario=server"]) == 2
     assert "no RUN given" in capsys.readouterr().err
     bare = write_run(tmp_path / "bare", 30, queries=20)
+    settings = read_json(bare.settings, SettingsRecord)
+    single = msgspec.structs.replace(settings, loadgen_scenario="SingleStream")
+    write_json(bare.settings, single)
+    assert main([str(bare.path)]) == 2
+    assert "a run of SingleStream" in capsys.readouterr().err
+    write_json(bare.settings, settings)
+    bare.steps.write_bytes(header())
+    assert main([str(bare.path)]) == 2
+    assert "its engine recorded no steps" in capsys.readouterr().err
     bare.steps.unlink()
     assert main([str(bare.path)]) == 2
     assert "no steps.bin; make a run with run.steps=true" in capsys.readouterr().err

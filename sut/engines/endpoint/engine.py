@@ -35,7 +35,13 @@ from sut.engines.endpoint.client import (
     ServerLostError,
     json_body,
 )
-from sut.engines.endpoint.protocol import Answer, completion_body, load_tokenizer
+from sut.engines.endpoint.protocol import (
+    PROBE,
+    Answer,
+    completion_body,
+    load_tokenizer,
+    probe_tokenizer,
+)
 from sut.engines.endpoint.server import ServerFacts, ServerState, read_facts, read_state
 from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
 
@@ -45,7 +51,6 @@ _WATCH_S = 0.25
 _SCRAPE_S = 1.0
 _BATCHED_TOKENS = 8192
 """Prompt tokens of a server's step, which no server reports: sizes the queue here."""
-_PROBE_IDS = (10, 20, 30, 40)
 
 
 @dataclass(slots=True)
@@ -212,12 +217,8 @@ class EndpointEngine:
         default = Path(spec.model_path).name
         facts = await read_facts(self._client, options.served_model, default)
         self._facts, self._body = facts, completion_body(spec, facts.model)
-        probe = Exchange(Answer(Tokenizer.from_str(_NO_TOKENS)))
-        body = self._body | {
-            "prompt": list(_PROBE_IDS),
-            "max_tokens": 1,
-            "min_tokens": 1,
-        }
+        probe = Exchange(Answer(probe_tokenizer()))
+        body = self._body | PROBE
         try:
             async with asyncio.timeout(options.first_byte_timeout_s):
                 async for _ in self._client.complete(json_body(body), probe):
@@ -343,10 +344,6 @@ class EndpointEngine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()
-
-
-_NO_TOKENS = '{"model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"}}'
-"""A tokenizer for the probe, whose text does not matter."""
 
 
 def _ns(seconds: float) -> int:

@@ -17,6 +17,9 @@ from sut.wire.messages import EngineSpec
 
 _LARGEST_EVENT = 1 << 20
 """Bytes of one event; no answer of a few hundred tokens comes near."""
+PROBE = {"prompt": [10, 20, 30, 40], "max_tokens": 1, "min_tokens": 1}
+"""Part of the body of a request that shows what a server's answers tell."""
+_NO_TOKENS = '{"model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"}}'
 
 
 class ProtocolBreach(Exception):
@@ -200,6 +203,11 @@ def error_text(data: bytes) -> str:
         body = body.get("error") or body.get("message") or body.get("detail")
         text = body if isinstance(body, str) else text
     return " ".join(text.split())[:200] or "nothing"
+
+
+def probe_tokenizer() -> Tokenizer:
+    """Return a tokenizer for the answer to `PROBE`, whose text does not matter."""
+    return Tokenizer.from_str(_NO_TOKENS)
 
 
 def load_tokenizer(folder: str, url: str) -> Tokenizer:

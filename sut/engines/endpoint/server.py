@@ -1,5 +1,6 @@
 """What a server says of itself: its model, its version and its state."""
 
+import math
 from dataclasses import dataclass
 
 import msgspec
@@ -14,6 +15,8 @@ _WAITING = ("vllm:num_requests_waiting", "sglang:num_queue_reqs")
 _KV_USED = ("vllm:kv_cache_usage_perc", "sglang:token_usage")
 _HITS = ("vllm:prefix_cache_hits_total",)
 _CACHE = ("vllm:cache_config_info",)
+_MOST = 2.0**53
+"""Beyond it a float is no count."""
 _READ = (*_RUNNING, *_WAITING, *_KV_USED, *_HITS, *_CACHE)
 
 
@@ -116,7 +119,7 @@ async def read_state(client: Client) -> ServerState:
 
 
 def parse_state(body: bytes) -> ServerState:
-    """Return the figures in a Prometheus exposition.
+    """Return the figures in a Prometheus exposition; NaN and the like are left out.
 
     Raises:
         ServerLostError: the lines that are read are not one.
@@ -133,7 +136,8 @@ def parse_state(body: bytes) -> ServerState:
     try:
         for family in text_string_to_metric_families("\n".join(lines) + "\n"):
             for sample in family.samples:
-                values.setdefault(sample.name, []).append(sample.value)
+                if math.isfinite(sample.value) and 0 <= sample.value < _MOST:
+                    values.setdefault(sample.name, []).append(sample.value)
                 if sample.name in _CACHE:
                     label = sample.labels.get("enable_prefix_caching", "")
                     caching = {"True": True, "False": False}.get(label, caching)

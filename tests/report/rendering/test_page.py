@@ -68,8 +68,12 @@ def test_one_replica_has_no_sections_that_compare(tmp_path: Path) -> None:
 
 def test_the_page_links_to_the_files_of_the_run(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "run", good_spec())
+    folder.steps.write_bytes(b"")
+    folder.forecast.write_text("{}")
     page = _page(folder)
     assert 'href="config.yaml"' in page
+    assert 'href="steps.bin"' in page
+    assert 'href="forecast.json"' in page
     assert 'href="samples.jsonl"' in page
     assert 'href="user.conf"' not in page
     elsewhere = make_report([read_run(folder.path)])

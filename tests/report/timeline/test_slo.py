@@ -9,6 +9,7 @@ import pytest
 from report.timeline.advice import Advice, advise
 from report.timeline.analysis import Analysis, analyze
 from report.timeline.sentences import account_sentence
+from report.timeline.series import Inputs, Requests
 from report.timeline.slo import percentile
 from tests.report.timeline.simulator import Cluster, Plant, even, simulate
 
@@ -182,3 +183,34 @@ def test_advice_of_a_run_without_limits_follows_from_its_episodes() -> None:
     assert advice.code == "episode.clock"
     assert advice.unit == "%"
     assert 3 < advice.value < 15
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("period_s", [2.0, 3.0, 5.0, 10.0, 30.0])
+def test_first_tokens_in_few_large_batches_can_be_explained(period_s: float) -> None:
+    arrived = np.sort(np.random.default_rng(0).uniform(0, 20, 200))
+    first = (np.floor(arrived / period_s) + 1) * period_s
+    inputs = Inputs(
+        requests=Requests(
+            replica=np.zeros(200, np.int64),
+            arrived=arrived,
+            first=first,
+            completed=first + 0.4,
+            prompt_tokens=np.full(200, 100),
+            output_tokens=np.full(200, 20),
+            outside=np.zeros(200),
+        ),
+        names=["replica 0"],
+        host=np.zeros(1, np.int64),
+        hosts=["a"],
+        poisson=True,
+        ttft_limit_s=0.2,
+        percentile=0.99,
+    )
+    analysis = analyze(inputs)
+    if analysis.capacity is not None:
+        assert analysis.capacity.low > 0
+    (account,) = analysis.accounts
+    texts = [account_sentence(account), *(one.definition for one in analysis.advice)]
+    assert not any("nan" in text for text in texts)
+    assert analysis.advice[0].code == "limits"

@@ -16,6 +16,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from sut.engines.base import Engine, EngineConfigError, EngineLostError
 from sut.engines.endpoint.engine import EndpointEngine
+from sut.engines.endpoint.server import ServerState, parse_state
 from sut.engines.synthetic import synthetic_answer
 from sut.wire.messages import Completion
 from tests.sut.engines.contract import MAX_TOKENS, EngineContract, request, run, spec
@@ -207,6 +208,14 @@ def test_what_the_server_says_of_itself() -> None:
     assert info.settings["enable_prefix_caching"] is False
     assert (stats.server_running, stats.server_waiting, stats.kv_used) == (3, 2, 0.25)
     assert stats.prefix_cache_hit_tokens == 7
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "-1", "1e300"])
+def test_a_figure_that_is_no_number_is_left_out(value: str) -> None:
+    names = ("num_requests_running", "kv_cache_usage_perc", "prefix_cache_hits_total")
+    text = "".join(f"vllm:{name} {value}\n" for name in names)
+    state = parse_state(f"{text}vllm:num_requests_waiting 2\n".encode())
+    assert state == ServerState(waiting=2)
 
 
 def write_tokenizer(folder: Path) -> Path:

@@ -47,3 +47,17 @@ def test_an_answer_to_what_was_never_sent_is_left_out() -> None:
     clock = CoordinatorClock()
     clock.note(ClockReading(500, 0), 400)
     assert clock.offset() is None
+
+
+def test_a_reading_may_come_while_another_thread_asks() -> None:
+    clock = CoordinatorClock()
+
+    class Meanwhile(int):
+        """Has a reading noted while the readings are compared."""
+
+        def __rsub__(self, now: int) -> int:
+            clock.note(ClockReading(0, 5_000_050), 100)
+            return now - int(self)
+
+    clock.note(ClockReading(0, 5_000_050), Meanwhile(100))
+    assert clock.offset() == (5_000_000, 50)
