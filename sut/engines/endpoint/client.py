@@ -198,16 +198,16 @@ class Client:
         self, response: aiohttp.ClientResponse, body: bytes, since: float
     ) -> float:
         """Return how long to wait before the request is sent again, in s."""
-        told = self._status("/v1/completions", response.status, body)
+        refusal = self._status("/v1/completions", response.status, body)
         if response.status in _BUSY:
             pause = _retry_after(response.headers.get("Retry-After"))
             limit = self._options.busy_timeout_s
             if time.perf_counter() + pause - since > limit:
-                raise ServerLostError(f"{told}; busy for {limit:g} s")
+                raise ServerLostError(f"{refusal}; busy for {limit:g} s")
             return pause
         if response.status < 500 and response.status not in _SERVER_WIDE:
-            raise RequestRefusedError(told)
-        raise ServerLostError(told)
+            raise RequestRefusedError(refusal)
+        raise ServerLostError(refusal)
 
     def overdue(self, exchange: Exchange, now: float) -> str | None:
         """Return why an exchange has taken too long at `now`, or None."""
