@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy.decode import load_tokenizer
-from accuracy.intervals import ConfidenceInterval, mean_intervals
+from accuracy.answers import load_tokenizer
 from accuracy.rouge import METRICS
 from accuracy.score import PathOverrides, ScoredRun, score_samples
+from accuracy.statistics import ConfidenceInterval, mean_intervals
 from base.errors import UserError
 from record.folder import RunFolder, write_text
 

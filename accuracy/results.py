@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from accuracy.intervals import CONFIDENCE, ConfidenceInterval
 from accuracy.rouge import METRICS
-from accuracy.tokens import TokenStatistics
+from accuracy.statistics import CONFIDENCE, ConfidenceInterval, TokenStatistics
 from record.folder import RunFolder, write_json, write_text
 from record.json_types import Json
 

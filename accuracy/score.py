@@ -6,14 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy.answers import FirstAnswers, read_first_answers
-from accuracy.decode import decode
-from accuracy.intervals import ConfidenceInterval, mean_intervals
+from accuracy.answers import FirstAnswers, decode, read_first_answers
 from accuracy.results import AccuracyResult, write_result
-from accuracy.rouge import METRICS, PairScores, score_pairs
-from accuracy.sentences import sentence_splitter
+from accuracy.rouge import METRICS, PairScores, score_pairs, sentence_splitter
+from accuracy.statistics import ConfidenceInterval, mean_intervals, token_statistics
 from accuracy.targets import TARGETS, missed_targets, why_no_target
-from accuracy.tokens import token_statistics
 from base.errors import UserError
 from conf.load import load_config
 from qsl.dataset import Dataset, load_dataset

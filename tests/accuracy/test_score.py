@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from accuracy.rouge import METRICS, one_sentence_a_line, score_pairs
+from accuracy.rouge import METRICS, one_sentence_a_line, score_pairs, sentence_splitter
 from accuracy.score import PathOverrides, score_run
-from accuracy.sentences import sentence_splitter
 from base.errors import UserError
 from record.folder import RunFolder, read_json, write_json
 from record.structs import SettingsRecord

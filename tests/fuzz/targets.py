@@ -16,9 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import safetensors.numpy
 
-from accuracy.answers import read_first_answers
-from accuracy.decode import _cleans_up, load_tokenizer
-from accuracy.tokens import token_statistics
+from accuracy.answers import _cleans_up, load_tokenizer, read_first_answers
+from accuracy.statistics import token_statistics
 from base.decode import DecodeError, decode_with, plain_yaml
 from base.errors import UserError
 from calibration.result import UnexpectedResult, check_result
