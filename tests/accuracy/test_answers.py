@@ -107,16 +107,25 @@ def _noise(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_empty_log, "holds no answers"),
-        (_fewer_rows, r"sample 3 \(index 3\): not a log of sample, which has 3 rows"),
-        (_other_prompts, "the prompt had 1 tokens, in sample it has 9: a log of ano"),
+        (_empty_log, "contains no answers"),
+        (_fewer_rows, r"sample 3 \(index 3\): sample has only 3 rows"),
+        (_other_prompts, "the prompt had 1 tokens, but in sample it has 9; the log"),
         (_no_samples, r"samples\.jsonl: No such file"),
-        (_fewer_samples, r"sample 3 \(index 3\): answered, but not recorded"),
-        (_other_run, r"sample 2 \(index 2\): 6 tokens; .* 7 tokens: of another run"),
-        (_id_above, "index 0: token 1 is 255, ids outside"),
-        (_id_below, "index 0: token 0 is -1, ids outside"),
+        (
+            _fewer_samples,
+            r"sample 3 \(index 3\): the log has its answer, this",
+        ),
+        (
+            _other_run,
+            r"sample 2 \(index 2\): 6 tokens, but .* 7 tokens; the log",
+        ),
+        (_id_above, "index 0: token 1 is 255, but "),
+        (_id_below, "index 0: token 0 is -1, but "),
         (_half_a_token, r"accuracy\.json:2: damaged tokens"),
-        (_token_less, r"sample 0 \(index 0\): 2 tokens by its count, but data for 1"),
+        (
+            _token_less,
+            r"sample 0 \(index 0\): the token count is 2, but the",
+        ),
         (_noise, r"accuracy\.json:\d+: not a record"),
     ],
 )
