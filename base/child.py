@@ -13,7 +13,9 @@ import contextlib
 import ctypes
 import os
 import signal
+import site
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,38 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from base.errors import Aborted, ExitCode
+from base.files import ROOT
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs `module`; it needs `module_environment`."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def module_environment(
+    environment: Mapping[str, str] | None = None, root: Path = ROOT
+) -> dict[str, str]:
+    """Return an environment in which `module_command` finds our packages.
+
+    Args:
+        environment: what the process gets otherwise; None: this process's own.
+        root: the folder that holds the packages.
+    """
+    known = dict(os.environ if environment is None else environment)
+    # Python has the environment's own folder on its path already. PYTHONPATH would put
+    # all that is installed there before the standard library.
+    if root.resolve() not in _site_folders():
+        paths = [str(root), *filter(None, [known.get("PYTHONPATH")])]
+        known["PYTHONPATH"] = os.pathsep.join(paths)
+    return known
+
+
+def _site_folders() -> list[Path]:
+    folders = site.getsitepackages()
+    if site.ENABLE_USER_SITE:
+        folders = [*folders, site.getusersitepackages()]
+    return [Path(folder).resolve() for folder in folders]
+
 
 GRACE_S = 120.0
 """Longest that a child may take to end after a signal, before it is killed.

@@ -29,8 +29,7 @@ from rich.progress import track
 
 from benchmarks.machine import Machine, look_at_machine
 from benchmarks.one_node import one_node
-from record.folder import RunFolder, read_json
-from record.lines import read_lines
+from record.folder import RunFolder, read_json, read_lines
 from record.loadgen_log import read_detail
 from record.structs import ReplicaRecord, SampleRecord
 

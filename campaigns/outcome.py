@@ -5,9 +5,7 @@ from pathlib import Path
 
 from base.benchmark import EARLY_STOPPING_CONFIDENCE
 from campaigns.rate_search import Trial
-from record.errors import RecordError
-from record.folder import RunFolder, read_json
-from record.lines import read_lines
+from record.folder import RecordError, RunFolder, read_json, read_lines
 from record.loadgen_log import read_detail
 from record.structs import SampleRecord, SettingsRecord, Verdict
 from report.statistics.rates import RATE_CHECKS

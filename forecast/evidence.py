@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from base.errors import UserError
 from forecast.measures import Limits
 from forecast.step_time import FEWEST, StepTime, fit_step_time
-from record.folder import RunFolder, read_json
-from record.lines import read_lines
+from record.folder import RunFolder, read_json, read_lines
 from record.steps import Steps, read_steps
 from record.structs import ReplicaRecord, SampleRecord, SettingsRecord
 

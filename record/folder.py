@@ -1,21 +1,100 @@
-"""Names of the files in a run folder, and the folder's creation."""
+"""The run folder: names of its files, and how they are written and read."""
 
 import contextlib
 import errno
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from base.decode import DecodeError, decode_json
-from record.errors import RecordError
+from base.decode import DecodeError, decode_json, decode_with
+from base.errors import ExitCode, SutError
+
+
+class RecordError(SutError):
+    """A file of a run folder is missing or damaged."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+    def __init__(self, path: Path, problem: str, line: int | None = None) -> None:
+        """Say which file, where in it, and what is wrong."""
+        where = f"{path}:{line}" if line else str(path)
+        super().__init__(f"{where}: {problem}")
+
 
 T = TypeVar("T")
+
+_CHUNK_BYTES = 8 * 2**20
+
+
+def read_lines(path: Path, kind: type[T] | Any) -> Iterator[T]:
+    """Yield each line of `path` decoded as `kind`.
+
+    A last line without its newline was cut off when the run died: it is left out.
+
+    Raises:
+        RecordError: the file is missing, or another line does not fit `kind`.
+    """
+    for batch in read_batches(path, kind):
+        yield from batch
+
+
+def read_batches(path: Path, kind: type[T] | Any) -> Iterator[list[T]]:
+    """Yield the lines of `path` as `read_lines` does, some ten thousand at a time.
+
+    Raises:
+        RecordError: the file is missing, or a whole line does not fit `kind`.
+    """
+    decoder = msgspec.json.Decoder(kind)
+    before, rest = 0, b""
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                whole, newline, tail = (rest + chunk).rpartition(b"\n")
+                rest = tail
+                if newline:
+                    yield _decode(path, decoder, whole, before)
+                    before += whole.count(b"\n") + 1
+    except OSError as error:
+        raise RecordError(path, error.strerror or str(error)) from error
+
+
+def cut_off(path: Path) -> bool:
+    """Return whether the last line of `path` lacks its newline.
+
+    Raises:
+        RecordError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            if not file.tell():
+                return False
+            file.seek(-1, 2)
+            return file.read(1) != b"\n"
+    except OSError as error:
+        raise RecordError(path, error.strerror or str(error)) from error
+
+
+def _decode(
+    path: Path, decoder: msgspec.json.Decoder[T], text: bytes, before: int
+) -> list[T]:
+    lines = text.split(b"\n")
+    found: list[T] = []
+    try:
+        for line in lines:
+            found.append(decode_with(decoder, line))
+    except DecodeError as error:
+        raise RecordError(path, str(error), before + len(found) + 1) from error
+    return found
+
+
 _MOST_AT_ONCE = 1000
 """Runs that may start within one second under the same root."""
 

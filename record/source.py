@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from base.data import ROOT, carried_path
+from base.files import ROOT, carried_path
 from record.folder import RunFolder, write_json
 
 _PACKAGES = ("accuracy", "base", "conf", "qsl", "record", "scenarios", "sut")

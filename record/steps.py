@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from record.errors import RecordError
+from record.folder import RecordError
 
 STEP = np.dtype(
     [

@@ -8,11 +8,13 @@ each other.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from record.json_types import Json
+Json = Any
+"""str, int, float, bool, None, or lists and dicts of these."""
+
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """What a column of numpy can hold: records of other programs may hold more."""
@@ -281,3 +283,34 @@ class Verdict(Struct, kw_only=True):
     def failures(self) -> list[Check]:
         """Checks that did not hold."""
         return [check for check in self.checks if check.outcome == "failed"]
+
+
+_HELD_BYTES = 100 * 2**20
+"""A CUDA context holds more than this; a driver's own helpers hold less."""
+_BUSY_PCT = 5.0
+
+
+def shared_devices(record: ReplicaRecord) -> list[DeviceUse]:
+    """Return the devices of a replica that other processes were using.
+
+    A process that came later, or holds no memory and was idle at that moment, is not
+    seen; nor is any beside a replica that was restarted, whose own traces fade.
+    """
+    return [
+        use
+        for use in record.before
+        if not record.restarts
+        and ((use.memory_used_bytes or 0) >= _HELD_BYTES or is_busy(use))
+    ]
+
+
+def is_busy(use: DeviceUse) -> bool:
+    """Return whether the device was at work for others."""
+    return (use.utilization_pct or 0.0) >= _BUSY_PCT
+
+
+def describe_use(use: DeviceUse) -> str:
+    """Return what was in use, for a sentence."""
+    held = (use.memory_used_bytes or 0) / 2**30
+    busy = use.utilization_pct
+    return f"{use.device} {held:,.1f} GiB" + (f" and {busy:.0f}% busy" if busy else "")

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from record.lines import read_batches
+from record.folder import read_batches
 from record.structs import SampleRecord
 
 FloatArray = NDArray[np.float64]

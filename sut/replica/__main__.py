@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from base.garbage import spare_garbage_collector
+from base.memory import spare_garbage_collector
 from record.structs import ReplicaRecord
 from sut.engines.base import Engine, EngineConfigError, RequestError
 from sut.engines.factory import make_engine

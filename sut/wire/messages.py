@@ -9,8 +9,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from record.json_types import Json
-from record.structs import Int64, ReplicaRecord
+from record.structs import Int64, Json, ReplicaRecord
 
 PROTOCOL = 2
 

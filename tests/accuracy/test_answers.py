@@ -10,8 +10,7 @@ import pytest
 from accuracy.answers import decode
 from accuracy.score import score_run
 from base.errors import UserError
-from record.errors import RecordError
-from record.folder import RunFolder
+from record.folder import RecordError, RunFolder
 from record.loadgen_log import Answer
 from tests.accuracy.made_up import ids, scorable_run, write_tokenizer
 

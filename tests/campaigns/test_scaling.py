@@ -12,7 +12,7 @@ from campaigns import scaling
 from campaigns.options import parse
 from campaigns.series import RunSeries, interleaved_order
 from record.campaign import Campaign, read_campaign
-from record.lines import read_lines
+from record.folder import read_lines
 from record.structs import HostLine, SampleRecord, TelemetryLine
 from tests.report.reading import codes, row, rows
 

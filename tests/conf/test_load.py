@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from base.errors import UserError
-from conf.cache import cache_folder
+from base.files import cache_folder
 from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
 from conf.help import help_text, version_text
 from conf.load import GROUPS, choices, load_config, to_yaml

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from record.errors import RecordError
+from record.folder import RecordError
 from record.loadgen_log import read_answers, read_detail
 from tests.run_folder import FolderSpec, good_spec, write_folder
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from record.trace import read_trace
+from record.loadgen_log import read_trace
 from report.content import make_report
 from report.reading.folder import read_run
 from report.rendering.headline import headline

@@ -1,11 +1,54 @@
-"""Which files this project consists of: what git tracks, wherever it was unpacked."""
+"""Our own files in a checkout and in an installed wheel; the user's cache folder."""
 
+import os
 import shutil
 import subprocess
+from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
-from base.data import ROOT
 from base.errors import UserError
+
+ROOT = Path(str(files("base"))).parent
+"""The folder that holds the packages: a checkout, or an environment's site-packages."""
+
+
+def data_path(package: str, name: str) -> Path:
+    """Return the path of a file that `package` carries.
+
+    Args:
+        package: a package of ours; pip always unpacks it.
+        name: path inside of it.
+    """
+    return Path(str(files(package).joinpath(name)))
+
+
+def carried_path(name: str, package: str = "base", root: Path = ROOT) -> Path:
+    """Return the path of a file that a checkout has outside of the packages.
+
+    Args:
+        name: its path in a checkout, e.g. `mlperf.conf`.
+        package: path of the package into which the wheel puts it (see `setup.py`).
+        root: the folder that holds the packages.
+    """
+    inside = root / package / Path(name).name
+    return inside if inside.exists() else root / name
+
+
+_POINTER = b"version https://git-lfs"
+
+
+def refuse_lfs_pointer(path: Path, data: bytes) -> None:
+    """Refuse the file `path`, which begins with `data`, where it is a pointer.
+
+    Raises:
+        UserError: it is one; says how to get the file.
+    """
+    if data.startswith(_POINTER):
+        raise UserError(
+            f"{path}: a Git LFS pointer, not the file itself; run `git lfs pull` in"
+            " its repository, or download the file again"
+        )
+
 
 LISTING = "SOURCES.txt"
 """Names every file of a copy, one a line: a copy has no git to ask."""
@@ -61,3 +104,19 @@ def list_files(target: Path, names: list[str]) -> None:
         OSError: it cannot be written.
     """
     (target / LISTING).write_text("".join(f"{name}\n" for name in names))
+
+
+def cache_folder() -> Path:
+    """Return this package's folder in the user's cache (XDG_CACHE_HOME).
+
+    Raises:
+        UserError: there is no home folder.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "mlperf-loadgen-sut"
+    except RuntimeError as error:
+        raise UserError(
+            "no home folder is known to keep files in; set HOME or XDG_CACHE_HOME to a"
+            " folder that can be written"
+        ) from error
