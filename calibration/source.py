@@ -94,7 +94,7 @@ class Source:
 
     @property
     def companions(self) -> list[Path]:
-        """Files that belong to the result unchanged: tokenizer, licence and others."""
+        """Files that belong to the result unchanged: tokenizer, license and others."""
         return sorted(
             path
             for path in self.path.iterdir()

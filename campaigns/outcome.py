@@ -9,7 +9,7 @@ from record.folder import RecordError, RunFolder, read_json, read_lines
 from record.loadgen_log import read_detail
 from record.structs import SampleRecord, SettingsRecord, Verdict
 from report.statistics.rates import RATE_CHECKS
-from scenarios.steady_state import Judgement, judge_samples
+from scenarios.steady_state import Judgment, judge_samples
 
 
 def read_trial(path: Path) -> Trial:
@@ -49,7 +49,7 @@ def _stopped(reason: str) -> Trial:
     return Trial(
         within_limits=False,
         stop_reason=reason or "the run left no verdict",
-        steady=Judgement(word="too_short", reason=reason),
+        steady=Judgment(word="too_short", reason=reason),
     )
 
 

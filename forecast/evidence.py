@@ -174,9 +174,9 @@ def _issue_s(samples: list[SampleRecord]) -> float:
 
 def _ways_s(samples: list[SampleRecord]) -> NDArray[np.float64]:
     ways = [
-        max(0.0, (s.completed_ns - s.dispatched_ns - s.held_ns) / 2 / _NS_PER_S)
+        max(0.0, (s.completed_ns - s.dispatched_ns - s.residence_ns) / 2 / _NS_PER_S)
         for s in samples
-        if s.completed_ns and s.dispatched_ns and s.held_ns is not None
+        if s.completed_ns and s.dispatched_ns and s.residence_ns is not None
     ]
     return np.array(ways or [_WAY_S])
 

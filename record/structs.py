@@ -13,8 +13,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 Json = Any
-"""str, int, float, bool, None, or lists and dicts of these."""
-
+"""A value read from JSON or written to it; readers that need one type check it."""
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """What a column of numpy can hold: records of other programs may hold more."""
@@ -59,7 +58,7 @@ class SampleRecord(Struct, gc=False):
     output_tokens: Int64
     finish_reason: str | None
     status: Literal["completed", "lost"]
-    held_ns: Int64 | None = None
+    residence_ns: Int64 | None = None
     """From the request's arrival at the replica to the answer's departure, measured
     there. The rest of dispatch to completion is spent in messages."""
     cached_tokens: Int64 | None = None
@@ -251,7 +250,7 @@ class Check(Struct, kw_only=True):
 
 
 class Verdict(Struct, kw_only=True):
-    """`verdict.json`: the gate's judgement of the run."""
+    """`verdict.json`: the gate's judgment of the run."""
 
     outcome: Literal["passed", "failed", "aborted"]
     degraded: bool

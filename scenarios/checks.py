@@ -55,7 +55,7 @@ def _impossible(sample: SampleRecord, begin_ns: float, end_ns: float) -> str | N
         sample.queue_ns,
         sample.prefill_ns,
         sample.decode_ns,
-        sample.held_ns,
+        sample.residence_ns,
     ):
         if duration is not None and not 0 <= duration <= end_ns - begin_ns:
             return f"a duration of {duration} ns"

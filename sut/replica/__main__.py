@@ -198,7 +198,7 @@ def _serve(engine: Engine, link: ReplicaLink, asks: bool) -> None:
         for answer in done:
             since = arrived.pop((answer.seq, answer.attempt), None)
             if since is not None:
-                answer.held_ns = time.monotonic_ns() - since
+                answer.residence_ns = time.monotonic_ns() - since
         before, waiting = waiting, engine.stats().waiting
         if first or done or failed or (asks and (taken or waiting != before)):
             link.send(Outputs(list(first), list(done), failed, waiting, received))

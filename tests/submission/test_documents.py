@@ -9,7 +9,7 @@ from record.folder import read_json
 from record.structs import SettingsRecord
 from submission.documents import known_weight_type, measurements, verification_text
 from submission.request import WeightFacts
-from tests.submission.spoilt import SPOILS
+from tests.submission.damage import DAMAGES
 from tests.submission.trees import unpack
 
 
@@ -47,7 +47,7 @@ def test_weight_types_are_as_configured_or_given(
 )
 def test_what_is_wrong_is_reported(tmp_path: Path, what: str, line: str) -> None:
     tree = unpack(tmp_path, source=False)
-    next(spoil for spoil in SPOILS if spoil.what == what).act(tree)
+    next(spoil for spoil in DAMAGES if spoil.what == what).act(tree)
     result = tree.result("Server")
     settings = read_json(result.compliance.settings, SettingsRecord)
     text = verification_text(result.compliance_answers, settings)
