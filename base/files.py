@@ -17,7 +17,7 @@ def data_path(package: str, name: str) -> Path:
 
     Args:
         package: a package of ours; pip always unpacks it.
-        name: path inside of it.
+        name: path inside the package.
     """
     return Path(str(files(package).joinpath(name)))
 
@@ -38,26 +38,26 @@ _POINTER = b"version https://git-lfs"
 
 
 def refuse_lfs_pointer(path: Path, data: bytes) -> None:
-    """Refuse the file `path`, which begins with `data`, where it is a pointer.
+    """Refuse the file `path`, which begins with `data`, if it is a pointer.
 
     Raises:
-        UserError: it is one; says how to get the file.
+        UserError: it is a pointer; the message says how to get the file.
     """
     if data.startswith(_POINTER):
         raise UserError(
-            f"{path}: a Git LFS pointer, not the file itself; run `git lfs pull` in"
-            " its repository, or download the file again"
+            f"{path}: only a Git LFS pointer to the file; run `git lfs pull` in its"
+            " repository, or download the file again"
         )
 
 
 LISTING = "SOURCES.txt"
-"""Names every file of a copy, one a line: a copy has no git to ask."""
+"""Lists every file of a copy, one on each line, since a copy is no git checkout."""
 
 
 def project_files(root: Path = ROOT) -> list[str]:
     """Return the project's files, relative to `root` and sorted.
 
-    What starts with a dot is left out: it serves the repository, not the project.
+    Names that start with a dot are left out: they serve the repository.
 
     Raises:
         UserError: `root` is neither a checkout nor a copy made by `copy_project`.
@@ -73,14 +73,14 @@ def project_files(root: Path = ROOT) -> list[str]:
         names = []
     if "setup.py" not in names:
         raise UserError(
-            f"{root}: neither a git checkout nor a copy of one with {LISTING}, so"
-            " nothing says which files are the project's; use a checkout"
+            f"{root}: neither a git checkout nor a copy with {LISTING}, so the"
+            " project's files are not known; use a checkout"
         )
     return sorted(name for name in names if name and not name.startswith("."))
 
 
 def copy_project(target: Path, root: Path = ROOT) -> None:
-    """Copy the project's files, as they are now, into the new folder `target`.
+    """Copy the project's files in their current state into the new folder `target`.
 
     Raises:
         UserError: `root` is not a checkout, or a file that git tracks is missing.
@@ -117,6 +117,6 @@ def cache_folder() -> Path:
         return (Path(base) if base else Path.home() / ".cache") / "mlperf-loadgen-sut"
     except RuntimeError as error:
         raise UserError(
-            "no home folder is known to keep files in; set HOME or XDG_CACHE_HOME to a"
-            " folder that can be written"
+            "no home folder for the cache; set HOME or XDG_CACHE_HOME to a writable"
+            " folder"
         ) from error

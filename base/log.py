@@ -1,4 +1,8 @@
-"""Messages about what a command does, through `logging`, and its progress."""
+"""Messages about what a command does, through `logging`, and its progress.
+
+They go to stderr; output goes to stdout. The last line of a command that fails comes
+from `base.command`.
+"""
 
 import contextlib
 import logging
@@ -11,7 +15,7 @@ _ROOT = "mlperf_sut"
 
 
 class _Formatter(logging.Formatter):
-    """The message alone; from warnings on, the level before it."""
+    """Shows the message; from warnings on, with the level before it."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
@@ -21,7 +25,7 @@ class _Formatter(logging.Formatter):
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to the stderr of the moment; one that is closed or full stops nothing."""
+    """Writes to the current `sys.stderr`; errors there are ignored."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if sys.stderr is not None:
@@ -54,19 +58,19 @@ _INTERVAL_S = 10.0
 
 
 def announce(what: str) -> None:
-    """Log the start of work that may take seconds and has no measure."""
+    """Log the start of work that may take seconds and whose progress is not known."""
     _LOG.info("%s", what)
 
 
 def track(items: Iterable[T], total: int, what: str, weight: int = 1) -> Iterator[T]:
-    """Yield `items`, showing on stderr how far they are.
+    """Yield `items` and show the progress on stderr.
 
-    A terminal gets a bar that vanishes at the end; anything else a line every ten
-    seconds.
+    A terminal shows a bar, which is removed at the end. Otherwise a line is logged
+    every ten seconds.
 
     Args:
         items: the work.
-        total: how many samples there will be.
+        total: number of samples in all items.
         what: name of the work, e.g. "tokenizing".
         weight: samples in one item (the last may have fewer).
     """

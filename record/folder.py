@@ -23,7 +23,7 @@ class RecordError(SutError):
     exit_code = ExitCode.BAD_INPUT
 
     def __init__(self, path: Path, problem: str, line: int | None = None) -> None:
-        """Say which file, where in it, and what is wrong."""
+        """Name the file, the line where it is known, and the problem."""
         where = f"{path}:{line}" if line else str(path)
         super().__init__(f"{where}: {problem}")
 
@@ -36,7 +36,7 @@ _CHUNK_BYTES = 8 * 2**20
 def read_lines(path: Path, kind: type[T] | Any) -> Iterator[T]:
     """Yield each line of `path` decoded as `kind`.
 
-    A last line without its newline was cut off when the run died: it is left out.
+    A last line without a newline was cut off when the run died, and is left out.
 
     Raises:
         RecordError: the file is missing, or another line does not fit `kind`.
@@ -46,7 +46,7 @@ def read_lines(path: Path, kind: type[T] | Any) -> Iterator[T]:
 
 
 def read_batches(path: Path, kind: type[T] | Any) -> Iterator[list[T]]:
-    """Yield the lines of `path` as `read_lines` does, some ten thousand at a time.
+    """Yield the lines of `path` as `read_lines` does, in batches of about 10,000.
 
     Raises:
         RecordError: the file is missing, or a whole line does not fit `kind`.
@@ -96,7 +96,7 @@ def _decode(
 
 
 _MOST_AT_ONCE = 1000
-"""Runs that may start within one second under the same root."""
+"""Most runs that may start within one second under the same root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, root: Path, label: str) -> "RunFolder":
-        """Make `root/<UTC time>-<label>`; `root/latest` stays as it is.
+        """Make `root/<UTC time>-<label>`; `root/latest` does not change.
 
         Raises:
             OSError: the folder cannot be made.
@@ -122,14 +122,17 @@ class RunFolder:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
     def become_latest(self) -> str | None:
-        """Point the link `latest`, beside this folder, at it; return why not, or None.
+        """Let the link `latest`, beside this folder, point to it.
 
-        The link is a convenience. Some file systems have none, and in a copy of a root
-        `latest` may be a folder.
+        The link is only a convenience: some file systems have no links, and in a copied
+        root `latest` may be a folder.
+
+        Returns:
+            Why the link was not set; None if it was.
         """
         link = self.path.parent / "latest"
         if link.exists() and not link.is_symlink():
-            return f"{link} stays as it is: no link; move it away"
+            return f"{link} is not a link and was not changed; move it away"
         # A name that no other process uses, wherever it runs.
         draft = link.with_name(f".latest-{token_hex(8)}")
         try:
@@ -142,7 +145,7 @@ class RunFolder:
         return None
 
     def discard(self) -> None:
-        """Remove the folder of a run that was refused before it had begun."""
+        """Remove the folder of a run that was refused before it started."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def __truediv__(self, name: str) -> Path:
@@ -156,7 +159,7 @@ class RunFolder:
 
     @property
     def detail_log(self) -> Path:
-        """LoadGen's detail log, one JSON object a line."""
+        """LoadGen's detail log, one JSON object on each line."""
         return self.path / "mlperf_log_detail.txt"
 
     @property
@@ -191,7 +194,7 @@ class RunFolder:
 
     @property
     def replicas(self) -> Path:
-        """Replicas as they stood when ready."""
+        """Replicas as they were when ready."""
         return self.path / "replicas.json"
 
     @property
@@ -201,7 +204,7 @@ class RunFolder:
 
     @property
     def events(self) -> Path:
-        """One line per fault and what was done about it."""
+        """One line for each fault and each reaction to it."""
         return self.path / "events.jsonl"
 
     @property
@@ -221,7 +224,7 @@ class RunFolder:
 
     @property
     def forecast(self) -> Path:
-        """What another run would do, by `python -m forecast`."""
+        """What another run would do, written by `python -m forecast`."""
         return self.path / "forecast.json"
 
     @property
@@ -230,18 +233,18 @@ class RunFolder:
         return self.path / "verdict.json"
 
     def replica_log(self, replica: int) -> Path:
-        """Return where the output of a replica's process goes."""
+        """Return the file that receives the output of a replica's process."""
         return self.path / "replicas" / f"replica-{replica}.log"
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` (structs, dicts, lists) as indented JSON, whole or not at all."""
+    """Write `value` (structs, dicts, lists) as indented JSON, atomically."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=2)
     write_text(path, text.decode() + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
+    """Write `text` to `path`, atomically."""
     draft = path.with_name(f".{path.name}.{token_hex(8)}")
     try:
         draft.write_text(text)
