@@ -45,7 +45,7 @@ def refuse_lfs_pointer(path: Path, data: bytes) -> None:
     """
     if data.startswith(_POINTER):
         raise UserError(
-            f"{path}: only a Git LFS pointer to the file; run `git lfs pull` in its"
+            f"{path}: a Git LFS pointer, not the file; run `git lfs pull` in its"
             " repository, or download the file again"
         )
 

@@ -33,7 +33,7 @@ def load_prompts(
     """
     rows = read_full_rows(path)
     if not rows:
-        raise UserError(f"{path}: holds no samples")
+        raise UserError(f"{path}: contains no samples")
     if samples is not None and not 0 < samples <= len(rows):
         raise UserError(f"--samples {samples}: {path} holds {len(rows)}")
     used = rows[:samples]

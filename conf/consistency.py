@@ -14,14 +14,17 @@ _OF_MODEL = ("path", "weights", "vocabulary", "dtype")
 
 
 def check_effects(config: Config, given: Collection[str]) -> None:
-    """Refuse the first of the options `given` that has no effect.
+    """Refuse options that cannot have an effect in this run.
+
+    Only what the user wrote is checked: presets and experiment files may set what one
+    scenario needs and another does not.
 
     Args:
         config: the whole configuration.
         given: names of the options on the command line.
 
     Raises:
-        UserError: one has none; says why.
+        UserError: an option has no effect; the message says why.
     """
     for key, reason in _without_effect(config, given):
         raise UserError(f"{key} has no effect: {reason}; leave it out")
@@ -49,7 +52,7 @@ def _of_scenario(config: Config) -> dict[str, str]:
     if scenario is not ScenarioName.singlestream:
         reasons["scenario.expected_latency_ms"] = f"{name} is not sized by it"
     else:
-        reasons["scenario.target_qps"] = f"{name} issues one query after the other"
+        reasons["scenario.target_qps"] = f"{name} issues one query after another"
     if scenario not in (ScenarioName.server, ScenarioName.interactive):
         for limit in ("ttft_ms", "tpot_ms"):
             reasons[f"run.{limit}"] = f"{name} has no latency limits"
@@ -59,18 +62,18 @@ def _of_scenario(config: Config) -> dict[str, str]:
 
 
 def _of_smoke(config: Config) -> dict[str, str]:
-    """Return what only single runs are refused: a suite shares its options."""
+    """Return reasons that apply to run=smoke; runs of a submission share options."""
     scenario, run = config.scenario.name, config.run
     reasons: dict[str, str] = {}
     if config.mode is not Mode.performance:
-        why = f"mode={config.mode.value} has a number of samples of its own"
+        why = f"mode={config.mode.value} has its own number of samples"
         reasons |= {"run.min_queries": why, "run.min_duration_s": why}
     if scenario is ScenarioName.offline and (
         config.mode is not Mode.performance or not run.min_duration_s
     ):
         reasons["scenario.target_qps"] = (
-            "in Offline it sizes a run that has a shortest duration (run=full, or"
-            " run.min_duration_s), and this one has none"
+            "in Offline it sizes a run with a minimum duration (run=full, or"
+            " run.min_duration_s), and this run has none"
         )
     if config.mode is not Mode.compliance:
         reasons["run.audit_conf"] = "only mode=compliance reads an audit file"
@@ -80,8 +83,8 @@ def _of_smoke(config: Config) -> dict[str, str]:
 def _of_engine(config: Config) -> dict[str, str]:
     if isinstance(config.engine, EndpointConfig):
         return {
-            "model.dtype": "the server has chosen it",
-            "cluster.gpus_per_replica": "a server has GPUs of its own",
+            "model.dtype": "the server decides it",
+            "cluster.gpus_per_replica": "a server has its own GPUs",
         }
     if not isinstance(config.engine, SyntheticConfig):
         return {}
@@ -112,20 +115,20 @@ _HEADER = re.compile(r"[A-Za-z0-9-]+")
 
 
 def place_endpoints(config: Config) -> None:
-    """Set one replica, without GPUs, for each server; other engines are left alone.
+    """Set one replica without GPUs for each server of `engine=endpoint`.
 
     With `cluster.replicas=N` the first N servers are used, so that a scaling campaign
-    works as with other engines.
+    works as with other engines. Nothing changes for other engines.
 
     Raises:
-        UserError: an address or a number cannot be.
+        UserError: an address or a number is not possible.
     """
     engine, cluster = config.engine, config.cluster
     if not isinstance(engine, EndpointConfig):
         return
     if isinstance(cluster, ExternalConfig):
         raise UserError(
-            "engine=endpoint works from this host: leave cluster=external out"
+            "engine=endpoint runs its clients on this host; leave out cluster=external"
         )
     if not engine.urls:
         raise UserError(
@@ -134,14 +137,14 @@ def place_endpoints(config: Config) -> None:
     urls = [_checked(url) for url in engine.urls]
     for url in urls:
         if urls.count(url) > 1:
-            raise UserError(f"engine.urls: {url} is there twice; give each server once")
+            raise UserError(f"engine.urls: {url} is given twice; name each server once")
     if cluster.replicas is not None and cluster.replicas > len(urls):
         raise UserError(
             f"cluster.replicas={cluster.replicas}, but engine.urls has {len(urls)}"
-            " servers: a replica is a server"
+            " servers, one for each replica; lower it or add servers"
         )
     if engine.api_key_env is not None and engine.api_key_file is not None:
-        raise UserError("give one of engine.api_key_env and engine.api_key_file")
+        raise UserError("give either engine.api_key_env or engine.api_key_file")
     if not _HEADER.fullmatch(engine.api_key_header):
         raise UserError(
             f"engine.api_key_header={engine.api_key_header}: not the name of a header"
@@ -152,11 +155,11 @@ def place_endpoints(config: Config) -> None:
 
 
 def _checked(url: str) -> str:
-    """Return the address of a server without what requests add to it."""
+    """Return the address of a server without the part that requests add."""
     if "@" in url:
-        # No message may hold it, and the address goes into records.
+        # No message repeats the address, since it contains the password.
         raise UserError(
-            "engine.urls: an address has a user or a password in it; give the key by"
+            "engine.urls: an address contains a user or a password; give the key with"
             " engine.api_key_env or engine.api_key_file"
         )
     try:
@@ -167,7 +170,7 @@ def _checked(url: str) -> str:
     if parts.scheme not in ("http", "https") or not has_host:
         raise UserError(f"engine.urls: {url}: write http://HOST:PORT or https://...")
     if parts.query or parts.fragment:
-        raise UserError(f"engine.urls: {url}: nothing may follow the path")
+        raise UserError(f"engine.urls: {url}: remove what follows the path")
     return url.rstrip("/").removesuffix("/v1")
 
 
@@ -181,8 +184,11 @@ _NO_MODEL = "synthetic"
 def name_origins(config: Config, given: Collection[str], *, new: bool) -> None:
     """Set names and origins in `config` that the options `given` leave open.
 
+    A folder or file of the user is not the model or data set of the preset beside
+    which it was given. So the preset's name, vocabulary and origin do not apply to it.
+
     Args:
-        config: the whole configuration; is changed.
+        config: the whole configuration; it is changed.
         given: names of the options on the command line.
         new: whether it comes from presets, not from a run's own config.yaml.
     """

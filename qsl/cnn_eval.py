@@ -25,7 +25,7 @@ TEMPLATE = (
 
 
 def prompt(article: str) -> str:
-    """Return the text that the model is given for `article`."""
+    """Return the prompt for `article`, as text."""
     return TEMPLATE.replace("{input}", article)
 
 
@@ -46,13 +46,13 @@ class Row(msgspec.Struct):
 class FullRow(msgspec.Struct):
     """A row with its article, as `qsl.prepare` writes and checks it.
 
-    The order of the fields is theirs in a file written by the benchmark's script.
+    Fields are in the order in which the benchmark's script writes them.
     """
 
     input: str
     """The article."""
     instruction: dict[str, str] | str
-    """The prompt's template, by model family; in calibration data the text alone."""
+    """The prompt template by model family; in calibration data only the text."""
     output: str
     tok_input: list[int]
 
@@ -81,9 +81,7 @@ def _read(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
     except IsADirectoryError as error:
-        raise UserError(f"{path}: is a folder; name the data set's file in it") from (
-            error
-        )
+        raise UserError(f"{path}: is a folder; name a file in it") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(
@@ -107,11 +105,11 @@ def _decode(path: Path, text: bytes, kind: type[list[T]]) -> list[T]:
         hint = ""
         if text.lstrip()[:1] == b"{" or path.suffix in _ARTICLES:
             hint = (
-                "; articles are tokenized first: `python -m qsl.prepare"
+                "; articles must be tokenized first: `python -m qsl.prepare"
                 f" {path} MODEL_FOLDER OUT.json`"
             )
         raise UserError(
-            f"{path}: {_row_of(text, error)}not in cnn_eval.json form: {error}{hint}"
+            f"{path}: {_row_of(text, error)}not in cnn_eval.json format: {error}{hint}"
         ) from error
 
 
@@ -122,7 +120,7 @@ def _row_of(text: bytes, error: Exception) -> str:
     if isinstance(error.__cause__, UnicodeDecodeError | type(None)):
         return ""
     byte = re.search(r"byte (\d+)", str(error))
-    # Without a position the file just ends too early.
+    # An error without a position means that the file ends too early.
     begun = text.count(_FIELD, 0, int(byte[1]) if byte else len(text))
     return f"row {begun - 1} or the next: " if begun else ""
 
@@ -130,22 +128,22 @@ def _row_of(text: bytes, error: Exception) -> str:
 _OPEN, _BETWEEN, _CLOSE = b"[\n", b",\n", b"\n]"
 _INDENT = 4
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
-"""What file systems of clusters answer that lock nothing (Lustre, NFS, FUSE)."""
+"""Errors of file systems without locks (some Lustre, NFS and FUSE mounts)."""
 _ROW_END = b"\n    },\n"
 
 
 class RowsFile:
-    """A JSON list of objects that grows in a draft until it is whole.
+    """Writes a JSON list of rows into a draft, which replaces the target at the end.
 
-    The draft lies beside the target and bears a fingerprint of what it is made from:
-    another input does not go on with it.
+    The draft is beside the target. Its name has a fingerprint of the input, so that an
+    interrupted call is resumed only with the same input.
     """
 
     def __init__(self, target: Path, fingerprint: str) -> None:
-        """Go on with an earlier draft where there is one.
+        """Open the draft of an interrupted call, or a new one.
 
         Raises:
-            OSError: the draft cannot be read or written, or another call does so.
+            OSError: the draft cannot be read or written, or another call is using it.
         """
         self._target = target
         self._draft = target.with_name(f".{target.name}.{fingerprint[:12]}.part")
@@ -160,8 +158,8 @@ class RowsFile:
                 self._file.close()
                 raise
             announce(
-                f"note: the file system of {target} has no locks; let no other call"
-                " write it meanwhile"
+                f"note: the file system of {target} has no locks; do not write this"
+                " file by two calls at once"
             )
         self._file.seek(0)
         body = self._file.read()
@@ -175,14 +173,14 @@ class RowsFile:
         """Write one or more rows to the draft.
 
         Raises:
-            OSError: the draft cannot be written, e.g. as the disk is full.
+            OSError: the draft cannot be written, e.g. because the disk is full.
         """
         text = msgspec.json.format(msgspec.json.encode(rows), indent=_INDENT)
         self._file.write(text[len(_OPEN) : -len(_CLOSE)] + _BETWEEN)
         self._file.flush()
 
     def finish(self) -> None:
-        """Close the list and move the draft to its place.
+        """Complete the draft and replace the target by it.
 
         Raises:
             OSError: the target cannot be written.
@@ -194,7 +192,7 @@ class RowsFile:
         self._draft.replace(self._target)
 
     def close(self) -> None:
-        """Leave the draft as it is."""
+        """Close the draft; it is kept."""
         self._file.close()
 
 

@@ -27,7 +27,7 @@ def test_latest_that_is_a_folder_stays(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
     folder = RunFolder.create(tmp_path, "x")
     assert folder.become_latest() == (
-        f"{tmp_path}/latest stays as it is: no link; move it away"
+        f"{tmp_path}/latest is not a link and was not changed; move it away"
     )
     assert sorted(tmp_path.iterdir()) == [folder.path, tmp_path / "latest"]
 
