@@ -1,5 +1,11 @@
 """`python -m accuracy`: scores a run from its folder, or compares two runs."""
 
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("accuracy.__main__")
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -8,7 +14,6 @@ from pathlib import Path
 from accuracy.compare import compare_runs, write_samples
 from accuracy.console import comparison_lines, result_lines
 from accuracy.score import PathOverrides, score_again
-from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, write_failure
 from record.folder import RunFolder
 
@@ -75,7 +80,3 @@ def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
 
 def _path_overrides(options: argparse.Namespace) -> PathOverrides:
     return PathOverrides(dataset=options.dataset, tokenizer=options.tokenizer)
-
-
-if __name__ == "__main__":
-    start(main)

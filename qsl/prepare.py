@@ -1,5 +1,11 @@
 """`python -m qsl.prepare`: CNN/DailyMail to MLPerf's cnn_eval.json form."""
 
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("qsl.prepare")
+
 import argparse
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -8,7 +14,6 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from base.command import ArgumentParser, run_command, start
 from base.errors import UserError, write_failure
 from qsl.articles import (
     EDGE_ROWS,
@@ -205,7 +210,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lambda: _run(_parser().parse_args(arguments)),
         interrupted="interrupted; the same command resumes it",
     )
-
-
-if __name__ == "__main__":
-    start(main)
