@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 
 CONFIDENCE = 0.95
 _RESAMPLES = 1000
@@ -29,6 +28,8 @@ def mean_intervals(values: NDArray[np.float64]) -> list[ConfidenceInterval | Non
     """
     if len(values) < 2:
         return [None] * values.shape[1]
+    from scipy.stats import bootstrap  # takes a second, which few commands need
+
     found = bootstrap(
         (values,),
         np.mean,
