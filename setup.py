@@ -96,6 +96,6 @@ setup(
         "scenarios": ["*.config"],
         "sut": ["shapes/*/config.json"],
     },
-    entry_points={"console_scripts": ["mlperf-sut = cli.main:main"]},
+    entry_points={"console_scripts": ["mlperf-sut = cli.__main__:main"]},
     cmdclass={"build_py": BuildWithData},
 )

@@ -1,5 +1,11 @@
 """`python -m accuracy`: scores a run from its folder, or compares two runs."""
 
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("accuracy.__main__")
+
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +19,6 @@ from accuracy.results import AccuracyResult
 from accuracy.rouge import HOW_TO_GET
 from accuracy.score import PathOverrides, score_again
 from accuracy.statistics import ConfidenceInterval
-from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, write_failure
 from record.folder import RunFolder
 
@@ -149,7 +154,3 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
 
 def _path_overrides(options: argparse.Namespace) -> PathOverrides:
     return PathOverrides(dataset=options.dataset, tokenizer=options.tokenizer)
-
-
-if __name__ == "__main__":
-    start(main)

@@ -5,15 +5,13 @@ that both behave the same. Modules are imported when their subcommand is called:
 and completion stay quick.
 """
 
-import importlib
 import sys
-from collections.abc import Callable
 from typing import NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 
-from base.command import ArgumentParser, start
+from base.command import ArgumentParser, start_module
 from base.version import VERSION
 
 NAME = "mlperf-sut"
@@ -33,12 +31,6 @@ or fish): eval "$(_MLPERF_SUT_COMPLETE=bash_source mlperf-sut)"
 
 Exit code: 0 good, 1 finished but not good, 2 bad input, 3 aborted.
 """
-
-
-def _main_of(module: str) -> Callable[[list[str]], int]:
-    """Return a module's `main`; whatever goes wrong in its import is the caller's."""
-    main: Callable[[list[str]], int] = importlib.import_module(module).main
-    return main
 
 
 class Forwarded(click.Command):
@@ -73,7 +65,7 @@ class Forwarded(click.Command):
             from sut.interrupts import start_command
 
             start_command(self.module)
-        start(lambda: _main_of(self.module)(ctx.args))
+        start_module(self.module)
 
     def shell_complete(
         self,
@@ -93,15 +85,10 @@ class _Run(Forwarded):
 
     def invoke(self, ctx: click.Context) -> NoReturn:
         """Make the run, or describe it."""
-        if "--dry-run" in ctx.args:
-            arguments = [text for text in ctx.args if text != "--dry-run"]
-
-            def describe() -> int:
-                from cli.dry_run import main as dry_run
-
-                return dry_run(arguments)
-
-            start(describe)
+        if "--dry-run" in ctx.args and not {"-h", "--help"} & set(ctx.args):
+            rest = [text for text in ctx.args if text != "--dry-run"]
+            sys.argv = [ctx.command_path, *rest]
+            start_module("cli.dry_run")
         super().invoke(ctx)
 
 

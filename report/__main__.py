@@ -6,6 +6,12 @@ written into --out; without --out, into the folder that contains all of them. Th
 of a campaign gives the report of all runs that the campaign made.
 """
 
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("report.__main__")
+
 import argparse
 import os
 import sys
@@ -13,7 +19,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, write_failure
 from record.campaign import NAME, Campaign, read_campaign
 from record.folder import RecordError
@@ -126,7 +131,3 @@ def _parser() -> argparse.ArgumentParser:
         ' {"NAME": {"flops": {"16": 9e14, "8": 1.9e15}, "bytes_per_s": 3e12}}',
     )
     return parser
-
-
-if __name__ == "__main__":
-    start(main)
