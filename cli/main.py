@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 
 from base.command import ArgumentParser, start_module
 from base.version import VERSION
+from cli.bash import register
 
 NAME = "mlperf-sut"
 _EPILOG = """\
@@ -135,6 +136,7 @@ for _command in (
 
 def main() -> NoReturn:
     """Run the command line; the process ends with the exit code."""
+    register()
     try:
         code = command.main(prog_name=NAME, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -43,20 +43,31 @@ class SampleRecord(Struct, gc=False):
     seq: Int64
     """Order of issue; equals LoadGen's `seq_id`."""
     qsl_index: Int64
+    """Row of the data set."""
     node: str | None
+    """Host of the replica that had the sample last."""
     replica: Int64 | None
+    """Its number; null if the sample never left the coordinator."""
     attempt: Int64
     """1 for the first attempt, plus 1 for each time the sample was sent again."""
     issued_ns: Int64
+    """LoadGen issued it."""
     dispatched_ns: Int64 | None
+    """The coordinator sent it to the replica."""
     first_token_ns: Int64 | None
+    """The first token reached the coordinator; null if the scenario does not stream."""
     completed_ns: Int64 | None
+    """The answer reached the coordinator."""
     queue_ns: Int64 | None
+    """Waiting in the engine, before it was scheduled for the first time."""
     prefill_ns: Int64 | None
+    """From then to the first token."""
     decode_ns: Int64 | None
+    """First token to last token."""
     prompt_tokens: Int64
     output_tokens: Int64
     finish_reason: str | None
+    """vLLM's: `length` or `stop`."""
     status: Literal["completed", "lost"]
     residence_ns: Int64 | None = None
     """From the request's arrival in the replica to the sending of the answer, measured

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from base.command import ArgumentParser
 from base.errors import ExitCode
 from base.version import VERSION
-from cli.complete import completions
 from cli.main import Forwarded, command, main
 
 
@@ -99,13 +98,3 @@ def test_a_wrong_command_is_bad_input(
         main()
     assert ended.value.code == code
     assert capsys.readouterr().err.startswith(line)
-
-
-def test_options_of_a_run_are_completed() -> None:
-    assert "engine=synthetic" in completions("engine=")
-    assert completions("cluster.repl") == ["cluster.replicas="]
-    assert completions("run.trace=") == ["run.trace=false", "run.trace=true"]
-    assert completions("mode=") == [
-        *("mode=accuracy", "mode=compliance", "mode=performance")
-    ]
-    assert completions("zz") == []
