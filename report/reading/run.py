@@ -14,6 +14,7 @@ from record.structs import (
     Verdict,
 )
 from record.trace import Trace
+from report.reading.accuracy import AccuracyFile
 from report.reading.config import RunConfig
 from report.reading.samples import Samples, join
 from report.reading.telemetry import Telemetry
@@ -49,6 +50,8 @@ class Run:
     """What the folder lacks, and what the report cannot show because of that."""
     path: Path | None = None
     """Its folder; None where it has none."""
+    accuracy: AccuracyFile | None = None
+    """Its scores; None if it was not scored."""
 
     @cached_property
     def done(self) -> Samples:
