@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from base.decode import printable
 from record.folder import RunFolder
 from sut.clock import OwnPause
-from sut.clusters.nodes import Node, NodesSocket
-from sut.clusters.registration import GONE_S, PATIENCE_S, namesake
-from sut.wire.node_messages import (
+from sut.clusters.registration import GONE_S, PATIENCE_S, Node, NodesSocket, namesake
+from sut.wire.messages import (
     Close,
     Join,
     Kill,

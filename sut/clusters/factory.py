@@ -11,11 +11,9 @@ from record.folder import RunFolder
 from record.source import source_digest
 from sut.clusters.base import Cluster
 from sut.clusters.external import ExternalCluster
-from sut.clusters.host import this_host
 from sut.clusters.local import LocalCluster
-from sut.clusters.nodes import NodesSocket
-from sut.clusters.placement import place
-from sut.clusters.registration import NodeRegistration
+from sut.clusters.placement import place, this_host
+from sut.clusters.registration import NodeRegistration, NodesSocket
 from sut.wire.keys import read_key
 from sut.wire.sockets import CoordinatorSocket, Endpoint
 

@@ -16,9 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import safetensors.numpy
 
-from accuracy.answers import read_first_answers
-from accuracy.decode import _cleans_up, load_tokenizer
-from accuracy.tokens import token_statistics
+from accuracy.answers import _cleans_up, load_tokenizer, read_first_answers
+from accuracy.statistics import token_statistics
 from base.decode import DecodeError, decode_with, plain_yaml
 from base.errors import UserError
 from calibration.result import UnexpectedResult, check_result
@@ -51,9 +50,8 @@ from submission.truncation import hash_in
 from submission.verification import verification_text
 from sut.clock import RunClock
 from sut.clusters.external import ExternalCluster
-from sut.clusters.host import Host
-from sut.clusters.nodes import Node, NodesSocket
-from sut.clusters.registration import NodeRegistration
+from sut.clusters.placement import Host
+from sut.clusters.registration import Node, NodeRegistration, NodesSocket
 from sut.coordinator.dispatcher import UnexpectedAnswer
 from sut.coordinator.recorder import RunRecorder
 from sut.coordinator.replica import Replica
@@ -61,7 +59,9 @@ from sut.model import find_model
 from sut.node import joining as node_command
 from sut.wire.keys import make_key, read_key
 from sut.wire.messages import (
+    NODE_PROTOCOL,
     ClockReading,
+    Close,
     Completion,
     DeviceReading,
     Failed,
@@ -71,31 +71,27 @@ from sut.wire.messages import (
     Heartbeat,
     Hello,
     HostReading,
-    Outputs,
-    Phase,
-    Ready,
-    ReplicaSpec,
-    Request,
-    Steps,
-    Stop,
-    ToCoordinator,
-    ToReplica,
-    WarmupSpec,
-)
-from sut.wire.node_messages import (
-    NODE_PROTOCOL,
-    Close,
     Join,
     Kill,
     Left,
+    Outputs,
+    Phase,
     Ping,
     Placement,
+    Ready,
     Refused,
     ReplicaReady,
+    ReplicaSpec,
     Report,
+    Request,
     Start,
+    Steps,
+    Stop,
     ToCluster,
+    ToCoordinator,
     ToNode,
+    ToReplica,
+    WarmupSpec,
     Welcome,
     join_problem,
 )

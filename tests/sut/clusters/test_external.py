@@ -12,12 +12,11 @@ from record.folder import RunFolder
 from record.source import source_digest
 from sut.clusters.base import Cluster
 from sut.clusters.external import ExternalCluster
-from sut.clusters.nodes import Node, NodesSocket
 from sut.clusters.placement import place
-from sut.clusters.registration import NodeRegistration
+from sut.clusters.registration import Node, NodeRegistration, NodesSocket
 from sut.node.agent import NodeSocket
 from sut.wire.keys import ClusterKey, read_key
-from sut.wire.node_messages import (
+from sut.wire.messages import (
     NODE_PROTOCOL,
     Join,
     Refused,

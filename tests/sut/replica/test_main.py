@@ -1,7 +1,7 @@
 import numpy as np
 
 from sut.engines.synthetic import SyntheticEngine
-from sut.replica.warmup import warm_up
+from sut.replica.__main__ import warm_up
 from sut.wire.messages import Request, WarmupSpec
 from tests.sut.engines.contract import spec
 from tests.sut.engines.test_synthetic import OPTIONS

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from sut.clusters import cleanup
-from sut.clusters.cleanup import (
+from sut.clusters import guard
+from sut.clusters.guard import (
     held_memory,
     kill_group,
     members,
@@ -115,8 +115,8 @@ def test_memory_of_the_same_number_elsewhere_is_not_taken_for_ours(
             "7f00-7f01 rw-s 00000000 what:ever 5 /dev/shm/x\n"
         )
         with monkeypatch.context() as patch:
-            patch.setattr(cleanup, "members", lambda _group: [1])
-            patch.setattr(cleanup, "_maps_of", lambda _pid: maps)
+            patch.setattr(guard, "members", lambda _group: [1])
+            patch.setattr(guard, "_maps_of", lambda _pid: maps)
             assert held_memory(1) == found
 
 

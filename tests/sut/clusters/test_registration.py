@@ -11,12 +11,11 @@ import pytest
 from conf.schema import ExternalConfig
 from record.folder import RunFolder
 from sut.clusters.external import ExternalCluster
-from sut.clusters.host import Host
 from sut.clusters.local import LocalCluster
-from sut.clusters.nodes import Node, NodesSocket
-from sut.clusters.registration import NodeRegistration
+from sut.clusters.placement import Host
+from sut.clusters.registration import Node, NodeRegistration, NodesSocket
 from sut.node.agent import NodeAgent, NodeSocket
-from sut.wire.node_messages import (
+from sut.wire.messages import (
     NODE_PROTOCOL,
     Join,
     Left,
