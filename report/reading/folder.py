@@ -12,7 +12,7 @@ from record.lines import cut_off, read_lines
 from record.loadgen_log import DetailLog, read_detail
 from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
 from record.trace import read_trace
-from report.reading.accuracy import read_accuracy
+from report.reading.accuracy import read_accuracy, read_logged_answers
 from report.reading.config import RunConfig, read_config
 from report.reading.run import Run
 from report.reading.samples import UNKNOWN, Samples, read_samples
@@ -97,6 +97,8 @@ def read_run(path: Path) -> Run:
         notes=notes,
         accuracy=read_accuracy(folder / "accuracy.json"),
     )
+    if not died:
+        run.answers = read_logged_answers(folder.accuracy_log, run.samples)
     _note_cut_lines(folder, notes)
     _check_replicas(run, folder.samples)
     return run

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from base.answer_pairs import ReplicaAnswer
 from record.loadgen_log import DetailLog
 from record.structs import (
     EventRecord,
@@ -52,6 +53,8 @@ class Run:
     """Its folder; None where it has none."""
     accuracy: AccuracyFile | None = None
     """Its scores; None if it was not scored."""
+    answers: list[ReplicaAnswer] = field(default_factory=list)
+    """Answers in LoadGen's accuracy log, by its replicas' numbers."""
 
     @cached_property
     def done(self) -> Samples:

@@ -37,6 +37,7 @@ TABLES = {
     "timeline.late": "Late requests and what explains them",
     "timeline.series": "Series over time",
     "tokens.replicas": "Tokens by replica",
+    "tokens.answers": "Answers by replica",
     "resources.memory": "Memory",
     "resources.load": "Load, power and clocks",
     "resources.arithmetic": "Distance from the physical limit",

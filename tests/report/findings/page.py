@@ -13,6 +13,7 @@ from report.statistics.comparison import GroupComparison
 from report.timeline.analysis import analyze
 from report.timeline.inputs import inputs_of
 from report.wording import capitalized, cell, with_unit
+from tests.report.findings.example_answers import wrong_answers
 from tests.report.findings.example_slowdowns import (
     campaign_findings,
     size_findings,
@@ -80,6 +81,7 @@ def _all(root: Path) -> Iterator[Found]:
     yield from size_findings(root / "sizes")
     yield from timeline_findings_of_planted_runs()
     yield from campaign_findings(root / "other")
+    yield from wrong_answers(root / "answers")
 
 
 if __name__ == "__main__":
