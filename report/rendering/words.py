@@ -40,6 +40,7 @@ TABLES = {
     "tokens.answers": "Answers by replica",
     "resources.memory": "Memory",
     "resources.load": "Load, power and clocks",
+    "resources.health": "Health of devices, links and cores",
     "resources.arithmetic": "Distance from the physical limit",
     "cold_start.nodes": "First sample of each node",
     "cold_start.replicas": "Start of each replica",

@@ -14,6 +14,7 @@ from report.timeline.analysis import analyze
 from report.timeline.inputs import inputs_of
 from report.wording import capitalized, cell, with_unit
 from tests.report.findings.example_answers import wrong_answers
+from tests.report.findings.example_hardware import CODES, poor_hardware
 from tests.report.findings.example_slowdowns import (
     campaign_findings,
     size_findings,
@@ -67,7 +68,8 @@ def _text(one: Found, *, heading: bool) -> str:
 
 
 def _all(root: Path) -> Iterator[Found]:
-    for number, (make, codes) in enumerate(RUNS):
+    runs = (*RUNS, (poor_hardware, CODES))
+    for number, (make, codes) in enumerate(runs):
         run = make(root / f"run{number}")
         replicas, nodes = (
             GroupComparison(run=run, level="replica"),
