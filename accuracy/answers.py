@@ -10,9 +10,7 @@ from tokenizers import Tokenizer
 from base.decode import DecodeError, decode_json
 from base.errors import UserError
 from qsl.dataset import Dataset
-from record.errors import RecordError
-from record.folder import RunFolder
-from record.lines import read_lines
+from record.folder import RecordError, RunFolder, read_lines
 from record.loadgen_log import Answer, is_closed, read_answers
 from record.structs import SampleRecord
 

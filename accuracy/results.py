@@ -6,7 +6,7 @@ from accuracy.replicas import METHOD, OddAnswers, ReplicaScores
 from accuracy.rouge import METRICS
 from accuracy.statistics import CONFIDENCE, ConfidenceInterval, TokenStatistics
 from record.folder import RunFolder, write_json, write_text
-from record.json_types import Json
+from record.structs import Json
 
 
 @dataclass(slots=True, kw_only=True)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import UserError
-from qsl.progress import track
+from base.log import track
 
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer

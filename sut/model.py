@@ -11,14 +11,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from base.data import data_path
+from base.child import module_command, module_environment
 from base.decode import DecodeError, decode_json
 from base.errors import UserError
-from base.lfs import refuse_lfs_pointer
-from base.python import module_command, module_environment
-from conf.cache import cache_folder
+from base.files import cache_folder, data_path, refuse_lfs_pointer
 from conf.schema import ModelConfig, Weights
-from record.json_types import Json
+from record.structs import Json
 
 _INDEX = "model.safetensors.index.json"
 _LENGTH_BYTES = 8

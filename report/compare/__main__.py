@@ -12,7 +12,7 @@ from pathlib import Path
 
 from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, UserError, write_failure
-from record.errors import RecordError
+from record.folder import RecordError
 from report.compare.comparison import compare_sides
 from report.compare.pages import as_text, write_comparison
 from report.compare.setups import option_differences

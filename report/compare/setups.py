@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from msgspec import Struct
 
 from record.folder import RunFolder, read_json
-from record.json_types import Json
-from record.structs import ReplicaRecord
+from record.structs import Json, ReplicaRecord
 from report.reading.run import Run
 from report.reading.traits import Trait, engine_settings, versions
 from report.wording import cell, some

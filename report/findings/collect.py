@@ -63,8 +63,8 @@ def collect(
         *hardware(run),
         *flow(run),
         *arrivals(run),
-        *neighbors(run, _reported(slow, why, "neighbour")),
-        *setups(run, _reported(slow, why, "unlike")),
+        *neighbors(run, _reported(slow, why, "neighbor")),
+        *setups(run, _reported(slow, why, "heterogeneous")),
     ]
     return sorted(found, key=lambda one: ORDER.index(one.finding.severity))
 

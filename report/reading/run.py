@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from base.answer_pairs import ReplicaAnswer
-from record.loadgen_log import DetailLog
+from record.loadgen_log import DetailLog, Trace
 from record.structs import (
     EventRecord,
     ReplicaRecord,
     SettingsRecord,
     Verdict,
 )
-from record.trace import Trace
 from report.reading.accuracy import AccuracyFile
 from report.reading.config import RunConfig
 from report.reading.samples import Samples, join

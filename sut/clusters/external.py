@@ -171,7 +171,7 @@ class ExternalCluster:
         for node in self._nodes.values():
             silent_s = self._clock() - node.heard
             if silent_s > self._silence_s and not self._closing:
-                self._lose(node, f"gave no sign of life for {silent_s:.1f} s")
+                self._lose(node, f"sent no heartbeat for {silent_s:.1f} s")
 
     def _take(self, node: Node, message: ToCluster | ProtocolError) -> None:
         node.heard = self._clock()

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from base.errors import UserError
-from conf.cache import cache_folder
+from base.files import cache_folder
 from conf.schema import ClusterConfig, ExternalConfig
 from record.folder import RunFolder
 from record.source import source_digest

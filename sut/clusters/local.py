@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from base.python import module_command, module_environment
+from base.child import module_command, module_environment
 from record.folder import RunFolder
 from sut.clusters.guard import WAIT_S, held_memory, kill_group, members, remove_unused
 from sut.wire.messages import Placement

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from base.garbage import spare_garbage_collector
+from base.memory import spare_garbage_collector
 from record.structs import ReplicaRecord
 from sut.device_health import host_health
 from sut.engines.base import Engine, EngineConfigError, RequestError
@@ -201,7 +201,7 @@ def _serve(engine: Engine, link: ReplicaLink, asks: bool) -> None:
         for answer in done:
             since = arrived.pop((answer.seq, answer.attempt), None)
             if since is not None:
-                answer.held_ns = time.monotonic_ns() - since
+                answer.residence_ns = time.monotonic_ns() - since
         before, waiting = waiting, engine.stats().waiting
         if first or done or failed or (asks and (taken or waiting != before)):
             link.send(Outputs(list(first), list(done), failed, waiting, received))

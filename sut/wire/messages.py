@@ -9,8 +9,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from record.json_types import Json
-from record.structs import Int64, ReplicaRecord
+from record.structs import Int64, Json, ReplicaRecord
 
 PROTOCOL = 2
 
@@ -125,7 +124,7 @@ class Completion(Struct, array_like=True, gc=False):
     queue_ns: Int64 | None
     prefill_ns: Int64 | None
     decode_ns: Int64 | None
-    held_ns: Int64 | None = None
+    residence_ns: Int64 | None = None
     """From the request's arrival to the answer's departure; set by the replica."""
 
 
@@ -180,7 +179,7 @@ class HostReading(Struct, array_like=True):
 
 
 class Heartbeat(Struct, tag="heartbeat", array_like=True):
-    """Sign of life, once a second."""
+    """Heartbeat, once a second."""
 
     stuck_s: float
     """Seconds since the engine last finished a step while it had work."""
@@ -273,7 +272,7 @@ def join_problem(join: Join) -> str | None:
 
 
 class Report(Struct, tag="report", array_like=True):
-    """Sign of life, and what has changed; replicas by their identity."""
+    """Heartbeat, and what has changed; replicas by their identity."""
 
     exited: dict[str, str] = field(default_factory=dict)
     """How those ended that were not killed on demand."""
@@ -326,7 +325,7 @@ class Kill(Struct, tag="kill", array_like=True):
 
 
 class Ping(Struct, tag="ping", array_like=True):
-    """Sign of life, once a second."""
+    """Heartbeat, once a second."""
 
 
 class Close(Struct, tag="close", array_like=True):

@@ -10,8 +10,7 @@ import pytest
 from accuracy.answers import decode
 from accuracy.score import score_run
 from base.errors import UserError
-from record.errors import RecordError
-from record.folder import RunFolder
+from record.folder import RecordError, RunFolder
 from record.loadgen_log import Answer
 from tests.accuracy.made_up import ids, scorable_run, write_tokenizer
 
@@ -119,8 +118,8 @@ def _noise(folder: RunFolder) -> None:
             _other_run,
             r"sample 2 \(index 2\): 6 tokens, but .* 7 tokens; the log",
         ),
-        (_id_above, "index 0: token 1 is 255, but "),
-        (_id_below, "index 0: token 0 is -1, but "),
+        (_id_above, "index 0: token 1 has the id 255, "),
+        (_id_below, "index 0: token 0 has the id -1, "),
         (_half_a_token, r"accuracy\.json:2: damaged tokens"),
         (
             _token_less,

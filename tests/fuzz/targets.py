@@ -25,16 +25,12 @@ from calibration.source import load_source
 from conf.load import load_config, to_yaml
 from conf.schema import DatasetConfig, ExternalConfig, ModelConfig, Weights
 from qsl.articles import pick_calibration, read_articles
+from qsl.cnn_eval import FullRow, _whole_rows, read_full_rows
 from qsl.dataset import Dataset, load_dataset
-from qsl.official import FullRow, read_full_rows
-from qsl.rows_file import _whole_rows
-from record.errors import RecordError
-from record.folder import RunFolder, read_json
-from record.lines import cut_off, read_lines
-from record.loadgen_log import is_closed, read_answers, read_detail
+from record.folder import RecordError, RunFolder, cut_off, read_json, read_lines
+from record.loadgen_log import is_closed, read_answers, read_detail, read_trace
 from record.steps import STEP, header, read_steps
 from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
-from record.trace import read_trace
 from record.writer import RecordWriter
 from report.content import make_report
 from report.reading.config import read_config
@@ -43,11 +39,10 @@ from report.reading.samples import read_samples
 from report.reading.telemetry import read_telemetry
 from report.statistics.physics import read_ratings
 from scenarios.gate import judge
-from submission.checks.texts import _says_something
+from submission.checks.documents import _says_something
+from submission.documents import hash_in, verification_text
 from submission.machine import Machine
 from submission.request import read_request
-from submission.truncation import hash_in
-from submission.verification import verification_text
 from sut.clock import RunClock
 from sut.clusters.external import ExternalCluster
 from sut.clusters.placement import Host

@@ -173,7 +173,7 @@ STATIC = {"config_groups": {"group_0": {"weights": FP8}}, "kv_cache_scheme": FP8
 
 
 @pytest.mark.parametrize(
-    ("method", "config", "asked", "told"),
+    ("method", "config", "asked", "expected"),
     [
         (
             "compressed-tensors",
@@ -206,6 +206,6 @@ STATIC = {"config_groups": {"group_0": {"weights": FP8}}, "kv_cache_scheme": FP8
     ],
 )
 def test_what_a_checkpoint_says(
-    method: str, config: dict[str, Any] | None, asked: str, told: dict[str, str]
+    method: str, config: dict[str, Any] | None, asked: str, expected: dict[str, str]
 ) -> None:
-    assert quantization_settings(method, config, asked) == told
+    assert quantization_settings(method, config, asked) == expected

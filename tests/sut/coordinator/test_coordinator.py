@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from conf.schema import ClusterConfig
-from record.folder import RunFolder
-from record.lines import read_lines
+from record.folder import RunFolder, read_lines
 from record.structs import EventRecord, SampleRecord
 from record.writer import RecordWriter
 from sut.balancers import make_balancer

@@ -81,16 +81,16 @@ def _before_time(replica: FakeReplica, _requests: list[Request]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "cause"),
+    ("behavior", "cause"),
     [
         (_cut_off, "a record of an engine step is cut off"),
         (_before_time, "an engine step has an impossible time"),
     ],
 )
 def test_who_sends_wrong_steps_is_fenced(
-    tmp_path: Path, behaviour: object, cause: str
+    tmp_path: Path, behavior: object, cause: str
 ) -> None:
-    with running(tmp_path, behaviour, good) as run:  # type: ignore[arg-type]
+    with running(tmp_path, behavior, good) as run:  # type: ignore[arg-type]
         run.issue(50)
         run.wait(50)
     assert len(run.complete) == 50

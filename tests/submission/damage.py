@@ -11,7 +11,7 @@ from tests.submission.trees import Tree, edit, edit_json, log_error, log_value
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spoil:
+class Damage:
     """One way to spoil a tree."""
 
     what: str
@@ -84,18 +84,18 @@ def _two_stops(tree: Tree) -> None:
     stop = json.loads(settings.read_text())["stop_token_ids"][0]
     word = stop.to_bytes(4, "little").hex().upper()
     text = _answers(tree).read_text()
-    spoilt = re.sub(
+    damaged = re.sub(
         r'("data" : "[0-9A-F]*)[0-9A-F]{16}"', rf'\g<1>{word}{word}"', text, count=1
     )
-    assert spoilt != text
-    _answers(tree).write_text(spoilt)
+    assert damaged != text
+    _answers(tree).write_text(damaged)
 
 
 def _other_first_token(tree: Tree) -> None:
     text = _answers(tree).read_text()
-    spoilt = re.sub(r'("token_data" : ")[0-9A-F]{8}', r"\g<1>0A000000", text, count=1)
-    assert spoilt != text
-    _answers(tree).write_text(spoilt)
+    damaged = re.sub(r'("token_data" : ")[0-9A-F]{8}', r"\g<1>0A000000", text, count=1)
+    assert damaged != text
+    _answers(tree).write_text(damaged)
 
 
 def _fewer_answers(tree: Tree) -> None:
@@ -167,64 +167,64 @@ def _measurement(name: str, value: str) -> Callable[[Tree], None]:
     )
 
 
-SPOILS = (
-    Spoil(what="Server's performance run is INVALID", check="validity", act=_invalid),
-    Spoil(
+DAMAGES = (
+    Damage(what="Server's performance run is INVALID", check="validity", act=_invalid),
+    Damage(
         what="LoadGen logged an error in the performance run",
         check="loadgen_errors",
         act=_error("performance"),
     ),
-    Spoil(
+    Damage(
         what="LoadGen logged an error in the accuracy run",
         check="loadgen_errors",
         act=_error("accuracy"),
     ),
-    Spoil(
+    Damage(
         what="the performance run ended before 600 s",
         check="duration",
         act=_short_run,
     ),
-    Spoil(
+    Damage(
         what="seeds of the round before",
         check="seeds",
         act=_perf("effective_schedule_rng_seed", 3936089224930324775),
     ),
-    Spoil(
+    Damage(
         what="min_duration of 120 s, as in the reference's user.conf",
         check="min_duration",
         act=_perf("effective_min_duration_ms", 120_000),
     ),
-    Spoil(
+    Damage(
         what="equal issue off",
         check="sample_concatenate_permutation",
         act=_perf("effective_sample_concatenate_permutation", False),
     ),
-    Spoil(
+    Damage(
         what="token latencies off",
         check="use_token_latencies",
         act=_perf("requested_use_token_latencies", False),
     ),
-    Spoil(
+    Damage(
         what="a QSL of 1,000 samples",
         check="performance_sample_count_override",
         act=_perf("effective_performance_sample_count", 1000),
     ),
-    Spoil(
+    Damage(
         what="max_query_count set",
         check="max_query_count",
         act=_perf("effective_max_query_count", 13_368),
     ),
-    Spoil(
+    Damage(
         what="half a pass over the data",
         check="counts",
         act=_perf("result_query_count", 6684),
     ),
-    Spoil(
+    Damage(
         what="Server: TTFT's p99 at 2.1 s",
         check="latency",
         act=_perf("result_first_token_99.00_percentile_latency_ns", 2_100_000_000),
     ),
-    Spoil(
+    Damage(
         what="Interactive: TPOT's p99 at 60 ms, good for Server alone",
         check="latency",
         act=_perf(
@@ -233,63 +233,63 @@ SPOILS = (
             "Interactive",
         ),
     ),
-    Spoil(
+    Damage(
         what="Interactive: run under Server's limits",
         check="tpot_latency",
         act=_perf("requested_server_tpot_latency", 100_000_000, "Interactive"),
     ),
-    Spoil(
+    Damage(
         what="Offline's log in Server's folder", check="scenario", act=_swap_scenarios
     ),
-    Spoil(
+    Damage(
         what="an accuracy log in the performance run's place",
         check="scenario",
         act=_perf("effective_test_mode", "AccuracyOnly"),
     ),
-    Spoil(what="prefix caching on", check="prefix_caching", act=_prefix_caching),
-    Spoil(
+    Damage(what="prefix caching on", check="prefix_caching", act=_prefix_caching),
+    Damage(
         what="prefix caching on in one replica",
         check="prefix_caching",
         act=_cached_prefixes,
     ),
-    Spoil(what="a replica died in the run", check="degraded", act=_degrade),
-    Spoil(what="the accuracy run was a smoke run", check="full_run", act=_smoke),
-    Spoil(
+    Damage(what="a replica died in the run", check="degraded", act=_degrade),
+    Damage(what="the accuracy run was a smoke run", check="full_run", act=_smoke),
+    Damage(
         what="accuracy run with another configuration",
         check="one_config",
         act=lambda t: edit(
             t.result("Server").accuracy.config, "max_num_seqs: 1024", "max_num_seqs: 8"
         ),
     ),
-    Spoil(
+    Damage(
         what="accuracy run with another user.conf",
         check="one_user_conf",
         act=lambda t: edit(t.result("Server").accuracy.user_conf, "= 22", "= 11"),
     ),
-    Spoil(what="accuracy run by other code", check="one_code", act=_other_code),
-    Spoil(
+    Damage(what="accuracy run by other code", check="one_code", act=_other_code),
+    Damage(
         what="accuracy run with another package version",
         check="one_version",
         act=_other_package,
     ),
-    Spoil(
+    Damage(
         what="accuracy run with another LoadGen",
         check="one_loadgen",
         act=lambda t: log_value(
             t.result("Server").accuracy.detail_log, "loadgen_version", "5.1.0"
         ),
     ),
-    Spoil(
+    Damage(
         what="the result's user.conf is not the runs'",
         check="user_conf",
         act=lambda t: edit(t.result("Server").user_conf, "= 22", "= 30"),
     ),
-    Spoil(
+    Damage(
         what="src/ is not the code that ran",
         check="source",
         act=lambda t: edit(t.home.source / "sut" / "main.py", "import", "import "),
     ),
-    Spoil(
+    Damage(
         what="accuracy of 1,000 samples",
         check="accuracy_count",
         act=lambda t: log_value(
@@ -298,22 +298,22 @@ SPOILS = (
             1000,
         ),
     ),
-    Spoil(what="ROUGE-1 below its target", check="accuracy_target", act=_low_score),
-    Spoil(what="gen_len as NumPy 2 prints it", check="scores", act=_numpy_gen_len),
-    Spoil(what="accuracy log not truncated", check="truncated", act=_long_log),
-    Spoil(what="no hash in accuracy.txt", check="hash", act=_no_hash),
-    Spoil(
+    Damage(what="ROUGE-1 below its target", check="accuracy_target", act=_low_score),
+    Damage(what="gen_len as NumPy 2 prints it", check="scores", act=_numpy_gen_len),
+    Damage(what="accuracy log not truncated", check="truncated", act=_long_log),
+    Damage(what="no hash in accuracy.txt", check="hash", act=_no_hash),
+    Damage(
         what="no accuracy.txt", check="scores", act=_remove("accuracy", "accuracy.txt")
     ),
-    Spoil(what="no TEST06", check="readable", act=_remove("TEST06")),
-    Spoil(what="TEST06: two stop tokens", check="test06_tokens", act=_two_stops),
-    Spoil(
+    Damage(what="no TEST06", check="readable", act=_remove("TEST06")),
+    Damage(what="TEST06: two stop tokens", check="test06_tokens", act=_two_stops),
+    Damage(
         what="TEST06: another first token than reported",
         check="test06_tokens",
         act=_other_first_token,
     ),
-    Spoil(what="TEST06 of 50 samples", check="test06_count", act=_fewer_answers),
-    Spoil(
+    Damage(what="TEST06 of 50 samples", check="test06_count", act=_fewer_answers),
+    Damage(
         what="TEST06 says that a check failed",
         check="test06_verification",
         act=lambda t: edit(
@@ -322,7 +322,7 @@ SPOILS = (
             "length check pass: False",
         ),
     ),
-    Spoil(
+    Damage(
         what="TEST06 with another audit file",
         check="audit_settings",
         act=lambda t: edit(
@@ -331,73 +331,73 @@ SPOILS = (
             "accuracy_log_sampling_target = 10",
         ),
     ),
-    Spoil(
+    Damage(
         what="a field of the system's description is missing",
         check="system_fields",
         act=lambda t: edit_json(t.system, lambda system: system.pop("cooling")),
     ),
-    Spoil(
+    Damage(
         what="a field of the system's description says nothing",
         check="system_fields",
         act=_system(host_networking_topology=""),
     ),
-    Spoil(
+    Damage(
         what="division and folder differ",
         check="system_names",
         act=_system(division="open"),
     ),
-    Spoil(
+    Damage(
         what="an edge system in a datacenter benchmark",
         check="system_type",
         act=_system(system_type="edge"),
     ),
-    Spoil(
+    Damage(
         what="status that does not exist",
         check="system_status",
         act=_system(status="ga"),
     ),
-    Spoil(what="ECC off", check="ecc", act=_system(accelerator_ecc="disabled")),
-    Spoil(
+    Damage(what="ECC off", check="ecc", act=_system(accelerator_ecc="disabled")),
+    Damage(
         what="two nodes described, one used",
         check="devices",
         act=_system(number_of_nodes=2),
     ),
-    Spoil(
+    Damage(
         what="no system description",
         check="readable",
         act=lambda t: t.system.unlink(),
     ),
-    Spoil(
+    Damage(
         what="measurements.json with an empty field",
         check="measurements",
         act=_measurement("retraining", ""),
     ),
-    Spoil(
+    Damage(
         what="weight type that the run did not use",
         check="weight_types",
         act=_measurement("weight_data_types", "fp4"),
     ),
-    Spoil(
+    Damage(
         what="empty README",
         check="documents",
         act=lambda t: void(t.result("Server").readme.write_text("")),
     ),
-    Spoil(
+    Damage(
         what="no statement on calibration",
         check="documents",
         act=lambda t: t.home.calibration.unlink(),
     ),
-    Spoil(
+    Damage(
         what="Offline is missing",
         check="scenarios",
         act=lambda t: shutil.rmtree(t.result("Offline").path),
     ),
-    Spoil(
+    Damage(
         what="no performance log",
         check="readable",
         act=_remove("performance", "run_1", "mlperf_log_detail.txt"),
     ),
-    Spoil(what="a file of 60 MiB", check="files", act=_large_file),
+    Damage(what="a file of 60 MiB", check="files", act=_large_file),
 )
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from submission.checks import TreeFinding, check_tree
-from tests.submission.spoilt import SPOILS, Spoil
+from tests.submission.damage import DAMAGES, Damage
 from tests.submission.trees import Tree, unpack
 
 ACCEPTED = {"benchmark", "scores_changed"}
@@ -42,12 +42,12 @@ def test_made_up_scores_reach_targets_but_are_found_out(
 
 
 def test_there_are_enough_ways_to_spoil_a_tree() -> None:
-    assert len({spoil.what for spoil in SPOILS}) == len(SPOILS) >= 25
+    assert len({spoil.what for spoil in DAMAGES}) == len(DAMAGES) >= 25
 
 
-@pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.what)
+@pytest.mark.parametrize("spoil", DAMAGES, ids=lambda spoil: spoil.what)
 def test_spoilt_tree_is_found_out(
-    closed: Tree, before: set[TreeFinding], tmp_path: Path, spoil: Spoil
+    closed: Tree, before: set[TreeFinding], tmp_path: Path, spoil: Damage
 ) -> None:
     tree = closed.copy(tmp_path / "tree")
     spoil.act(tree)

@@ -1,7 +1,6 @@
 import pytest
 
-from record.neighbours import describe_use, shared_devices
-from record.structs import DeviceUse
+from record.structs import DeviceUse, describe_use, shared_devices
 from tests.run_folder import replica_record
 
 FREE = DeviceUse(device="gpu0", memory_used_bytes=0, utilization_pct=0.0)

@@ -1,4 +1,4 @@
-"""A run is made by a child; its end decides what becomes of the submission."""
+"""None"""
 
 import os
 import signal
@@ -11,7 +11,41 @@ import pytest
 
 from base.child import Children, Ended
 from base.errors import Aborted, SutError, UserError
-from submission.execute import make_run
+from conf.load import load_config
+from conf.schema import Config
+from submission.runs import conditions, differences, digest, make_run
+
+BASE = ("engine=synthetic", "dataset=synthetic", "run=full")
+
+
+@pytest.fixture(scope="module")
+def base() -> Config:
+    return load_config(BASE)
+
+
+@pytest.mark.parametrize(
+    "option", ["mode=accuracy", "run.dir=elsewhere", "run.live=plain"]
+)
+def test_what_a_run_is_for_and_where_it_goes_is_free(base: Config, option: str) -> None:
+    assert digest(load_config([*BASE, option])) == digest(base)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "engine.max_num_seqs=8",
+        "cluster.replicas=3",
+        "scenario.target_qps=7",
+        "run.user_conf=other.conf",
+        "model.max_model_len=3000",
+    ],
+)
+def test_everything_else_is_reported_by_its_name(base: Config, option: str) -> None:
+    other = load_config([*BASE, option])
+    assert digest(base) != digest(other)
+    found = differences(conditions(base), conditions(other))
+    assert found == [option.partition("=")[0]]
+
 
 FOLDER = Path("/runs/this")
 
@@ -70,7 +104,7 @@ import sys
 from pathlib import Path
 from base.child import Children
 from base.command import start, run_command
-from submission.execute import make_run
+from submission.runs import make_run
 sys.executable = sys.argv[1]
 def body():
     with Children() as children:

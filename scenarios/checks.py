@@ -1,8 +1,10 @@
-"""Finds times in a run's records that cannot be."""
+"""Checks of a run's times and tokens that the gate and a submission use."""
 
 import math
+from collections.abc import Iterator, Sequence
 
-from record.loadgen_log import DetailLog
+from base.benchmark import MAX_TOKENS
+from record.loadgen_log import Answer, DetailLog
 from record.structs import ClockRecord, SampleRecord
 
 
@@ -53,8 +55,30 @@ def _impossible(sample: SampleRecord, begin_ns: float, end_ns: float) -> str | N
         sample.queue_ns,
         sample.prefill_ns,
         sample.decode_ns,
-        sample.held_ns,
+        sample.residence_ns,
     ):
         if duration is not None and not 0 <= duration <= end_ns - begin_ns:
             return f"a duration of {duration} ns"
     return None
+
+
+def token_problems(
+    answers: Sequence[Answer], stop_token_ids: Sequence[int], streaming: bool
+) -> Iterator[str]:
+    """Yield one line for each answer that breaks a rule.
+
+    An answer has 1 to 128 tokens, at most one stop token, which comes last, and
+    begins with the token that was reported first.
+    """
+    stops = set(stop_token_ids)
+    for answer in answers:
+        name = f"sample {answer.seq} (index {answer.qsl_index})"
+        tokens = answer.tokens.tolist()
+        if not 1 <= len(tokens) <= MAX_TOKENS:
+            yield f"{name}: {len(tokens)} tokens"
+        if any(token in stops for token in tokens[:-1]):
+            yield f"{name}: a stop token before its end"
+        if streaming:
+            first = [] if answer.first is None else answer.first.tolist()
+            if first != tokens[:1]:
+                yield f"{name}: reported {first} first, but has {tokens[:1]}"
