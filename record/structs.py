@@ -117,6 +117,18 @@ class DeviceLine(Struct, kw_only=True, tag_field="source", tag="device"):
     throttle_reasons: Int64 | None = None
     """NVML's bit mask of clock event reasons."""
     ecc_errors: Int64 | None = None
+    """Uncorrected errors since the driver was loaded."""
+    ecc_corrected: Int64 | None = None
+    """Corrected errors since the driver was loaded."""
+    pcie_generation: Int64 | None = None
+    """Of the link at this moment; an idle device may lower it."""
+    pcie_width: Int64 | None = None
+    pcie_replays: Int64 | None = None
+    """Packets that were sent again, in every tenth line."""
+    nvlink_errors: Int64 | None = None
+    """Replays, recoveries and CRC errors of all NVLinks, in every tenth line."""
+    xid: Int64 | None = None
+    """NVIDIA's number of the last fault since the replica was started."""
 
 
 class EngineLine(Struct, kw_only=True, tag_field="source", tag="engine"):
@@ -177,6 +189,38 @@ class DeviceUse(Struct, kw_only=True):
     utilization_pct: float | None = None
 
 
+class DeviceHealth(Struct, kw_only=True):
+    """The state of a device before its replica loaded anything."""
+
+    device: str
+    persistence_mode: bool | None = None
+    numa_node: int | None = None
+    """Of the host's memory that is nearest."""
+    pcie_generation_max: int | None = None
+    """What device and slot can do together."""
+    pcie_width_max: int | None = None
+    nvlinks_up: int | None = None
+    nvlinks_down: int | None = None
+    idle_sm_clock_mhz: int | None = None
+    ecc_uncorrected_lifetime: int | None = None
+    remapped_rows: int | None = None
+    """Rows of memory that were replaced after uncorrected errors."""
+    remap_pending: bool | None = None
+    """Whether a row waits for a reset to be replaced."""
+    remap_failed: bool | None = None
+
+
+class HostHealth(Struct, kw_only=True):
+    """The cores that a replica may use."""
+
+    numa_nodes: list[int] | None = None
+    """NUMA nodes on which they lie."""
+    isolated_cpus: int | None = None
+    """How many of them the kernel isolates from its scheduler."""
+    cpu_quota: float | None = None
+    """Cores that its container may use at once; None: no limit."""
+
+
 class ReplicaRecord(Struct, kw_only=True):
     """A replica as it was when it became ready: an entry of `replicas.json`."""
 
@@ -202,6 +246,9 @@ class ReplicaRecord(Struct, kw_only=True):
     limits: list[DeviceLimits] = field(default_factory=list)
     before: list[DeviceUse] = field(default_factory=list)
     """Use of its GPUs before it loaded anything."""
+    health: list[DeviceHealth] = field(default_factory=list)
+    """State of its GPUs before it loaded anything."""
+    host: HostHealth | None = None
     capacity_tokens_per_s: float | None = None
     """Prompt and answer tokens per second while it had work; known after the run."""
     restarts: int = 0
