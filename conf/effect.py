@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 from base.benchmark import ScenarioName
 from base.errors import UserError
-from conf.engines import EndpointConfig, SyntheticConfig
+from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
 from conf.schema import Config, Mode, RunKind
 
 _OF_MODEL = ("path", "weights", "vocabulary", "dtype")
@@ -84,6 +84,8 @@ def _of_engine(config: Config) -> dict[str, str]:
             "model.dtype": "the server has chosen it",
             "cluster.gpus_per_replica": "a server has GPUs of its own",
         }
+    if isinstance(config.engine, VllmConfig) and not config.engine.adaptive_batching:
+        return {"engine.step_model": "engine.adaptive_batching is false"}
     if not isinstance(config.engine, SyntheticConfig):
         return {}
     why = "engine=synthetic loads no model"
