@@ -24,6 +24,7 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 from record.json_types import Json
 from sut.engines.adaptation import Adaptation
 from sut.engines.base import EngineConfigError, EngineInfo, EngineStats, RequestError
+from sut.engines.hopper.graphs import hold_cache_writes
 from sut.engines.quantization import told_by_checkpoint
 from sut.engines.refusal import OWN_OPTIONS, config_problem, first_line
 from sut.engines.step_scheduler import BY_BASE
@@ -141,6 +142,7 @@ class VllmEngine:
             config = EngineArgs(**arguments).create_engine_config()
         except Exception as error:
             raise EngineConfigError(config_problem(error, spec.options)) from error
+        hold_cache_writes(config)
         with tempfile.TemporaryDirectory(prefix="steps-") as folder:
             # Needed until both sides have mapped the file in it.
             recorded = spec.steps or spec.adaptive
