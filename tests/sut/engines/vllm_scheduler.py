@@ -68,7 +68,7 @@ def make_scheduler(
     )
 
 
-def _answer(scheduler: Any, output: Any) -> None:
+def answer(scheduler: Any, output: Any) -> None:
     """Give each request that is through with its prompt a token."""
     from vllm.v1.outputs import ModelRunnerOutput
 
@@ -124,5 +124,5 @@ def serve(scheduler: Any, lengths: list[int], ahead: int) -> tuple[int, int]:
             queue.append(output)
         time.sleep(STEP_S)
         if queue:
-            _answer(scheduler, queue.popleft())
+            answer(scheduler, queue.popleft())
     return steps, preempted
