@@ -20,6 +20,7 @@ usage: python -m sut.main [--config FILE] [OPTION=VALUE ...]
 Runs MLPerf LoadGen over vLLM replicas and leaves a run folder with its report.
 Without options: SmolLM2-135M on vLLM over the embedded sample, Offline, run=smoke.
 --config runs/<id>/config.yaml repeats an earlier run; options then change values.
+experiment_file=PATH reads an experiment of your own, in the form of conf/experiment.
 Texts and paths are used literally, ~ is the home folder; engine.options takes
 [1,2], {a: 1} and, for special characters, "'quoted text'". An option that can have no
 effect in the run is refused.
