@@ -28,17 +28,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.child import Children
+from base.child import Children, module_command, module_environment
 from base.command import run_command, start
 from base.errors import ExitCode, UserError
 from base.log import logger
-from base.python import module_command, module_environment
 from campaigns.sweep_points import label, make_points, read_points
 from campaigns.sweep_record import NAME, Sweep, read_run_of
 from campaigns.sweep_result import write_results
 from conf.load import load_config
-from record.errors import RecordError
-from record.folder import read_json, write_json
+from record.folder import RecordError, read_json, write_json
 
 _LOG = logger(__name__)
 

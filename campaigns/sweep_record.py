@@ -7,9 +7,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from forecast.measures import measures
-from record.errors import RecordError
-from record.folder import RunFolder, read_json
-from record.lines import read_lines
+from record.folder import RecordError, RunFolder, read_json, read_lines
 from record.structs import ReplicaRecord, SampleRecord, Verdict
 
 NAME = "sweep.json"

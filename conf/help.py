@@ -1,4 +1,4 @@
-"""Text of `--help`, made from the schema so that it cannot go stale."""
+"""Text of `--help`, generated from the schema."""
 
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
@@ -17,13 +17,13 @@ _USAGE = """\
 usage: python -m sut.main [--config FILE] [OPTION=VALUE ...]
        python -m sut.main --help | --version
 
-Runs MLPerf LoadGen over vLLM replicas and leaves a run folder with its report.
-Without options: SmolLM2-135M on vLLM over the embedded sample, Offline, run=smoke.
---config runs/<id>/config.yaml repeats an earlier run; options then change values.
+Runs MLPerf LoadGen over vLLM replicas and writes a run folder with a report.
+Default: SmolLM2-135M on vLLM over the embedded sample, scenario=offline run=smoke.
+--config runs/<id>/config.yaml repeats an earlier run; options change single values.
 experiment_file=PATH reads an experiment of your own, in the form of conf/experiment.
-Texts and paths are used literally, ~ is the home folder; engine.options takes
-[1,2], {a: 1} and, for special characters, "'quoted text'". An option that can have no
-effect in the run is refused.
+Text and paths are used literally; ~ is the home folder. engine.options takes lists
+[1,2], mappings {a: 1} and, for special characters, "'quoted text'". An option that
+cannot have an effect in the run is refused.
 
 exit code: 0 good, 1 finished but not good, 2 bad input, 3 aborted
 """

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from setuptools import find_packages
 
-from base.data import ROOT
 from base.errors import UserError
-from base.project import LISTING, copy_project, project_files
+from base.files import LISTING, ROOT, copy_project, project_files
 
 PACKAGES = find_packages(str(ROOT), exclude=["tests", "tests.*"])
 TOP = sorted(name for name in PACKAGES if "." not in name)

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 from vllm.sampling_params import SamplingParams
 
-from record.json_types import Json
 from record.steps import STEP
+from record.structs import Json
 from sut.engines.adaptive_scheduler import BY_RECORDED, AdaptiveSettings
 from sut.engines.base import EngineConfigError
 from sut.engines.step_model import (

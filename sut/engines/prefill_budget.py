@@ -69,7 +69,7 @@ class PrefillBudget:
         """
         self._model = model
         self._most = most
-        aim_s = _MARGIN * tpot_s
+        self._aim_s = aim_s = _MARGIN * tpot_s
         self._intervals = answer_tokens - 1
         self._pace_s = _PACE * aim_s
         self._fresh_s = self._intervals * (aim_s - self._pace_s)
@@ -93,7 +93,8 @@ class PrefillBudget:
             cached: tokens in the KV cache.
         """
         model = self._model
-        if model.prefill_s <= 0:
+        if model.prefill_s <= 0 or model.step_s >= self._aim_s:
+            # No budget can keep the limit, so TTFT has it all.
             return self._most
         surplus_s = self._surplus_s(now)
         if surplus_s is None:

@@ -87,11 +87,18 @@ def test_a_looser_limit_serves_waiting_prompts_sooner() -> None:
 
 
 def test_prompts_go_on_where_decoding_alone_exceeds_the_limit() -> None:
-    budget = _budget(0.001)
+    budget = _budget(0.004)
     budget.scheduled(0.0, 800, 0, 0, ["a"])
     budget.ended(0.5)
     for _ in range(50):
-        assert 50 < budget.tokens(0.5, 50, 0) < 70
+        assert 200 < budget.tokens(0.5, 200, 0) < 250
+
+
+def test_a_limit_below_an_empty_step_leaves_all_to_prompts() -> None:
+    budget = _budget(0.003)
+    budget.scheduled(0.0, 800, 0, 0, ["a"])
+    budget.ended(0.5)
+    assert budget.tokens(0.5, 200, 0) == MOST
 
 
 def test_steps_in_flight_count_by_their_predicted_time() -> None:
