@@ -15,6 +15,7 @@ _TEXT = """\
 Campaigns are series of runs, each a process of its own:
   python -m campaigns.scaling replicas=1,2,4 ...   how throughput grows with replicas;
                                                    Server: the highest sustained rate
+  python -m campaigns.sweep OPTION=A,B,C ...       a run for each point of a grid
 Each prints its options with --help."""
 
 

@@ -74,7 +74,7 @@ class Forwarded(click.Command):
         incomplete: str,
     ) -> list[CompletionItem]:
         """Complete options of a run; for all else the shell completes file names."""
-        if self.module not in ("sut.main", "campaigns.scaling"):
+        if self.module not in ("sut.main", "campaigns.scaling", "campaigns.sweep"):
             return [CompletionItem(incomplete, type="file")]
         from cli.complete import completions
 
@@ -110,6 +110,9 @@ def _campaign() -> None:
 
 _campaign.add_command(
     Forwarded("scaling", "campaigns.scaling", "Throughput by the number of replicas.")
+)
+_campaign.add_command(
+    Forwarded("sweep", "campaigns.sweep", "A run for each point of a grid or list.")
 )
 command.add_command(_campaign)
 for _command in (

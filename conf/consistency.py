@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from base.benchmark import ScenarioName
 from base.errors import UserError
-from conf.engines import EndpointConfig, SyntheticConfig
+from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
 from conf.schema import Config, ExternalConfig, Mode, ModelConfig, RunKind, Weights
 
 _OF_MODEL = ("path", "weights", "vocabulary", "dtype")
@@ -86,6 +86,8 @@ def _of_engine(config: Config) -> dict[str, str]:
             "model.dtype": "the server decides it",
             "cluster.gpus_per_replica": "a server has its own GPUs",
         }
+    if isinstance(config.engine, VllmConfig) and not config.engine.adaptive_batching:
+        return {"engine.step_model": "engine.adaptive_batching is false"}
     if not isinstance(config.engine, SyntheticConfig):
         return {}
     why = "engine=synthetic loads no model"

@@ -33,6 +33,18 @@ class VllmConfig(EngineConfig):
     in_process: bool = option(
         "run vLLM's engine core in the replica process, not in a child process", True
     )
+    adaptive_batching: bool = option(
+        "Server, Interactive: choose each step's prompt tokens by the limit of TPOT;"
+        " engine.options.max_num_batched_tokens is then the most that a step may have",
+        False,
+    )
+    step_model: list[float] | None = option(
+        "adaptive_batching: seconds of a step, a prompt token, a decoding request and a"
+        " cached token; left out: measured in the warm-up",
+        None,
+        at_least=0,
+        at_most=LONGEST_S,
+    )
     cpu_kv_cache_gib: int = option(
         "KV cache of a replica on a CPU, in GiB", 2, at_least=1, at_most=65_536
     )

@@ -20,6 +20,7 @@ usage: python -m sut.main [--config FILE] [OPTION=VALUE ...]
 Runs MLPerf LoadGen over vLLM replicas and writes a run folder with a report.
 Default: SmolLM2-135M on vLLM over the embedded sample, scenario=offline run=smoke.
 --config runs/<id>/config.yaml repeats an earlier run; options change single values.
+experiment_file=PATH reads an experiment of your own, in the form of conf/experiment.
 Text and paths are used literally; ~ is the home folder. engine.options takes lists
 [1,2], mappings {a: 1} and, for special characters, "'quoted text'". An option that
 cannot have an effect in the run is refused.

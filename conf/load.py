@@ -26,6 +26,7 @@ from base.files import data_path
 from conf import schema
 from conf.consistency import check_effects, name_origins, place_endpoints
 from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
+from conf.experiment_file import OPTION, merge, read_experiment
 from conf.option import range_error
 from conf.secrets import masked
 from conf.values import from_plain, from_text, value_kind
@@ -61,8 +62,11 @@ def load_config(
     """
     given = [_split(text) for text in overrides]
     groups = {key: value for key, value in given if key in GROUPS}
-    values = [(key, text) for key, text in given if key not in GROUPS]
-    if resolved is None:
+    file = next((text for key, text in reversed(given) if key == OPTION), None)
+    values = [(key, text) for key, text in given if key not in (*GROUPS, OPTION)]
+    if file is not None:
+        tree = _with_experiment(file, groups, resolved)
+    elif resolved is None:
         tree = copy.deepcopy(_compose(tuple(sorted(groups.items()))))
     else:
         tree = _from_file(resolved)
@@ -80,6 +84,26 @@ def load_config(
     place_endpoints(config)
     name_origins(config, keys, new=resolved is None)
     return config
+
+
+def _with_experiment(text: str, groups: dict[str, str], resolved: Path | None) -> Tree:
+    """Return the presets of `groups` and of the experiment file `text`, and its values.
+
+    Raises:
+        UserError: it is no experiment, or there is another one.
+    """
+    if resolved is not None or "experiment" in groups:
+        other = "--config" if resolved is not None else "experiment="
+        raise UserError(f"{OPTION}={text}: give either it or {other}")
+    chosen, values = read_experiment(text)
+    for group, name in chosen.items():
+        if group not in GROUPS or group == "experiment":
+            raise UserError(f"{OPTION}={text}: override /{group}: no such group")
+        _check_choice(group, name)
+    composed = _compose(tuple(sorted({**chosen, **groups}.items())))
+    tree = copy.deepcopy(composed)
+    merge(tree, values)
+    return tree
 
 
 def to_yaml(config: schema.Config) -> str:

@@ -176,6 +176,7 @@ def _prepared(
                 writer,
                 lambda: scratch.enter_context(Scratch()).path,
                 _LOG.info,
+                settings.tpot_latency / 1e9 if _has_limits(plan) else None,
             )
         except UserError:
             stack.close()
@@ -184,6 +185,11 @@ def _prepared(
         yield settings, coordinator
     if writer.failure is not None:
         raise Aborted(f"the run folder cannot be written: {writer.failure}")
+
+
+def _has_limits(plan: ScenarioPlan) -> bool:
+    """Return whether LoadGen judges TTFT and TPOT."""
+    return plan.loadgen_scenario == "Server"
 
 
 def _facts(model: Model, dataset: Dataset) -> tuple[list[int], Path | None, str | None]:

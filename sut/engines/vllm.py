@@ -22,6 +22,7 @@ from vllm.v1.engine.llm_engine import LLMEngine
 from vllm.v1.metrics.loggers import StatLoggerBase
 
 from record.structs import Json
+from sut.engines.adaptation import Adaptation
 from sut.engines.base import EngineConfigError, EngineInfo, EngineStats, RequestError
 from sut.engines.hopper.graphs import hold_cache_writes
 from sut.engines.refusal import (
@@ -148,12 +149,20 @@ class VllmEngine:
         hold_cache_writes(config)
         with tempfile.TemporaryDirectory(prefix="steps-") as folder:
             # Needed until both sides have mapped the file in it.
-            self._ring = _record_steps(config, Path(folder)) if spec.steps else None
+            recorded = spec.steps or spec.adaptive
+            self._ring = _record_steps(config, Path(folder)) if recorded else None
+            adaptation = None
+            if spec.adaptive:
+                adaptation = Adaptation(config, Path(folder), spec)
             self._engine = LLMEngine.from_vllm_config(
                 config, stat_loggers=[self._make_stats], disable_log_stats=False
             )
         self._config = config
         self._arguments = arguments
+        self._adapted: dict[str, Json] = {}
+        if adaptation is not None:
+            assert self._ring is not None
+            self._adapted = adaptation.fix_model(self._engine, self._ring)
         self._build_s = time.perf_counter() - started
         # Engine cores and workers, by the title that vLLM gives them; others, the
         # compiler's say, may come and go.
@@ -192,6 +201,7 @@ class VllmEngine:
             settings={
                 **{k: v for k, v in self._arguments.items() if k in _SHOWN},
                 **self._quantization(),
+                **self._adapted,
                 "kv_cache_tokens": blocks * cache.block_size if blocks else None,
                 "kv_block_size": cache.block_size,
                 "async_scheduling": self._config.scheduler_config.async_scheduling,

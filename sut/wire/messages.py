@@ -32,6 +32,28 @@ class WarmupSpec(Struct):
     vocab_size: int
 
 
+class StepModel(Struct, frozen=True):
+    """How long an engine's step takes: the sum of these, in s."""
+
+    step_s: float
+    """Of each step."""
+    prefill_s: float
+    """Of each prompt token in it."""
+    decode_s: float
+    """Of each request past its prompt in it."""
+    cached_s: float
+    """Of each token in the KV cache."""
+
+
+class AdaptiveSpec(Struct):
+    """Each step's prompt tokens are chosen so that TPOT keeps its limit."""
+
+    tpot_s: float
+    """The limit."""
+    model: StepModel | None
+    """None: fitted in the warm-up."""
+
+
 class EngineSpec(Struct):
     """Everything a replica needs to build its engine."""
 
@@ -51,6 +73,8 @@ class EngineSpec(Struct):
     """vLLM engine arguments, or the options of another engine."""
     steps: bool = False
     """Whether each engine step is recorded."""
+    adaptive: AdaptiveSpec | None = None
+    """None: a step takes in all prompt tokens that vLLM's options allow."""
 
 
 class ReplicaSpec(Struct, tag="replica_spec", array_like=True):
