@@ -21,7 +21,7 @@ CARRIED = {
     "requirements/cuda-torch2.11.lock": "cli/locks",
 }
 """Files outside of the packages, and where a wheel has them: see `base.data`."""
-EXTRAS = {"cpu": "cpu.in", "cuda": "cuda.in", "data": "data.in"}
+EXTRAS = {"cpu": "cpu.in", "cuda": "cuda.in", "data": "data.in", "ray": "ray.in"}
 
 
 class BuildWithData(build_py):

@@ -26,7 +26,8 @@ def _candidates() -> Iterator[str]:
     yield from _options(schema.Config, "")
     for engine in (VllmConfig, SyntheticConfig, EndpointConfig):
         yield from _options(engine, "engine.")
-    yield from _options(schema.ExternalConfig, "cluster.")
+    for cluster in (schema.ExternalConfig, schema.RayConfig):
+        yield from _options(cluster, "cluster.")
 
 
 def _options(node: Any, prefix: str) -> Iterator[str]:

@@ -52,7 +52,7 @@ def _checks(
     yield from software_checks(describe_gpus())
     port = _PORT
     if isinstance(config.cluster, ExternalConfig):
-        _, port = listening(config.cluster)
+        _, port = listening(config.cluster.listen)
     yield from host_checks(Path(config.run.dir).absolute(), cache_folder(), port)
     if _names(overrides, "model"):
         yield _tried("model", lambda: _model(config))

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from base.errors import UserError
 from conf.engines import EndpointConfig
-from conf.schema import Config, ExternalConfig
+from conf.schema import Config
 
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 
@@ -22,9 +22,9 @@ def place_endpoints(config: Config) -> None:
     engine, cluster = config.engine, config.cluster
     if not isinstance(engine, EndpointConfig):
         return
-    if isinstance(cluster, ExternalConfig):
+    if cluster.name != "local":
         raise UserError(
-            "engine=endpoint works from this host: leave cluster=external out"
+            f"engine=endpoint works from this host: leave cluster={cluster.name} out"
         )
     if not engine.urls:
         raise UserError(

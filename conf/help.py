@@ -61,13 +61,14 @@ def _sections() -> Iterator[tuple[str, type, str]]:
     yield "engine=endpoint", EndpointConfig, "engine."
     yield "cluster", schema.ClusterConfig, "cluster."
     yield "cluster=external", schema.ExternalConfig, "cluster."
+    yield "cluster=ray", schema.RayConfig, "cluster."
     yield "run", schema.RunConfig, "run."
 
 
 def _options(node: Any, prefix: str) -> Iterator[str]:
     hints = get_type_hints(node)
     shown = {"name"}
-    if node is schema.ExternalConfig:
+    if node in (schema.ExternalConfig, schema.RayConfig):
         shown |= {spec.name for spec in fields(schema.ClusterConfig)}
     for spec in fields(node):
         hint = hints[spec.name]

@@ -6,6 +6,7 @@ ignored.
 """
 
 import contextlib
+import ctypes
 import importlib
 import os
 import resource
@@ -21,6 +22,7 @@ from base.command import run_command
 from base.errors import Aborted, ExitCode
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PR_SET_PDEATHSIG = 1
 _NO_MEMORY = "failed to map segment from shared object"
 """The loader's message for a library for which there is no memory."""
 
@@ -69,6 +71,17 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         _handle(_ignore)
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel send SIGTERM to this process when its parent ends.
+
+    Raises:
+        Aborted: the parent, process `parent`, has ended already.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise Aborted("the process that started this one has ended")
 
 
 def raise_descriptor_limit() -> None:
