@@ -20,7 +20,7 @@ CARRIED = {
     "requirements/cuda.lock": "cli/locks",
     "requirements/cuda-torch2.11.lock": "cli/locks",
 }
-"""Files outside of the packages, and where a wheel has them: see `base.data`."""
+"""Files outside of the packages, and where a wheel has them: see `base.files`."""
 EXTRAS = {"cpu": "cpu.in", "cuda": "cuda.in", "data": "data.in", "ray": "ray.in"}
 
 

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from accuracy.intervals import CONFIDENCE, ConfidenceInterval
 from accuracy.rouge import METRICS
-from accuracy.tokens import TokenStatistics
+from accuracy.statistics import CONFIDENCE, ConfidenceInterval, TokenStatistics
 from record.folder import RunFolder, write_json, write_text
-from record.json_types import Json
+from record.structs import Json
 
 
 @dataclass(slots=True, kw_only=True)
@@ -18,7 +17,7 @@ class AccuracyResult:
     intervals: dict[str, ConfidenceInterval | None]
     """95% interval of each score, in percent; None for a single sample."""
     gen_len: int
-    """Characters of all answers, one sentence a line, as the benchmark counts."""
+    """Characters of all answers, one sentence per line, as the benchmark counts."""
     gen_num: int
     """Number of answers."""
     tokens: TokenStatistics
@@ -79,7 +78,7 @@ def as_json(result: AccuracyResult) -> dict[str, Json]:
         "other_first_token": (
             tokens.other_first,
             "answers that begin with another token than was reported first;"
-            " null: not streamed",
+            " null if answers were not streamed",
         ),
     }
     return {
@@ -93,7 +92,9 @@ def as_json(result: AccuracyResult) -> dict[str, Json]:
             for name, value in result.scores.items()
         },
         "gen_len": _figure(result.gen_len, "characters", "length of all answers"),
-        "gen_num": _figure(result.gen_num, "samples", "answers scored, one per index"),
+        "gen_num": _figure(
+            result.gen_num, "samples", "answers scored, one for each index"
+        ),
         "tokens_per_sample": _figure(
             result.tokens_per_sample,
             "tokens",

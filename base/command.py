@@ -1,4 +1,4 @@
-"""One way to end for every command: one line and an exit code, whatever happened."""
+"""Every command ends the same way: an exit code, and one line if it failed."""
 
 import argparse
 import contextlib
@@ -22,10 +22,10 @@ _PREFIX = {
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse, with complaints of one line that end as every other bad input."""
+    """argparse, with errors of one line that are handled like other bad input."""
 
     called_as: ClassVar[tuple[str, str] | None] = None
-    """A command as `python -m` names it, and the name that the user typed instead."""
+    """A command as `python -m` names it, and the name that the user typed."""
 
     def __init__(self, *, prog: str, **options: Any) -> None:
         """Name the program as the user called it."""
@@ -39,10 +39,10 @@ class ArgumentParser(argparse.ArgumentParser):
         Raises:
             UserError: always.
         """
-        raise UserError(f"{message}; `{self.prog} --help` lists what there is")
+        raise UserError(f"{message}; see `{self.prog} --help`")
 
     def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
-        """Print the help; unlike argparse's own, do not hide a full disk."""
+        """Print the help; a full disk is reported, which argparse would hide."""
         (file or sys.stdout).write(self.format_help())
 
 
@@ -51,11 +51,11 @@ def run_command(body: Callable[[], int], interrupted: str = "interrupted") -> in
 
     Args:
         body: the command.
-        interrupted: what to say after Ctrl-C.
+        interrupted: the message after Ctrl-C.
 
-    Errors that `body` documents are `SutError`. What the operating system or the user
-    can cause anywhere ends as aborted: interrupts, a full disk, no memory. Any other
-    exception is a defect of ours and is raised.
+    Errors that `body` documents are `SutError`. Interrupts, a full disk and lack of
+    memory can occur anywhere and end as aborted. Any other exception is a defect of
+    this package and is raised.
     """
     try:
         return _flushed(body)
@@ -73,13 +73,13 @@ def run_command(body: Callable[[], int], interrupted: str = "interrupted") -> in
 
 
 def start(main: Callable[[], int]) -> NoReturn:
-    """Run `main`, which is a whole program, and exit with its code.
+    """Run the program `main` and exit with its code.
 
-    A defect of ours prints its traceback and exits with `ABORTED`: Python's own exit
-    code for it, 1, means a result that is not good.
+    A defect of this package prints its traceback and exits with `ABORTED`. Python's own
+    exit code for it is 1, which here means that the result is not good.
 
-    SIGTERM and SIGHUP end it as Ctrl-C does, so that nothing half made is left. A
-    signal that the caller ignores (nohup) stays ignored.
+    SIGTERM and SIGHUP end the program as Ctrl-C does, so that it can clean up. A signal
+    that the caller ignores (nohup) stays ignored.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -94,10 +94,9 @@ def start(main: Callable[[], int]) -> NoReturn:
 
 
 def _flushed(body: Callable[[], int]) -> int:
-    """Run `body` and write its output out.
+    """Run `body` and flush its output.
 
-    At exit Python would report a full disk in its own way, with an exit code of its
-    own.
+    If the disk is full, Python would report it at exit, with its own exit code.
     """
     try:
         code = body()
@@ -119,7 +118,7 @@ def _reason(error: OSError) -> str:
 
 
 def _drop_output() -> None:
-    """Give up what stdout still holds: Python would try to write it at exit."""
+    """Drop what stdout still holds, since Python would try to write it at exit."""
     try:
         _flush()
     except (OSError, ValueError):

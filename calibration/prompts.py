@@ -8,8 +8,7 @@ from tokenizers import Tokenizer
 
 from base.errors import UserError
 from calibration.source import Source
-from qsl.official import FullRow, read_full_rows
-from qsl.template import prompt
+from qsl.cnn_eval import FullRow, prompt, read_full_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

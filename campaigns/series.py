@@ -8,15 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.child import Children
+from base.child import Children, module_command, module_environment
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
-from base.python import module_command, module_environment
 from campaigns.outcome import read_trial
 from campaigns.rate_search import Trial
 from record.campaign import NAME, Campaign, CampaignRun, Phase
-from record.errors import RecordError
-from record.folder import write_json
+from record.folder import RecordError, write_json
 from report.reading.folder import read_run
 from report.reading.run import Run
 

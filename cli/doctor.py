@@ -14,11 +14,11 @@ from pathlib import Path
 
 from base.command import ArgumentParser, run_command
 from base.errors import ExitCode, UserError
+from base.files import cache_folder
 from base.version import VERSION
 from cli.diagnosis import Diagnosis, Level, bad, good
 from cli.host_checks import check_reachable, host_checks
 from cli.software_checks import software_checks
-from conf.cache import cache_folder
 from conf.load import load_config
 from conf.schema import Config, ExternalConfig
 from submission.machine import describe_gpus

@@ -14,7 +14,7 @@ from record.folder import RunFolder
 from scenarios.plan import ScenarioPlan
 from scenarios.planner import plan_scenario
 from scenarios.settings import build_settings, effective
-from sut.clusters.host import this_host
+from sut.clusters.placement import this_host
 from sut.main import split_arguments
 
 _RATE = {"Server": "server_target_qps", "Offline": "offline_expected_qps"}

@@ -21,15 +21,13 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from base.data import data_path
 from base.decode import YAML_LOADER, DecodeError, plain_yaml
 from base.errors import UserError
+from base.files import data_path
 from conf import schema
-from conf.effect import check_effects
-from conf.endpoint import place_endpoints
+from conf.consistency import check_effects, name_origins, place_endpoints
 from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
 from conf.option import range_error
-from conf.origin import name_origins
 from conf.secrets import masked
 from conf.values import from_plain, from_text, value_kind
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from base.errors import UserError
 from forecast.measures import Limits
 from forecast.step_time import FEWEST, StepTime, fit_step_time
-from record.folder import RunFolder, read_json
-from record.lines import read_lines
+from record.folder import RunFolder, read_json, read_lines
 from record.steps import Steps, read_steps
 from record.structs import ReplicaRecord, SampleRecord, SettingsRecord
 
@@ -175,9 +174,9 @@ def _issue_s(samples: list[SampleRecord]) -> float:
 
 def _ways_s(samples: list[SampleRecord]) -> NDArray[np.float64]:
     ways = [
-        max(0.0, (s.completed_ns - s.dispatched_ns - s.held_ns) / 2 / _NS_PER_S)
+        max(0.0, (s.completed_ns - s.dispatched_ns - s.residence_ns) / 2 / _NS_PER_S)
         for s in samples
-        if s.completed_ns and s.dispatched_ns and s.held_ns is not None
+        if s.completed_ns and s.dispatched_ns and s.residence_ns is not None
     ]
     return np.array(ways or [_WAY_S])
 

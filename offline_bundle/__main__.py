@@ -11,9 +11,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from base.command import ArgumentParser, run_command, start
-from base.data import ROOT
 from base.errors import ExitCode, UserError
-from base.project import list_files
+from base.files import ROOT, list_files
 from offline_bundle.archive import SCRIPT, write_bundle
 from offline_bundle.packages import (
     choose_lock,

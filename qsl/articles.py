@@ -15,8 +15,8 @@ import pyarrow.parquet
 from base.benchmark import SAMPLES, Benchmark
 from base.decode import DecodeError, decode_with
 from base.errors import UserError
-from base.lfs import refuse_lfs_pointer
-from qsl.official import read_full_rows
+from base.files import refuse_lfs_pointer
+from qsl.cnn_eval import read_full_rows
 
 HUB = "abisee/cnn_dailymail"
 _VERSION = "3.0.0"

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from conf.cache import cache_folder
+from base.files import cache_folder
 
 _FORM = b"2"
 _SHA256 = b"sha256"

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.benchmark import SAMPLES, Benchmark
-from base.data import data_path
 from base.errors import UserError
+from base.files import data_path
+from base.log import announce
 from base.memory import available_bytes
 from conf.schema import DatasetConfig
 from qsl.cache import Columns, place_of
-from qsl.official import Row, read_rows
-from qsl.progress import announce
+from qsl.cnn_eval import Row, read_rows
 
 EMBEDDED = data_path("qsl", "embedded/cnn_eval.json")
 _MADE_UP_VOCABULARY = (3, 32_000)

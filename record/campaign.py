@@ -1,4 +1,4 @@
-"""`campaign.json`: what a campaign asked for, which runs it made, what it found."""
+"""`campaign.json`: the request, the runs and the results of a campaign."""
 
 from pathlib import Path
 from typing import Literal
@@ -20,15 +20,15 @@ class CampaignRun(Struct, kw_only=True):
     replicas: int
     phase: Phase
     rate: float | None = None
-    """Arrival rate that was asked for, in queries/s; None: the scenario has none."""
+    """Requested arrival rate in queries/s; None if the scenario has no rate."""
     queries: int | None = None
-    """Queries that were asked for; None: as the configuration has it."""
+    """Requested number of queries; None: as the configuration has it."""
     seconds: float = 0.0
-    """From its start to its end, loading included."""
+    """From its start to its end, including loading."""
     counts: bool = False
-    """Whether it passed; with a rate: whether the system sustained it."""
+    """Whether it passed; with a rate, whether the system sustained it."""
     reason: str = ""
-    """Why it does not count; empty where it does."""
+    """Why it does not count; empty if it does."""
 
 
 class CampaignSize(Struct, kw_only=True):
@@ -36,17 +36,17 @@ class CampaignSize(Struct, kw_only=True):
 
     replicas: int
     sustained_qps: float | None = None
-    """Server: rate of arrivals that every confirming run sustained, in queries/s."""
+    """Server: arrival rate that every confirming run sustained, in queries/s."""
     valid_qps: float | None = None
-    """Server: highest rate of arrivals of any run that LoadGen calls VALID."""
+    """Server: highest arrival rate of any run that LoadGen calls VALID."""
     runs: int = 0
-    """Runs that stand for the size."""
+    """Number of runs that represent this size."""
     reason: str = ""
-    """Why the size has no result; empty where it has one."""
+    """Why the size has no result; empty if it has one."""
 
 
 class Campaign(Struct, kw_only=True):
-    """A campaign as far as it has come."""
+    """A campaign in its current state."""
 
     kind: str
     """Which campaign, e.g. scaling."""

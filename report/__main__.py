@@ -16,7 +16,7 @@ from pathlib import Path
 from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, write_failure
 from record.campaign import NAME, Campaign, read_campaign
-from record.errors import RecordError
+from record.folder import RecordError
 from report.build import write_files
 from report.content import make_report
 from report.reading.config import MAY_DIFFER, differences

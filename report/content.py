@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from record.campaign import Campaign
-from record.json_types import Json
+from record.structs import Json
 from report.figures import Section
 from report.findings.collect import collect
 from report.findings.finding import ORDER, Finding, Found, Recommendation

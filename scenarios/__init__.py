@@ -1,1 +1,1 @@
-"""What a scenario means to LoadGen, and the judgement of a finished run."""
+"""What a scenario means to LoadGen, and the judgment of a finished run."""

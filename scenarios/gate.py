@@ -8,24 +8,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from base.benchmark import COMPLIANCE_SAMPLES, MAX_TOKENS
-from record.errors import RecordError
-from record.folder import RunFolder, read_json
-from record.json_types import Json
-from record.lines import read_lines
+from record.folder import RecordError, RunFolder, read_json, read_lines
 from record.loadgen_log import Answer, DetailLog, read_answers, read_detail
 from record.structs import (
     Check,
     CheckOutcome,
     ClockRecord,
     EventRecord,
+    Json,
     ReplicaRecord,
     SampleRecord,
     SettingsRecord,
     Verdict,
 )
+from scenarios.checks import time_problems, token_problems
 from scenarios.steady_state import judge_samples
-from scenarios.times import time_problems
-from scenarios.token_checks import token_problems
 
 DRIFT_LIMIT_MS = 10.0
 """Change of the wall clock against the monotonic clock that is accepted:

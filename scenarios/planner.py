@@ -3,14 +3,12 @@
 from pathlib import Path
 
 from base.benchmark import SCENARIOS, Benchmark, ScenarioName
-from base.data import carried_path, data_path
 from base.errors import UserError
+from base.files import carried_path, data_path
 from conf.engines import VllmConfig
 from conf.schema import Config, Mode, RunKind, Weights
-from scenarios.plan import ScenarioPlan
-from scenarios.relaxations import relaxations
+from scenarios.plan import ScenarioPlan, refuse_too_many, relaxations
 from scenarios.rules import rules
-from scenarios.size import refuse_too_many
 
 _LOADGEN_SCENARIOS = {
     ScenarioName.offline: "Offline",

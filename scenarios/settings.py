@@ -9,10 +9,9 @@ from base.errors import UserError
 from base.version import VERSION
 from conf.schema import Mode, RunKind
 from record.folder import RunFolder, write_json, write_text
-from record.json_types import Json
-from record.structs import Relaxed, SettingsRecord
+from record.structs import Json, Relaxed, SettingsRecord
 from scenarios.plan import ScenarioPlan
-from scenarios.user_conf import ConfLine
+from scenarios.rules import ConfLine
 
 _FIRST, _BUILT_IN, _OWN = 1, 0, 2
 """What FromConfig reads: the rules and a file, the rules alone, a file alone."""

@@ -44,7 +44,7 @@ Steadiness = Literal["steady", "growing", "too_short"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Judgment:
     """What a run's samples say about its steady state."""
 
     word: Steadiness
@@ -73,8 +73,8 @@ class Judgement:
         return self.arrivals_s / self.service_s if self.service_s else 0.0
 
 
-def judge_samples(samples: Iterable[SampleRecord]) -> Judgement:
-    """Return the judgement on the lines of a run's `samples.jsonl`."""
+def judge_samples(samples: Iterable[SampleRecord]) -> Judgment:
+    """Return the judgment on the lines of a run's `samples.jsonl`."""
     rows = [
         (
             s.issued_ns,
@@ -84,7 +84,7 @@ def judge_samples(samples: Iterable[SampleRecord]) -> Judgement:
         for s in samples
     ]
     if not rows:
-        return Judgement(word="too_short", reason="No sample was issued.")
+        return Judgment(word="too_short", reason="No sample was issued.")
     begin = min(issued for issued, _, _ in rows)
     issued, ttft, latency = np.array(
         [(issued - begin, ttft, latency) for issued, ttft, latency in rows]
@@ -92,8 +92,8 @@ def judge_samples(samples: Iterable[SampleRecord]) -> Judgement:
     return judge_times(issued / 1e9, (issued + ttft) / 1e9, (issued + latency) / 1e9)
 
 
-def judge_times(issued: FloatArray, first: FloatArray, done: FloatArray) -> Judgement:
-    """Return the judgement on a run's samples.
+def judge_times(issued: FloatArray, first: FloatArray, done: FloatArray) -> Judgment:
+    """Return the judgment on a run's samples.
 
     Args:
         issued: when each sample was issued, in s, in any order; shape (samples,).
@@ -102,7 +102,7 @@ def judge_times(issued: FloatArray, first: FloatArray, done: FloatArray) -> Judg
     """
     answered = np.isfinite(done)
     if answered.sum() < _FEWEST_SAMPLES:
-        return Judgement(
+        return Judgment(
             word="too_short",
             reason=f"Only {int(answered.sum())} samples were completed: too few to"
             " judge.",
@@ -113,7 +113,7 @@ def judge_times(issued: FloatArray, first: FloatArray, done: FloatArray) -> Judg
     ramp = begin + RAMP_LATENCIES * service
     finished = float(answered.sum() / (done[answered].max() - begin))
     if end <= ramp:
-        return _judgement("too_short", begin, end, service, rate, finished)
+        return _judgment("too_short", begin, end, service, rate, finished)
     arrived = int(((issued > ramp) & (issued <= end)).sum())
     completed = int(((done > ramp) & (done <= end)).sum())
     growth, p = _trend(issued, done, ramp, end)
@@ -124,7 +124,7 @@ def judge_times(issued: FloatArray, first: FloatArray, done: FloatArray) -> Judg
     word: Steadiness = "steady" if long_enough else "too_short"
     if fell_behind or (long_enough and grew):
         word = "growing"
-    return _judgement(word, begin, end, service, rate, finished, *rates, growth, p)
+    return _judgment(word, begin, end, service, rate, finished, *rates, growth, p)
 
 
 def _service_s(issued: FloatArray, first: FloatArray, done: FloatArray) -> float:
@@ -169,7 +169,7 @@ def _held_s(times: FloatArray, edges: FloatArray) -> FloatArray:
     return held
 
 
-def _judgement(
+def _judgment(
     word: Steadiness,
     begin: float,
     end: float,
@@ -180,7 +180,7 @@ def _judgement(
     completed: float = 0.0,
     growth: float = 0.0,
     p: float = 1.0,
-) -> Judgement:
+) -> Judgment:
     span = (
         f"queries arrived for {end - begin:,.3g} s, {(end - begin) / service:,.3g}"
         f" service latencies of {service:,.3g} s"
@@ -195,7 +195,7 @@ def _judgement(
         "too_short": f"The run was too short to show a steady state: {span}; it takes"
         f" {FEWEST_LATENCIES:g}.",
     }[word]
-    return Judgement(
+    return Judgment(
         word=word,
         reason=reason,
         arrivals_s=end - begin,

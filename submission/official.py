@@ -15,10 +15,10 @@ from pathlib import Path
 
 from accuracy.targets import TARGETS
 from base.errors import UserError
-from record.json_types import Json
+from record.structs import Json
 from scenarios.rules import rules
 from submission.checks import TreeFinding
-from submission.checks.finding import BUILD
+from submission.checks.loaded import BUILD
 from submission.checks.performance import SEEDS
 from submission.layout import ResultFolder, SubmitterFolder, submitter_folders
 

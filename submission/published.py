@@ -19,12 +19,11 @@ from omegaconf import OmegaConf
 from conf.load import load_config
 from conf.schema import Config
 from conf.secrets import is_secret
-from record.folder import RunFolder, read_json, write_json, write_text
-from record.json_types import Json
-from record.lines import read_lines
+from record.folder import RunFolder, read_json, read_lines, write_json, write_text
 from record.structs import (
     ClockRecord,
     EventRecord,
+    Json,
     ReplicaRecord,
     SettingsRecord,
     Verdict,

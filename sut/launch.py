@@ -12,11 +12,11 @@ from base.benchmark import MAX_TOKENS
 from base.errors import UserError
 from conf.engines import EndpointConfig, EngineConfig, SyntheticConfig, VllmConfig
 from conf.schema import Config, RunKind, Weights
+from qsl.cnn_eval import TEMPLATE
 from qsl.dataset import Dataset
-from qsl.template import TEMPLATE
 from qsl.tokenizer import load_encoder
 from record.folder import RunFolder
-from record.json_types import Json
+from record.structs import Json
 from record.writer import RecordWriter
 from sut.balancers import make_balancer
 from sut.clock import RunClock, clock_id

@@ -23,15 +23,14 @@ from base.benchmark import MAX_TOKENS
 from base.child import announce_folder
 from base.command import run_command
 from base.errors import Aborted, ExitCode, UserError
-from base.garbage import spare_garbage_collector
 from base.log import logger
+from base.memory import spare_garbage_collector
 from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
 from conf.schema import Config
 from conf.secrets import require_secrets
 from qsl.dataset import Dataset, check_prompts, load_dataset
-from record.errors import RecordError
-from record.folder import RunFolder, write_json, write_text
+from record.folder import RecordError, RunFolder, write_json, write_text
 from record.source import write_source
 from record.writer import RecordWriter
 from scenarios import gate

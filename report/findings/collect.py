@@ -61,8 +61,8 @@ def collect(
         *(slowdown(one, own) for one, own in zip(contexts, why, strict=True)),
         *flow(run),
         *arrivals(run),
-        *neighbors(run, _reported(slow, why, "neighbour")),
-        *setups(run, _reported(slow, why, "unlike")),
+        *neighbors(run, _reported(slow, why, "neighbor")),
+        *setups(run, _reported(slow, why, "heterogeneous")),
     ]
     return sorted(found, key=lambda one: ORDER.index(one.finding.severity))
 

@@ -6,12 +6,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from record.errors import RecordError
-from record.folder import RunFolder, read_json
-from record.lines import cut_off, read_lines
-from record.loadgen_log import DetailLog, read_detail
+from record.folder import RecordError, RunFolder, cut_off, read_json, read_lines
+from record.loadgen_log import DetailLog, read_detail, read_trace
 from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
-from record.trace import read_trace
 from report.reading.config import RunConfig, read_config
 from report.reading.run import Run
 from report.reading.samples import UNKNOWN, Samples, read_samples

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from record.loadgen_log import DetailLog
+from record.loadgen_log import DetailLog, Trace
 from record.structs import (
     EventRecord,
     ReplicaRecord,
     SettingsRecord,
     Verdict,
 )
-from record.trace import Trace
 from report.reading.config import RunConfig
 from report.reading.samples import Samples, join
 from report.reading.telemetry import Telemetry

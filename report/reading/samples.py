@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from record.lines import read_batches
+from record.folder import read_batches
 from record.structs import SampleRecord
 
 FloatArray = NDArray[np.float64]
@@ -39,7 +39,7 @@ class Samples:
     prefill: FloatArray
     decode: FloatArray
     residence: FloatArray
-    """Arrival in the replica to the sending of its answer, `held_ns` of the file."""
+    """From arrival in the replica to sending of the answer: `residence_ns`."""
     prompt_tokens: IntArray
     output_tokens: IntArray
     done: BoolArray
@@ -157,7 +157,7 @@ def _columns(batch: list[SampleRecord]) -> dict[str, Any]:
         "queue": real("queue_ns"),
         "prefill": real("prefill_ns"),
         "decode": real("decode_ns"),
-        "residence": real("held_ns"),
+        "residence": real("residence_ns"),
         "prompt_tokens": whole("prompt_tokens"),
         "output_tokens": whole("output_tokens"),
         "done": flag("status", "completed"),

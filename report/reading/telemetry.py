@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from record.lines import read_batches
+from record.folder import read_batches
 from record.structs import DeviceLine, EngineLine, HostLine, TelemetryLine
 from report.reading.samples import BoolArray, FloatArray, IntArray
 

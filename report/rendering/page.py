@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from record.json_types import Json
+from record.structs import Json
 from report.content import Report
 from report.rendering.headline import headline, sizes_of, title
 from report.rendering.plots.canvas import Plot

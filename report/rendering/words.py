@@ -2,7 +2,7 @@
 
 import re
 
-from record.json_types import Json
+from record.structs import Json
 from report.wording import cell, with_unit
 
 TITLES = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from base.percentiles import loadgen_percentile
 from record.campaign import Campaign, CampaignRun, CampaignSize
-from record.json_types import Json
+from record.structs import Json
 from report.figures import Column, Table, table
 from report.reading.run import Run
 from report.reading.samples import FloatArray

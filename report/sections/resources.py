@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from record.json_types import Json
+from record.structs import Json
 from report.figures import Column, Section, figure, table
 from report.reading.run import Run
 from report.reading.samples import FloatArray

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from base.benchmark import MAX_TOKENS
-from record.json_types import Json
-from record.structs import ReplicaRecord
+from record.structs import Json, ReplicaRecord
 from report.figures import Column, Section, figure, table
 from report.reading.run import Run
 from report.reading.samples import FloatArray, Samples

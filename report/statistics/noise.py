@@ -231,9 +231,9 @@ def error_of_mean(values: FloatArray) -> tuple[float, float]:
 
     The number of independent values is n (1 - r) / (1 + r) for lag-1 autocorrelation r.
     """
-    centred = values - values.mean()
-    variance = float((centred**2).sum())
-    r = float((centred[1:] * centred[:-1]).sum()) / variance if variance else 0.0
+    centered = values - values.mean()
+    variance = float((centered**2).sum())
+    r = float((centered[1:] * centered[:-1]).sum()) / variance if variance else 0.0
     r = min(max(r, 0.0), 0.9)
     effective = max(3.0, len(values) * (1 - r) / (1 + r))
     return float(values.std(ddof=1)) / effective**0.5, effective - 1

@@ -87,7 +87,7 @@ def scan(rows: FloatArray, significance: float, drifts: bool = True) -> list[Cha
     if drifts:
         lines = list(_drifts(clipped, known, significance))
         found += [line for line in lines if tested[line.row]]
-        x = _centred_time(known)
+        x = _centered_time(known)
         for line in found:
             clipped[line.row] -= line.effect * x[line.row]
     found += _spans(clipped, known & tested[:, None], rows, significance)
@@ -160,7 +160,7 @@ def _drifts(
     clipped: FloatArray, known: BoolArray, significance: float
 ) -> Iterator[Change]:
     """Yield rows that a straight line explains about as well as one span does."""
-    x = _centred_time(known)
+    x = _centered_time(known)
     y = np.where(known, clipped - _plain_mean(clipped, known)[:, None], 0.0)
     power = np.maximum((x**2).sum(axis=1), 1e-12)
     slope = (x * y).sum(axis=1) / power
@@ -187,7 +187,7 @@ def _drifts(
         )
 
 
-def _centred_time(known: BoolArray) -> FloatArray:
+def _centered_time(known: BoolArray) -> FloatArray:
     """Return time from -0.5 to 0.5 over a row, less its mean over the known bins."""
     x = np.where(known, np.linspace(-0.5, 0.5, known.shape[1]), 0.0)
     middle = x.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
@@ -227,8 +227,8 @@ def _clearest(rows: FloatArray, known: BoolArray) -> tuple[IntArray, IntArray]:
     That is |difference of means| sqrt(k (n - k) / n) for k of n bins in the span.
     """
     count, bins = rows.shape
-    centred = np.where(known, rows - _plain_mean(rows, known)[:, None], 0.0)
-    sums = np.pad(np.cumsum(centred, axis=1), ((0, 0), (1, 0)))
+    centered = np.where(known, rows - _plain_mean(rows, known)[:, None], 0.0)
+    sums = np.pad(np.cumsum(centered, axis=1), ((0, 0), (1, 0)))
     numbers = np.pad(np.cumsum(known, axis=1), ((0, 0), (1, 0))).astype(float)
     total = numbers[:, -1:]
     best = np.zeros(count)

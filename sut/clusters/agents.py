@@ -9,10 +9,9 @@ import msgspec
 from base.errors import Aborted, UserError
 from conf.schema import NodeOrder, RayConfig
 from record.source import source_digest
-from sut.clusters.host import Host
 from sut.clusters.launcher import Launcher, as_error
-from sut.clusters.nodes import Node, NodesSocket
-from sut.clusters.placement import share_cores
+from sut.clusters.placement import Host, share_cores
+from sut.clusters.registration import Node, NodesSocket
 from sut.wire.keys import ClusterKey
 from sut.wire.launcher_messages import (
     Connect,
@@ -24,7 +23,7 @@ from sut.wire.launcher_messages import (
     Placed,
     Serve,
 )
-from sut.wire.node_messages import (
+from sut.wire.messages import (
     NODE_PROTOCOL,
     Join,
     Placement,

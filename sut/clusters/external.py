@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from base.decode import printable
 from record.folder import RunFolder
 from sut.clock import OwnPause
-from sut.clusters.nodes import Node, NodesSocket
-from sut.clusters.registration import GONE_S, PATIENCE_S, namesake
-from sut.wire.node_messages import (
+from sut.clusters.registration import GONE_S, PATIENCE_S, Node, NodesSocket, namesake
+from sut.wire.messages import (
     Close,
     Join,
     Kill,
@@ -179,7 +178,7 @@ class ExternalCluster:
         for node in self._nodes.values():
             silent_s = self._clock() - node.heard
             if silent_s > self._silence_s and not self._closing:
-                self._lose(node, f"gave no sign of life for {silent_s:.1f} s")
+                self._lose(node, f"sent no heartbeat for {silent_s:.1f} s")
 
     def _take(self, node: Node, message: ToCluster | ProtocolError) -> None:
         node.heard = self._clock()

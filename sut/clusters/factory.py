@@ -5,20 +5,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from base.errors import UserError
-from conf.cache import cache_folder
+from base.files import cache_folder
 from conf.schema import ClusterConfig, ExternalConfig, RayConfig
 from record.folder import RunFolder
 from record.source import source_digest
 from sut.clusters.agents import AgentRegistration, connect, serve_at
 from sut.clusters.base import Cluster
 from sut.clusters.external import ExternalCluster
-from sut.clusters.host import this_host
 from sut.clusters.launcher import Launcher
 from sut.clusters.local import LocalCluster
-from sut.clusters.nodes import NodesSocket
-from sut.clusters.placement import place
+from sut.clusters.placement import place, this_host
 from sut.clusters.ray import RayCluster
-from sut.clusters.registration import NodeRegistration
+from sut.clusters.registration import NodeRegistration, NodesSocket
 from sut.wire.keys import new_key, read_key
 from sut.wire.sockets import CoordinatorSocket, Endpoint
 

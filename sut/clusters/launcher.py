@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from base.child import module_command, module_environment
 from base.decode import DecodeError, decode_with
 from base.errors import Aborted, SutError, UserError
-from base.python import module_command, module_environment
 from sut.wire.launcher_messages import Ended, Failed, FromLauncher, Shut, ToLauncher
 
 _POLL_S = 0.02

@@ -8,11 +8,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from base.python import module_command, module_environment
+from base.child import module_command, module_environment
 from record.folder import RunFolder
-from sut.clusters.cleanup import held_memory, kill_group, members, remove_unused
-from sut.clusters.guard import WAIT_S
-from sut.wire.node_messages import Placement
+from sut.clusters.guard import WAIT_S, held_memory, kill_group, members, remove_unused
+from sut.wire.messages import Placement
 
 _KILL_WAIT_S = 5.0
 _GUARD_WAIT_S = 5.0

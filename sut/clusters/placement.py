@@ -1,11 +1,81 @@
-"""Shares hosts, their GPUs and their cores out among replicas."""
+"""What each host has to offer, and how its GPUs and cores are shared among replicas."""
 
+import os
+import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from base.errors import UserError
 from conf.schema import ClusterConfig
-from sut.clusters.host import Host
-from sut.wire.node_messages import Placement
+from sut.telemetry import gpu_count, gpu_uuid, has_device
+from sut.wire.messages import Placement
+
+
+@dataclass(slots=True, kw_only=True)
+class Host:
+    """A host that replicas may run on."""
+
+    name: str
+    gpus: list[str]
+    """Indices or UUIDs of the GPUs that may be used."""
+    cpus: list[int]
+    """Cores that may be used."""
+
+
+def this_host(name: str | None = None) -> Host:
+    """Return what this process may use, under a name of its own or the host's.
+
+    Raises:
+        UserError: CUDA_VISIBLE_DEVICES names a GPU twice.
+    """
+    return Host(
+        name=name or platform.node() or "local",
+        gpus=_usable_gpus(),
+        cpus=sorted(os.sched_getaffinity(0)),
+    )
+
+
+def _usable_gpus() -> list[str]:
+    """Return the GPUs that may be used: CUDA_VISIBLE_DEVICES as CUDA reads it."""
+    found = gpu_count()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return [str(index) for index in range(found)]
+    uuids = [gpu_uuid(index) for index in range(found)]
+    usable: list[str] = []
+    seen: set[str] = set()
+    for name in (part.strip() for part in visible.split(",")):
+        device = _find(name, uuids)
+        # The first name that is none ends the list: CUDA ignores what follows.
+        if device is None:
+            break
+        # An index and a UUID may name the same GPU.
+        identity = uuids[int(device)] or device if device.isdigit() else device
+        if identity in seen:
+            raise UserError(
+                f"CUDA_VISIBLE_DEVICES={visible} names a GPU twice ({name}), and CUDA"
+                " then finds no GPU at all: name each GPU once"
+            )
+        seen.add(identity)
+        usable.append(device)
+    return usable
+
+
+def _find(name: str, uuids: list[str | None]) -> str | None:
+    """Return the index or the whole UUID of the device `name`; None: there is none.
+
+    Args:
+        name: an index, a UUID, or the unambiguous beginning of a GPU's UUID.
+        uuids: of this host's GPUs, by index.
+    """
+    if name.isascii() and name.isdigit():
+        return str(int(name)) if int(name) < len(uuids) else None
+    if not name.startswith(("GPU-", "MIG-")):
+        return None
+    if has_device(name):
+        return name
+    fits = [uuid for uuid in uuids if uuid and uuid.startswith(name)]
+    return fits[0] if len(fits) == 1 else None
 
 
 def place(

@@ -13,10 +13,10 @@ from sut.clusters.agents import (
     agent_problem,
 )
 from sut.clusters.external import ExternalCluster
-from sut.clusters.host import Host
-from sut.clusters.nodes import Node
+from sut.clusters.placement import Host
+from sut.clusters.registration import Node
 from sut.wire.launcher_messages import Ended, Launch, Placed
-from sut.wire.node_messages import (
+from sut.wire.messages import (
     Close,
     Join,
     Placement,

@@ -68,7 +68,7 @@ class RunRecorder:
                 len(done.tokens) // 4,
                 done.finish_reason,
                 "completed",
-                done.held_ns,
+                done.residence_ns,
                 done.cached_tokens,
             )
         )

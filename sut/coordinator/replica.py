@@ -108,7 +108,7 @@ def health_problem(replica: Replica, config: ClusterConfig, now: float) -> str |
             return f"not ready after {config.load_timeout_s:g} s ({replica.status})"
         limit = max(limit, _SILENCE_WHILE_LOADING_S)
     if now - replica.heard > limit:
-        return f"no sign of life for {now - replica.heard:.1f} s ({replica.status})"
+        return f"no heartbeat for {now - replica.heard:.1f} s ({replica.status})"
     if replica.stuck_s > config.step_timeout_s:
         return f"its engine has been stuck for {replica.stuck_s:.1f} s"
     return None

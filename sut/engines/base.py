@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from record.json_types import Json
+from record.structs import Json
 from sut.wire.messages import Completion, FirstToken, Request
 
 

@@ -21,12 +21,16 @@ from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.engine.llm_engine import LLMEngine
 from vllm.v1.metrics.loggers import StatLoggerBase
 
-from record.json_types import Json
+from record.structs import Json
 from sut.engines.base import EngineConfigError, EngineInfo, EngineStats, RequestError
-from sut.engines.quantization import told_by_checkpoint
-from sut.engines.refusal import OWN_OPTIONS, config_problem, first_line
+from sut.engines.refusal import (
+    OWN_OPTIONS,
+    config_problem,
+    first_line,
+)
 from sut.engines.step_scheduler import BY_BASE
 from sut.engines.steps import PATH_VARIABLE, StepRing
+from sut.model import quantization_settings
 from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
 
 _NEVER = 1_000_000
@@ -204,7 +208,7 @@ class VllmEngine:
             return {}
         config = getattr(model.hf_config, "quantization_config", None)
         asked = str(self._arguments.get("kv_cache_dtype", "auto"))
-        return told_by_checkpoint(str(model.quantization), config, asked)
+        return quantization_settings(str(model.quantization), config, asked)
 
     @property
     def busy(self) -> bool:

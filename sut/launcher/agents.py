@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from base.data import ROOT
 from base.decode import printable
 from base.errors import ExitCode
+from base.files import ROOT
 from sut.launcher import actor as actor_module
 from sut.launcher.plan import Demand, assign
 from sut.launcher.session import RaySession

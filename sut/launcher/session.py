@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from base.errors import Aborted, UserError
-from sut.clusters.cleanup import members
+from sut.clusters.guard import members
 from sut.launcher.plan import Plan, RayNode, make_plan, unique_names
 from sut.wire.launcher_messages import Connect, Connected
 

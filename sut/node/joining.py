@@ -22,15 +22,15 @@ import zmq
 from base.command import ArgumentParser, run_command
 from base.decode import printable
 from base.errors import Aborted, ExitCode, UserError
+from base.files import cache_folder
 from base.log import logger
-from conf.cache import cache_folder
 from record.source import source_digest
-from sut.clusters.host import this_host
+from sut.clusters.placement import this_host
 from sut.interrupts import abort_on_interrupt, end_with, ignore_interrupts
 from sut.node.agent import NodeAgent, NodeSocket
 from sut.scratch import Scratch
 from sut.wire.keys import ClusterKey, decode_key, read_key, write_key
-from sut.wire.node_messages import (
+from sut.wire.messages import (
     NODE_PROTOCOL,
     Join,
     Refused,

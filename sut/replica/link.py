@@ -16,7 +16,6 @@ import numpy as np
 from record.steps import STEP
 from sut.clock import clock_id
 from sut.engines.base import Engine
-from sut.replica.clock import CoordinatorClock
 from sut.telemetry import DeviceMonitor, HostMonitor
 from sut.wire.keys import ClusterKey
 from sut.wire.messages import (
@@ -32,6 +31,49 @@ from sut.wire.messages import (
     ToReplica,
 )
 from sut.wire.sockets import ProtocolError, ReplicaSocket
+
+_KEPT = 64
+"""Exchanges to choose from, one a second."""
+_DRIFT = 50e-6
+"""Rate at which two clocks may part, in s/s: what RFC 5905 takes for an undisciplined
+oscillator is 15e-6."""
+
+
+class CoordinatorClock:
+    """The coordinator's clock as seen from a replica."""
+
+    def __init__(self) -> None:
+        """Know nothing of the coordinator yet."""
+        self.shared = False
+        """Whether both read the same clock."""
+        self._readings: deque[tuple[int, int, int]] = deque(maxlen=_KEPT)
+        """Time of receipt, offset, and largest error, all in ns."""
+
+    def note(self, reading: ClockReading, received_ns: int) -> None:
+        """Take in the answer to a heartbeat, received at `received_ns` of this host."""
+        if reading.sent_ns <= received_ns:
+            middle = (reading.sent_ns + received_ns) // 2
+            error = -(-(received_ns - reading.sent_ns) // 2)
+            self._readings.append((received_ns, reading.monotonic_ns - middle, error))
+
+    def offset(self) -> tuple[int, int] | None:
+        """Return what to add to this host's clock, and the largest error, in ns.
+
+        None: not known yet.
+        """
+        if self.shared:
+            return 0, 0
+        now = time.monotonic_ns()
+        choice = [
+            (error + round((now - received) * _DRIFT), offset)
+            # A copy: the thread for messages may note a reading meanwhile.
+            for received, offset, error in list(self._readings)
+        ]
+        if not choice:
+            return None
+        error, offset = min(choice)
+        return offset, error
+
 
 _HEARTBEAT_S = 1.0
 _PAUSE_S = 1.0

@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from base.errors import UserError
-from conf.cache import cache_folder
+from base.files import cache_folder
 from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
 from conf.help import help_text, version_text
 from conf.load import GROUPS, choices, load_config, to_yaml
@@ -323,7 +323,7 @@ def test_resolved_config_takes_changes_of_single_values(tmp_path: Path) -> None:
         ("engine: {name: vllm}\ncluster: {name: local}", "no value is given"),
         ("engine: {name: vllm}", r"no cluster\.name"),
         ("- a", "not the config.yaml of a run"),
-        ("a: &x [1]\nb: *x", r"line 2: the alias \*x is not read"),
+        ("a: &x [1]\nb: *x", r"line 2: the alias \*x is not allowed"),
         ("[" * 3000, "nested too deeply"),
         (
             "engine: {name: vllm}\ncluster: {name: local}\nscenario: 5",

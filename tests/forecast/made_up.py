@@ -141,7 +141,9 @@ def _samples(
             dispatched_ns=at(result.issued[seq]),
             first_token_ns=at(result.first[seq]),
             completed_ns=at(result.completed[seq]),
-            held_ns=round((result.completed[seq] - result.issued[seq] - 0.0004) * 1e9),
+            residence_ns=round(
+                (result.completed[seq] - result.issued[seq] - 0.0004) * 1e9
+            ),
             prompt_tokens=lengths[index],
             output_tokens=int(result.tokens[seq]),
         )

@@ -204,7 +204,7 @@ def _run_with_import(module: str, statement: str) -> "subprocess.CompletedProces
         "from importlib.abc import MetaPathFinder\n"
         "class Faulty(MetaPathFinder):\n"
         "    def find_spec(self, name, path, target=None):\n"
-        "        if name in ('conf.load', 'conf.cache'):\n"
+        "        if name in ('conf.load', 'base.files'):\n"
         f"            {statement}\n"
         "sys.meta_path.insert(0, Faulty())\n"
         f"runpy.run_module('{module}', run_name='__main__', alter_sys=True)\n"

@@ -12,9 +12,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from qsl.articles import HUB
+from qsl.cnn_eval import TEMPLATE, RowsFile, prompt
 from qsl.prepare import main
-from qsl.rows_file import RowsFile
-from qsl.template import TEMPLATE, prompt
 from tests.qsl.made_up import articles
 
 ROWS = 200
@@ -168,7 +167,7 @@ def test_a_damaged_draft_is_made_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("qsl.rows_file.RowsFile.finish", interrupt)
+        patch.setattr("qsl.cnn_eval.RowsFile.finish", interrupt)
         assert _run(source, tokenizer, target) == 3
     [draft] = tmp_path.glob(".out.json.*.part")
     text = bytearray(draft.read_bytes())

@@ -8,8 +8,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from record.errors import RecordError
-from record.folder import RunFolder
+from record.folder import RecordError, RunFolder
 from report.build import write_report
 from report.content import KEYS
 from report.schema import SCHEMA

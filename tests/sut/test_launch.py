@@ -9,8 +9,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from base.errors import UserError
 from conf.load import load_config
+from qsl.cnn_eval import prompt
 from qsl.dataset import Dataset
-from qsl.template import prompt
 from sut.launch import check_fits, engine_spec
 from sut.model import Model
 

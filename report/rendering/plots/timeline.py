@@ -90,10 +90,10 @@ def _panels(analysis: Analysis) -> list[tuple[str, list[Curve], float | None]]:
 
 def _draw(panel: Axes, series: Series, label: str, curves: list[Curve]) -> None:
     middle = (series.edges[:-1] + series.edges[1:]) / 2
-    for (name, values), colour in zip(curves, COLORS, strict=False):
+    for (name, values), color in zip(curves, COLORS, strict=False):
         known = ~np.isnan(values)
         panel.plot(
-            middle[known], values[known], color=colour, lw=1.1, label=name or None
+            middle[known], values[known], color=color, lw=1.1, label=name or None
         )
     panel.set_ylabel(label)
     values = np.concatenate([v[~np.isnan(v)] for _, v in curves])

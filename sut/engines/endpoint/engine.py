@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from tokenizers import Tokenizer
 
-from record.json_types import Json
+from record.structs import Json
 from sut.engines.base import (
     EngineConfigError,
     EngineInfo,

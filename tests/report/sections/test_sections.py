@@ -68,7 +68,7 @@ def test_the_stages_of_latency_add_up(tmp_path: Path) -> None:
                 queue_ns=5 * MS,
                 prefill_ns=10 * MS,
                 decode_ns=70 * MS,
-                held_ns=92 * MS,
+                residence_ns=92 * MS,
             )
         )
     report = report_of(write_folder(tmp_path / "run", spec))
