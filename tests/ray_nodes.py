@@ -48,7 +48,10 @@ class RayNodes:
         self._processes: list[subprocess.Popen[bytes]] = []
         port = self.address.rpartition(":")[2]
         try:
-            self._start("--head", f"--port={port}", f"--temp-dir={self.folder}")
+            self._start(
+                *("--head", f"--port={port}", f"--temp-dir={self.folder}"),
+                "--include-dashboard=false",
+            )
             for _ in range(count - 1):
                 self.add()
         except BaseException:
@@ -90,7 +93,7 @@ class RayNodes:
                 [
                     *(_RAY, "start", *options, "--num-cpus=2", "--block"),
                     *("--object-store-memory=80000000", "--disable-usage-stats"),
-                    *(f"--labels=number={number}", "--include-dashboard=false"),
+                    f"--labels=number={number}",
                 ],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

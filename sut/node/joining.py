@@ -8,6 +8,7 @@ limit what it offers.
 """
 
 import argparse
+import os
 import re
 import socket as sockets
 import sys
@@ -77,7 +78,8 @@ def _command(arguments: Sequence[str] | None) -> int:
         end_with(options.parent)
     _check_resolves(options.connect)
     key = _read_key(options.key)
-    host = this_host(options.name)
+    # Slurm may run several nodes on one host.
+    host = this_host(options.name or os.environ.get("SLURMD_NODENAME"))
     # Once: files that change later are not the code that runs here.
     join = Join(NODE_PROTOCOL, host.name, host.gpus, host.cpus, source_digest())
     if (problem := join_problem(join)) is not None:
@@ -180,7 +182,7 @@ def _parse(arguments: Sequence[str] | None = None) -> Options:
         required=True,
         help="file that python -m sut.keys made; -: the key comes by standard input",
     )
-    add("--name", help="this node's name in reports (default: the host's)")
+    add("--name", help="this node's name in reports (default: Slurm's, or the host's)")
     add("--once", action="store_true", help="leave after one run")
     add("--wait-s", type=float, default=600.0, help="leave if none comes (default 600)")
     add("--parent", type=int, help=argparse.SUPPRESS)
