@@ -48,7 +48,7 @@ from campaigns.repeated_runs import repeat_runs
 from campaigns.series import RunSeries
 from campaigns.sustained_rates import find_rates
 from conf.load import load_config
-from conf.schema import Config, ExternalConfig
+from conf.schema import Config
 from conf.secrets import masked_arguments
 from record.campaign import NAME, Campaign
 
@@ -141,9 +141,9 @@ def run_campaign(options: CampaignOptions, config: Config, series: RunSeries) ->
 def _cores_per_replica(options: CampaignOptions, config: Config) -> int:
     """Return equal shares of the cores: a replica has as many in every size.
 
-    Replicas of `cluster=external` have those of their nodes.
+    Replicas of other hosts have those of their nodes.
     """
     cores = len(os.sched_getaffinity(0))
-    if isinstance(config.cluster, ExternalConfig):
+    if config.cluster.name != "local":
         return cores
     return max(1, cores // max(options.sizes))

@@ -54,7 +54,7 @@ def _checks(
     yield from gpu_checks(gpu_health())
     port = _PORT
     if isinstance(config.cluster, ExternalConfig):
-        _, port = listening(config.cluster)
+        _, port = listening(config.cluster.listen)
     yield from host_checks(Path(config.run.dir).absolute(), cache_folder(), port)
     if _names(overrides, "model"):
         yield _tried("model", lambda: _model(config))

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from base.benchmark import ScenarioName
 from base.errors import UserError
 from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
-from conf.schema import Config, ExternalConfig, Mode, ModelConfig, RunKind, Weights
+from conf.schema import Config, Mode, ModelConfig, RunKind, Weights
 
 _OF_MODEL = ("path", "weights", "vocabulary", "dtype")
 
@@ -128,9 +128,10 @@ def place_endpoints(config: Config) -> None:
     engine, cluster = config.engine, config.cluster
     if not isinstance(engine, EndpointConfig):
         return
-    if isinstance(cluster, ExternalConfig):
+    if cluster.name != "local":
         raise UserError(
-            "engine=endpoint runs its clients on this host; leave out cluster=external"
+            "engine=endpoint runs its clients on this host; leave out"
+            f" cluster={cluster.name}"
         )
     if not engine.urls:
         raise UserError(

@@ -38,6 +38,7 @@ _SECTIONS: tuple[tuple[str, type, str], ...] = (
     ("engine=endpoint", EndpointConfig, "engine."),
     ("cluster", schema.ClusterConfig, "cluster."),
     ("cluster=external", schema.ExternalConfig, "cluster."),
+    ("cluster=ray", schema.RayConfig, "cluster."),
     ("run", schema.RunConfig, "run."),
 )
 
@@ -97,7 +98,7 @@ def _version(name: str) -> str:
 def _options(node: Any, prefix: str) -> Iterator[OptionHelp]:
     hints = get_type_hints(node)
     shown = {"name"}
-    if node is schema.ExternalConfig:
+    if node in (schema.ExternalConfig, schema.RayConfig):
         shown |= {spec.name for spec in fields(schema.ClusterConfig)}
     for spec in fields(node):
         hint = hints[spec.name]

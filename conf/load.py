@@ -38,7 +38,11 @@ _VARIANTS: dict[str, dict[str, type]] = {
         "synthetic": SyntheticConfig,
         "endpoint": EndpointConfig,
     },
-    "cluster": {"local": schema.ClusterConfig, "external": schema.ExternalConfig},
+    "cluster": {
+        "local": schema.ClusterConfig,
+        "external": schema.ExternalConfig,
+        "ray": schema.RayConfig,
+    },
 }
 """Groups whose choices have options of their own, by the name of the choice."""
 _LARGEST_FILE = 1 << 20

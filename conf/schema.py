@@ -46,6 +46,13 @@ class BalancerName(Enum):
     capacity_weighted = "capacity_weighted"
 
 
+class NodeOrder(Enum):
+    """How the nodes of a Ray cluster are filled."""
+
+    pack = "pack"
+    spread = "spread"
+
+
 class LiveView(Enum):
     """How progress is shown during a run."""
 
@@ -146,7 +153,9 @@ class DatasetConfig:
 class ClusterConfig:
     """How many replicas run, on what, and how their health is judged."""
 
-    name: str = option("cluster: local (this host) or external (nodes that join)")
+    name: str = option(
+        "cluster: local (this host), external (hosts that join) or ray (a Ray cluster)"
+    )
     replicas: int | None = option(
         "number of replicas; left out: one for each cluster.gpus_per_replica GPUs, or"
         " one on a CPU",
@@ -217,6 +226,44 @@ class ExternalConfig(ClusterConfig):
     )
     join_timeout_s: float = option(
         "longest time in s until all nodes have joined",
+        600.0,
+        above=0,
+        at_most=LONGEST_S,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class RayConfig(ClusterConfig):
+    """Replicas on the nodes of a Ray cluster, which starts a node agent for each."""
+
+    address: str | None = option(
+        "Ray cluster to join: auto (RAY_ADDRESS, or the one that this host is part of)"
+        " or its HOST:PORT; local: start one on this host for this run; left out: auto"
+        " where there is one, else local",
+        None,
+    )
+    cpus_per_replica: int | None = option(
+        "cores that Ray reserves for each replica; left out: a node's cores divided by"
+        " the replicas that it has room for",
+        None,
+        at_least=1,
+        at_most=4096,
+    )
+    order: NodeOrder = option(
+        "pack: fill one node after the other; spread: one replica per node in turn",
+        NodeOrder.pack,
+    )
+    labels: dict[str, str] = option(
+        "labels that a Ray node must have to get replicas, e.g. cluster.labels.pool=a",
+        {},
+    )
+    listen: str | None = option(
+        "address and port of this host where node agents join; replicas connect to the"
+        " next port; left out: the address by which Ray knows this host, free ports",
+        None,
+    )
+    join_timeout_s: float = option(
+        "seconds to wait until Ray has started all node agents",
         600.0,
         above=0,
         at_most=LONGEST_S,

@@ -18,6 +18,8 @@ from hydra.errors import HydraException
 from base.errors import UserError
 
 _LEFT_OUT = "null"
+_AUTO = "auto"
+"""Another word for it, where a number is left out: `cluster.replicas=auto`."""
 _SWITCHES = {"true": True, "false": False}
 _SWITCHES |= {"yes": True, "no": False, "on": True, "off": False}
 
@@ -46,6 +48,8 @@ def from_text(key: str, spec: Field[Any], hint: Any, text: str) -> Any:
     kind, optional = value_kind(hint)
     if kind is Any:
         return _from_grammar(key, text)
+    if text == _AUTO and optional and kind in (int, float):
+        return None
     if text == _LEFT_OUT:
         if optional:
             return None

@@ -6,6 +6,7 @@ ignored.
 """
 
 import contextlib
+import ctypes
 import os
 import resource
 import signal
@@ -20,6 +21,7 @@ from base.command import run_module
 from base.errors import Aborted, ExitCode
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PR_SET_PDEATHSIG = 1
 
 
 def start_command(module: str) -> NoReturn:
@@ -66,6 +68,17 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         _handle(_ignore)
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel send SIGTERM to this process when its parent ends.
+
+    Raises:
+        Aborted: the parent, process `parent`, has ended already.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise Aborted("the process that started this one has ended")
 
 
 def raise_descriptor_limit() -> None:

@@ -108,7 +108,7 @@ def place(
     for host, room, count in zip(hosts, rooms, counts, strict=True):
         for slot in range(count):
             gpus = host.gpus[slot * per_replica : (slot + 1) * per_replica]
-            cpus = _share(host.cpus, slot, room if keep_shares else count)
+            cpus = share_cores(host.cpus, slot, room if keep_shares else count)
             placements.append(
                 Placement(replica=len(placements), node=host.name, gpus=gpus, cpus=cpus)
             )
@@ -147,7 +147,8 @@ def _spread(replicas: int, hosts: int) -> list[int]:
     return [replicas // hosts + (place < replicas % hosts) for place in range(hosts)]
 
 
-def _share(cpus: list[int], number: int, count: int) -> list[int]:
+def share_cores(cpus: list[int], number: int, count: int) -> list[int]:
+    """Return share `number` of `count` contiguous shares of the cores."""
     if count > len(cpus):
         return [cpus[number % len(cpus)]]
     begin = number * len(cpus) // count

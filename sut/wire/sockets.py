@@ -71,7 +71,7 @@ class Endpoint:
     """Where a socket listens."""
 
     address: str
-    """ZeroMQ's form: `ipc://PATH`, or `tcp://HOST:PORT`."""
+    """ZeroMQ's form: `ipc://PATH`, or `tcp://HOST:PORT`, where PORT may be `*`: any."""
     key: ClusterKey | None = None
     """Needed beyond this host: without it any client that reaches the port is let in.
     """
@@ -110,6 +110,8 @@ class ListeningSocket(Generic[Incoming]):
             self.close()
             number = error.errno or 0
             raise OSError(number, os.strerror(number), self.address) from error
+        if self.address.endswith(":*"):
+            self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self.wakeup.fd, zmq.POLLIN)

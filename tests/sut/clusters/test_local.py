@@ -100,11 +100,11 @@ class TestLocal(ClusterContract):
         pid = self.start(cluster, socket, 0)
         guard = cluster._guard
         assert guard is not None
-        os.kill(guard.pid, signal.SIGSTOP)
+        os.kill(guard.process.pid, signal.SIGSTOP)
         for number in range(5000):
-            cluster._notify_guard(f"/dev/shm/{number:0>40}")
+            guard.watch_memory(Path(f"/dev/shm/{number:0>40}"))
         cluster.close(0)
         assert not running(pid)
-        wait_for(lambda: guard.poll() is not None, "the guard's end")
+        wait_for(lambda: guard.process.poll() is not None, "the guard's end")
         (tmp_path / "scratch" / "0").rmdir()
         (tmp_path / "scratch").rmdir()
