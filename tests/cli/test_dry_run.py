@@ -1,10 +1,10 @@
 """What `run --dry-run` says a run takes."""
 
 import pytest
-from sut.clusters.host import Host
 
 from base.errors import ExitCode
 from cli import dry_run
+from sut.clusters.placement import Host
 
 
 def _facts(
