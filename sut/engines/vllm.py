@@ -23,6 +23,7 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 
 from record.structs import Json
 from sut.engines.base import EngineConfigError, EngineInfo, EngineStats, RequestError
+from sut.engines.hopper.graphs import hold_cache_writes
 from sut.engines.refusal import (
     OWN_OPTIONS,
     config_problem,
@@ -144,6 +145,7 @@ class VllmEngine:
             config = EngineArgs(**arguments).create_engine_config()
         except Exception as error:
             raise EngineConfigError(config_problem(error, spec.options)) from error
+        hold_cache_writes(config)
         with tempfile.TemporaryDirectory(prefix="steps-") as folder:
             # Needed until both sides have mapped the file in it.
             self._ring = _record_steps(config, Path(folder)) if spec.steps else None
