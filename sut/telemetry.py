@@ -15,7 +15,7 @@ from record.structs import DeviceLimits, DeviceUse
 from sut.wire.messages import DeviceReading, HostReading
 
 _NOT_AVAILABLE = (2**32 - 1, 2**64 - 1)
-"""What NVML returns for a number that the device does not have."""
+"""NVML's value for a reading that the device does not have."""
 _SWITCHES = b"nonvoluntary_ctxt_switches:"
 
 
@@ -26,7 +26,7 @@ def gpu_count() -> int:
 
 
 def gpu_uuid(index: int) -> str | None:
-    """Return the UUID of a GPU by its NVML index; None where the driver has none."""
+    """Return the UUID of the GPU with this NVML index; None if it has none."""
     handle = _ask(pynvml.nvmlDeviceGetHandleByIndex, index)
     uuid = None if handle is None else _ask(pynvml.nvmlDeviceGetUUID, handle)
     return None if uuid is None else str(uuid)
@@ -42,7 +42,7 @@ class DeviceMonitor:
     """Reads the devices of one replica."""
 
     def __init__(self, gpus: list[str]) -> None:
-        """Watch these GPUs (NVML indices or UUIDs); none: this process on its CPU."""
+        """Read these GPUs (NVML indices or UUIDs), or the CPU if there are none."""
         self._process: psutil.Process | None = _ask(psutil.Process)
         self._handles: dict[str, Any] = {}
         if gpus:
@@ -69,11 +69,11 @@ class DeviceMonitor:
         return {"driver": str(release)} if release else {}
 
     def limits(self) -> list[DeviceLimits]:
-        """Return the limits of each GPU; what is not reported is None."""
+        """Return the limits of each GPU; values that are not reported are None."""
         return [_limits(gpu, handle) for gpu, handle in self._handles.items()]
 
     def use(self) -> list[DeviceUse]:
-        """Return what is in use of each GPU at this moment, by any process."""
+        """Return the current use of each GPU by all processes."""
         return [
             DeviceUse(
                 device=reading.device,
@@ -84,7 +84,7 @@ class DeviceMonitor:
         ]
 
     def read(self) -> list[DeviceReading]:
-        """Return one reading per device; what cannot be read is None."""
+        """Return one reading per device; values that cannot be read are None."""
         if not self._handles:
             return [self._read_cpu()]
         return [_read_gpu(gpu, handle) for gpu, handle in self._handles.items()]
@@ -107,7 +107,7 @@ class DeviceMonitor:
 
 
 class HostMonitor:
-    """Reads what the host's processors did for this process since the last look."""
+    """Reads this process's use of the host's processors since the last reading."""
 
     def __init__(self) -> None:
         """Begin now."""
@@ -229,7 +229,7 @@ def _read_gpu(name: str, handle: Any) -> DeviceReading:
 
 
 def _ask(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what `function` reads, or None where this system does not have it."""
+    """Return the result of `function`, or None if this system does not support it."""
     try:
         value = function(*arguments)
     except Exception:  # noqa: BLE001  (no reading may end a run)
