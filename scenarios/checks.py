@@ -11,12 +11,12 @@ from record.structs import ClockRecord, SampleRecord
 def time_problems(
     clock: ClockRecord | None, log: DetailLog, samples: list[SampleRecord]
 ) -> list[str]:
-    """Return what is out of order or outside the run, a text each.
+    """Return one line for each time that is out of order or outside the run.
 
     Args:
-        clock: begin and end of the run; None: they are not known.
-        log: LoadGen's, whose results in ns are looked at too.
-        samples: of the run.
+        clock: begin and end of the run; None if they are not known.
+        log: LoadGen's log, whose results in ns are checked, too.
+        samples: the samples of the run.
     """
     begin_ns, end_ns = (-math.inf, math.inf)
     if clock is not None:
@@ -40,7 +40,7 @@ def time_problems(
 def _impossible(sample: SampleRecord, begin_ns: float, end_ns: float) -> str | None:
     issued, dispatched = sample.issued_ns, sample.dispatched_ns
     first, completed = sample.first_token_ns, sample.completed_ns
-    # Where a sample went out again, its first token may be from an earlier attempt.
+    # If a sample was sent again, its first token may be from an earlier attempt.
     for earlier, later, problem in (
         (issued, dispatched, "it was dispatched before it was issued"),
         (issued, first, "its first token came before it was issued"),
@@ -65,10 +65,11 @@ def _impossible(sample: SampleRecord, begin_ns: float, end_ns: float) -> str | N
 def token_problems(
     answers: Sequence[Answer], stop_token_ids: Sequence[int], streaming: bool
 ) -> Iterator[str]:
-    """Yield one line for each answer that breaks a rule.
+    """Yield one line for each answer that breaks a rule of MLPerf's TEST06.
 
-    An answer has 1 to 128 tokens, at most one stop token, which comes last, and
-    begins with the token that was reported first.
+    An answer has 1 to 128 tokens. A stop token can only be its last token. It begins
+    with the token that was reported first. The official script's check of stop tokens
+    cannot fail, since it compares a string with numbers; hence this one.
     """
     stops = set(stop_token_ids)
     for answer in answers:

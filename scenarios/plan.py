@@ -27,9 +27,9 @@ class ScenarioPlan:
     user_conf_source: str
     """Name of its file in messages: the user's own, or this package's."""
     audit_conf: str | None
-    """Text of the audit file; None outside compliance mode."""
+    """Text of the audit file; None except in compliance mode."""
     adds_a_line: bool
-    """Whether the last line of `user_conf` is from an option of the command line."""
+    """Whether the last line of `user_conf` comes from an option."""
     relaxations: dict[str, Json] = field(default_factory=dict)
     """TestSettings attributes that run=smoke sets after user.conf was read."""
     notes: list[str] = field(default_factory=list)
@@ -47,12 +47,12 @@ class ScenarioPlan:
 
     @property
     def set_lines(self) -> dict[str, ConfLine]:
-        """The lines of `user_conf` that count in this run, by their key."""
+        """The lines of `user_conf` that apply to this run, by their key."""
         return effective_lines(self.lines, self.loadgen_model, self.loadgen_scenario)
 
     @property
     def has_rate(self) -> bool:
-        """Whether user.conf, the user's own included, sets target_qps."""
+        """Whether `user_conf` sets target_qps for this run."""
         return "target_qps" in self.set_lines
 
     @property
@@ -64,7 +64,7 @@ class ScenarioPlan:
         )
 
     def lines_elsewhere(self, key: str) -> list[ConfLine]:
-        """Return the lines that set `key` for other models or scenarios alone."""
+        """Return the lines that set `key` only for other models or scenarios."""
         return [
             line
             for line in self.lines
@@ -112,7 +112,7 @@ def relaxations(
 
     Args:
         config: the run's configuration.
-        plan: what LoadGen does in it.
+        plan: LoadGen's settings for it.
         num_samples: size of the data set.
     """
     run = config.run
@@ -140,15 +140,15 @@ def relaxations(
 
 
 _BYTES_PER_QUERY = 800
-"""Of LoadGen and of the coordinator, measured with 1,000,000 samples."""
+"""Memory in LoadGen and the coordinator, measured with 1,000,000 samples."""
 _MARGIN = 1.1
-"""What LoadGen adds to the number that the duration needs."""
+"""LoadGen makes 10% more queries than the duration needs."""
 
 
 def refuse_too_many(plan: ScenarioPlan, num_samples: int) -> None:
     """Refuse a run whose queries do not fit into memory.
 
-    LoadGen makes them all before its clock starts, and crashes where it gets no memory.
+    LoadGen makes all of them before its clock starts, and crashes without memory.
     """
     queries = _planned_queries(plan, num_samples)
     free = available_bytes()

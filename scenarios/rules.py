@@ -25,7 +25,7 @@ class ConfLine:
 
     @property
     def name(self) -> str:
-        """What LoadGen looks it up by."""
+        """The name that LoadGen uses for the setting."""
         return f"{self.model}.{self.scenario}.{self.key}"
 
     def is_for(self, model: str, scenario: str) -> bool:
@@ -37,11 +37,11 @@ def parse_conf(text: str, source: str) -> list[ConfLine]:
     """Return the settings in `text`.
 
     Args:
-        text: of the file.
-        source: what the file is called in messages.
+        text: content of the file.
+        source: name of the file in messages.
 
     Raises:
-        UserError: a line is not valid, or names no scenario of LoadGen. LoadGen itself
+        UserError: a line is not valid, or names an unknown scenario. LoadGen itself
             ignores most such lines without a message.
     """
     return list(_lines(text, source))
@@ -50,9 +50,10 @@ def parse_conf(text: str, source: str) -> list[ConfLine]:
 def effective_lines(
     lines: Sequence[ConfLine], model: str, scenario: str
 ) -> dict[str, ConfLine]:
-    """Return the line that counts for each key, in LoadGen's order of precedence.
+    """Return the line that applies for each key, by LoadGen's order of precedence.
 
-    That is model.scenario, *.scenario, model.*, *.*; of equals the last.
+    The order is model.scenario, *.scenario, model.*, *.*; among equals the last line
+    applies.
     """
     found: dict[str, ConfLine] = {}
     for line in lines:
@@ -73,7 +74,7 @@ def _lines(text: str, source: str) -> Iterator[ConfLine]:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        # LoadGen takes a model with dots for another name altogether.
+        # For LoadGen, a model name with dots is a different name.
         name = words[0].split(".")
         if len(words) != _WORDS or words[1] != "=" or len(name) != _WORDS:
             shown = line.strip()[:60]

@@ -1,4 +1,4 @@
-"""The texts of a submission, from its runs as they really were."""
+"""The texts of a submission, written from the records of its runs."""
 
 import hashlib
 import re
@@ -34,9 +34,9 @@ def measurements(config: Config, weights: WeightFacts) -> dict[str, Json]:
 
 
 def known_weight_type(config: Config) -> str | None:
-    """Return the type of the weights where the configuration decides it.
+    """Return the type of the weights if the configuration decides it.
 
-    None: the checkpoint does (it may be quantized already).
+    None if the checkpoint decides it, since it may be quantized.
     """
     if isinstance(config.engine, VllmConfig):
         chosen = config.engine.options.get("quantization")

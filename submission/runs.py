@@ -25,9 +25,9 @@ _FREE_OF_RUN = ("dir", "live", "trace", "audit_conf", "stall_timeout_s")
 
 
 def conditions(config: Config) -> dict[str, Json]:
-    """Return all that decides how a run works, as `section.option: value`.
+    """Return all options that decide how a run works, as `section.option: value`.
 
-    Secrets are masked in it, as they are in a run's record.
+    Secrets are masked, as in a run's record.
     """
     tree = asdict(masked(config))
     for key in _FREE:
@@ -61,17 +61,17 @@ def _flat(node: Json, name: str) -> list[tuple[str, Json]]:
 
 @dataclass(slots=True, kw_only=True)
 class Evidence:
-    """What the run folders hold for one planned run."""
+    """The run folder for one planned run, if there is one."""
 
     folder: RunFolder | None
-    """The newest folder that will do; None: the run is still to be made."""
+    """The newest folder that can be used; None: the run is still to be made."""
     refused: str
-    """Why the newest folder of this scenario and mode will not do; empty if it does,
+    """Why the newest folder of this scenario and mode cannot be used; empty if it can,
     or if there is none."""
 
 
 def find_run(runs: Path, planned: PlannedRun, source: dict[str, str]) -> Evidence:
-    """Return the newest run that passed, undisturbed, with this config and code.
+    """Return the newest run that passed, not degraded, with this config and code.
 
     Args:
         runs: folder of run folders.
@@ -138,8 +138,8 @@ def make_run(
     """Make one run and return its folder; it shows its own progress.
 
     Args:
-        children: runs it, and hands signals on to it.
-        title: what it is called in messages.
+        children: runs it and passes signals on to it.
+        title: its name in messages.
         options: options of `sut.main`.
         runs: folder of run folders.
 
@@ -170,7 +170,7 @@ _PROBED = {
 
 
 class Rates(msgspec.Struct, kw_only=True):
-    """`rates.json`: what probes measured, and with which options."""
+    """`rates.json`: the results of probes, and their options."""
 
     values: dict[str, float]
     """By scenario: samples/s (Offline) or ms per query (SingleStream)."""
@@ -178,7 +178,7 @@ class Rates(msgspec.Struct, kw_only=True):
 
 
 def known_rates(request: Request) -> dict[str, float]:
-    """Return what earlier probes with the same options measured, by scenario."""
+    """Return the results of earlier probes with the same options, by scenario."""
     path = request.root / _FILE
     if not path.exists():
         return {}

@@ -1,4 +1,4 @@
-"""Builds what a run consists of from its configuration."""
+"""Builds the parts of a run from its configuration."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -134,7 +134,7 @@ def engine_spec(
     streaming: bool,
     tpot_s: float | None = None,
 ) -> EngineSpec:
-    """Return what every replica's engine is built from.
+    """Return the specification of every replica's engine.
 
     Args:
         config: the run.
@@ -294,7 +294,7 @@ def _environment(config: EngineConfig) -> dict[str, str]:
 
 
 def model_for(config: Config, notify: Callable[[str], None]) -> Model:
-    """Return the model on disk; for the synthetic engine one that takes any token id.
+    """Return the model on disk; for engine=synthetic, a model that takes any token id.
 
     Raises:
         UserError: the model's files are missing, damaged or do not fit.

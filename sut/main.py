@@ -1,7 +1,7 @@
 """`python -m sut.main`: one run, from the command line to its report.
 
-This is the composition root: everything is built here and handed on, and only this
-module knows what follows a run.
+This is the composition root: it builds all parts, connects them, and decides what
+happens after a run.
 """
 
 from sut.interrupts import abort_on_interrupt, ignore_interrupts, start_command
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.
 
     Args:
-        arguments: of the command; left out: the process's own.
+        arguments: options; None: those of the process.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     return run_command(lambda: _command(given))
@@ -83,7 +83,7 @@ def run(config: Config) -> int:
 
     Raises:
         UserError: bad input or configuration.
-        Aborted: the run ended before its time.
+        Aborted: the run ended early.
     """
     dataset = load_dataset(config.dataset)
     plan = plan_scenario(config, len(dataset))
@@ -125,10 +125,10 @@ def _record_end(folder: RunFolder, error: Exception) -> None:
 
 
 def _make_folder(config: Config) -> RunFolder:
-    """Make the run's folder, with what makes the run again.
+    """Make the run's folder, with the configuration and digests of the code.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the folder cannot be written.
     """
     label = f"{config.scenario.name.value}-{config.mode.value}"
     with ExitStack() as undo:
@@ -151,9 +151,9 @@ def _prepared(
     plan: ScenarioPlan,
     folder: RunFolder,
 ) -> Iterator[tuple[lg.TestSettings, Coordinator]]:
-    """Yield LoadGen's settings, and a coordinator of which no replica is started.
+    """Yield LoadGen's settings, and a coordinator whose replicas are not started.
 
-    The folder of a run that is refused here is removed.
+    If the run is refused here, its folder is removed.
 
     Raises:
         UserError: bad input or configuration.
@@ -193,7 +193,7 @@ def _has_limits(plan: ScenarioPlan) -> bool:
 
 
 def _facts(model: Model, dataset: Dataset) -> tuple[list[int], Path | None, str | None]:
-    """Return what the settings record of model and data: see `record_settings`."""
+    """Return the facts of model and data that `record_settings` records."""
     return model.stop_token_ids, model.tokenizer, dataset.sha256 or None
 
 

@@ -1,4 +1,4 @@
-"""Finds the model's files and what the coordinator must know of them."""
+"""Finds the model's files and reads the facts that the coordinator needs."""
 
 import importlib.metadata
 import importlib.util
@@ -32,7 +32,7 @@ class _Index(msgspec.Struct):
 
 class _Tensor(msgspec.Struct):
     data_offsets: tuple[int, int]
-    """First byte, and the one after the last, counted from the end of the header."""
+    """First byte and end of the tensor, counted from the end of the header."""
 
 
 def check_checkpoint(folder: Path) -> None:
@@ -128,15 +128,15 @@ class Model:
     """A model on disk."""
 
     path: Path | None
-    """Checkpoint folder; None: there is none (synthetic engine)."""
+    """Checkpoint folder; None for the synthetic engine."""
     vocab_size: int
     stop_token_ids: list[int]
     quantization: str = ""
-    """How its weights are quantized, e.g. "compressed-tensors fp8"; empty: not."""
+    """Quantization of its weights, e.g. "compressed-tensors fp8"; empty if none."""
 
     @property
     def tokenizer(self) -> Path | None:
-        """Its tokenizer, where it has one."""
+        """Its tokenizer, if it has one."""
         path = self.path / "tokenizer.json" if self.path else None
         return path if path and path.exists() else None
 
@@ -187,7 +187,7 @@ def find_model(
 
 
 def _check_shape(config: ModelConfig, path: Path, shape: _HfConfig) -> None:
-    """Refuse another model under the benchmark's name."""
+    """Refuse a different model under the benchmark's name."""
     wanted = read_json_file(_SHAPES / config.name / "config.json", _HfConfig)
     for name in ("num_hidden_layers", "hidden_size", "vocab_size"):
         found, right = getattr(shape, name), getattr(wanted, name)
@@ -273,7 +273,7 @@ _COMPRESSED_TENSORS = "compressed-tensors"
 def quantization_settings(
     method: str, config: Mapping[str, Any] | None, kv_cache_dtype: str
 ) -> dict[str, Json]:
-    """Return the settings `quantization` and, where it decides, `kv_cache_dtype`.
+    """Return `quantization` and, if the checkpoint decides it, `kv_cache_dtype`.
 
     compressed-tensors is a file format: the bits are in its configuration, and vLLM
     obeys its scheme for the KV cache where `kv_cache_dtype` is `auto`.
@@ -281,7 +281,7 @@ def quantization_settings(
     Args:
         method: vLLM's name of the method.
         config: `quantization_config` of the checkpoint.
-        kv_cache_dtype: what vLLM was asked for.
+        kv_cache_dtype: the value that was requested.
     """
     found: dict[str, Json] = {"quantization": method}
     if method != _COMPRESSED_TENSORS or config is None:

@@ -25,7 +25,7 @@ def gpu_count() -> int:
 
 
 def gpu_uuid(index: int) -> str | None:
-    """Return the UUID of a GPU by its NVML index; None where the driver has none."""
+    """Return the UUID of the GPU with this NVML index; None if it has none."""
     handle = _ask(pynvml.nvmlDeviceGetHandleByIndex, index)
     uuid = None if handle is None else _ask(pynvml.nvmlDeviceGetUUID, handle)
     return None if uuid is None else str(uuid)
@@ -41,7 +41,7 @@ class DeviceMonitor:
     """Reads the devices of one replica."""
 
     def __init__(self, gpus: list[str]) -> None:
-        """Watch these GPUs (NVML indices or UUIDs); none: this process on its CPU."""
+        """Read these GPUs (NVML indices or UUIDs), or the CPU if there are none."""
         self._process: psutil.Process | None = _ask(psutil.Process)
         self._handles: dict[str, Any] = {}
         if gpus:
@@ -73,7 +73,7 @@ class DeviceMonitor:
         return {"driver": str(release)} if release else {}
 
     def limits(self) -> list[DeviceLimits]:
-        """Return the limits of each GPU; what is not reported is None."""
+        """Return the limits of each GPU; values that are not reported are None."""
         return [_limits(gpu, handle) for gpu, handle in self._handles.items()]
 
     def health(self) -> list[DeviceHealth]:
@@ -81,7 +81,7 @@ class DeviceMonitor:
         return [device_health(f"gpu{gpu}", h) for gpu, h in self._handles.items()]
 
     def use(self) -> list[DeviceUse]:
-        """Return what is in use of each GPU at this moment, by any process."""
+        """Return the current use of each GPU by all processes."""
         return [
             DeviceUse(
                 device=reading.device,
@@ -92,7 +92,7 @@ class DeviceMonitor:
         ]
 
     def read(self) -> list[DeviceReading]:
-        """Return one reading per device; what cannot be read is None."""
+        """Return one reading per device; values that cannot be read are None."""
         if not self._handles:
             return [self._read_cpu()]
         return [
@@ -118,7 +118,7 @@ class DeviceMonitor:
 
 
 class HostMonitor:
-    """Reads what the host's processors did for this process since the last look."""
+    """Reads this process's use of the host's processors since the last reading."""
 
     def __init__(self) -> None:
         """Begin now."""

@@ -138,8 +138,8 @@ def _measure(missing: list[str]) -> str:
     if missing:
         return f"Record {', '.join(missing)}; this run did not."
     return (
-        "Run the same samples on this location alone and on a peer alone. Then swap the"
-        " devices to separate the device from its host."
+        "Run the same samples on it alone and on one of its peers alone. Then"
+        " swap the devices to separate the device from its host."
     )
 
 

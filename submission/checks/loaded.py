@@ -18,7 +18,7 @@ from submission.layout import BENCHMARK_FOLDERS, ResultFolder, SubmitterFolder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeFinding:
-    """What is wrong where, and what to do."""
+    """A problem in the tree: where, what, and what to do."""
 
     check: str
     """Name of the check, the same in every run of this package."""
@@ -76,13 +76,13 @@ class LoadedResult:
     folder: ResultFolder
     benchmark: Benchmark
     scenario: ScenarioName | None
-    """None: the folder is named after no scenario."""
+    """None if the folder's name is not a scenario."""
     rules: dict[str, Json]
     """As `scenarios.rules`; empty without a scenario."""
     system: dict[str, Json]
     measurements: dict[str, Json]
     runs: dict[Mode, LoadedRun] = field(default_factory=dict)
-    """Those whose files could all be read."""
+    """The runs whose files could all be read."""
     unreadable: list[TreeFinding] = field(default_factory=list)
 
     @property

@@ -1,4 +1,4 @@
-"""Turns what happens in a run into records of its folder."""
+"""Makes the records of a run and passes them to the writer."""
 
 import platform
 
@@ -37,12 +37,12 @@ class RunRecorder:
         self._clock = clock
         self._own_host: HostMonitor | None = None
         self._host_unreadable = False
-        """Whether reading the host failed once, and the user knows."""
+        """Whether reading the host has failed and this was reported."""
         self._looked_ns = 0
 
     @property
     def failure(self) -> Exception | None:
-        """What stopped the writing, if anything."""
+        """The error that stopped the writer, if any."""
         return self._writer.failure
 
     def completed(
@@ -103,7 +103,7 @@ class RunRecorder:
         replica: Replica | None = None,
         seq: int | None = None,
     ) -> None:
-        """Record something out of the ordinary."""
+        """Record a fault, or a reaction to one."""
         self._writer.event(
             EventRecord(
                 t_ns=self._clock.now_ns(),
@@ -168,7 +168,7 @@ class RunRecorder:
             )
 
     def _read_own_host(self) -> HostReading | None:
-        """Return a reading; None where there is none, which must not end a run."""
+        """Return a reading; None if it fails, since this must not end a run."""
         try:
             if self._own_host is None:
                 self._own_host = HostMonitor()

@@ -80,7 +80,7 @@ class TooManyRefusals(Exception):
 
 
 class ResponseHandler:
-    """Checks answers, and hands on what counts, in the batches that they come in."""
+    """Checks answers, records them and passes them to LoadGen, batch by batch."""
 
     def __init__(
         self,
@@ -94,12 +94,12 @@ class ResponseHandler:
         """Take answers to the samples of `dispatcher`.
 
         Args:
-            dispatcher: knows who holds which sample.
-            recorder: records what is final.
-            responder: passes to LoadGen what counts.
-            clock: gives the times of first tokens and completions.
-            streaming: whether each answer is announced by its first token.
-            max_attempts: times that engines may refuse a sample.
+            dispatcher: knows which replica has which sample.
+            recorder: records final samples.
+            responder: LoadGen's side.
+            clock: for the times of first tokens and completions.
+            streaming: whether a first token is sent before each answer.
+            max_attempts: how often engines may refuse a sample.
         """
         self.latencies = RecentLatencies()
         self._dispatcher = dispatcher
@@ -110,13 +110,13 @@ class ResponseHandler:
         self._max_attempts = max_attempts
 
     def take(self, replica: Replica, outputs: Outputs) -> None:
-        """Take in what one engine step of `replica` produced.
+        """Handle what one engine step of `replica` produced.
 
-        Answers that came before a wrong one in the same message count.
+        If an answer is wrong, the answers before it in the same message still count.
 
         Raises:
-            UnexpectedAnswer: the replica answered what it was not asked.
-            TooManyRefusals: the run cannot go on.
+            UnexpectedAnswer: the replica does not have the sample that it answered.
+            TooManyRefusals: the run cannot continue.
         """
         self._dispatcher.note_queue(replica.number, outputs.waiting, outputs.received)
         if outputs.first:
@@ -193,20 +193,20 @@ class ResponseHandler:
 
 
 _LAST_S = 3.0
-"""Seconds that replicas have to send their last records, once they were stopped."""
+"""Seconds that replicas have to send their last records after Stop."""
 _POLL_S = 0.05
 
 
 class StepIntake:
-    """Records engine steps; fences a replica that sends something else."""
+    """Records engine steps; fences a replica that sends invalid ones."""
 
     def __init__(self, replicas: ReplicaManager, recorder: RunRecorder) -> None:
-        """Take in what `replicas` send."""
+        """Record steps of `replicas` by `recorder`."""
         self._replicas = replicas
         self._recorder = recorder
 
     def take(self, replica: Replica, message: Steps) -> None:
-        """Take in what the engine of `replica` did in the last second."""
+        """Record the steps in a message of `replica`."""
         if replica.state is not State.READY:
             self._replicas.fence(replica, "sent engine steps before it was ready")
             return
@@ -216,7 +216,7 @@ class StepIntake:
             self._replicas.fence(replica, f"sent wrong engine steps: {error}")
 
     def take_last(self, socket: CoordinatorSocket, cluster: Cluster) -> None:
-        """Take in what replicas send before they leave; other messages are dropped."""
+        """Record the steps that replicas send before they end; drop other messages."""
         deadline = time.monotonic() + _LAST_S
         open_ = {r.number for r in self._replicas.active() if r.state is State.READY}
         while open_ and time.monotonic() < deadline:

@@ -23,7 +23,13 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 
 from record.structs import Json
 from sut.engines.adaptation import Adaptation
-from sut.engines.base import EngineConfigError, EngineInfo, EngineStats, RequestError
+from sut.engines.base import (
+    EngineConfigError,
+    EngineInfo,
+    EngineStats,
+    RequestError,
+    duration_ns,
+)
 from sut.engines.hopper.graphs import hold_cache_writes
 from sut.engines.refusal import (
     OWN_OPTIONS,
@@ -318,9 +324,9 @@ def _done(seq: int, attempt: int, tokens: list[int], output: Any) -> Completion:
     times = output.metrics
     queue = prefill = decode = None
     if times is not None and times.first_token_ts:
-        queue = _ns(times.scheduled_ts - times.queued_ts)
-        prefill = _ns(times.first_token_ts - times.scheduled_ts)
-        decode = _ns(times.last_token_ts - times.first_token_ts)
+        queue = duration_ns(times.scheduled_ts - times.queued_ts)
+        prefill = duration_ns(times.first_token_ts - times.scheduled_ts)
+        decode = duration_ns(times.last_token_ts - times.first_token_ts)
     return Completion(
         seq,
         attempt,
@@ -335,7 +341,3 @@ def _done(seq: int, attempt: int, tokens: list[int], output: Any) -> Completion:
 
 def _int32(tokens: Sequence[int]) -> bytes:
     return np.asarray(tokens, "<i4").tobytes()
-
-
-def _ns(seconds: float) -> int:
-    return max(0, round(seconds * 1e9))

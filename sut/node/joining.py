@@ -49,7 +49,7 @@ _LAST_PORT = 65535
 
 @dataclass(slots=True, kw_only=True)
 class Options:
-    """What the command line asks for."""
+    """The options of the command."""
 
     connect: str
     """HOST:PORT of the coordinator."""
@@ -97,7 +97,7 @@ def _command(arguments: Sequence[str] | None) -> int:
 
 
 def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
-    """Take part in one run; return what went wrong with it, or None.
+    """Take part in one run; return its error, or None.
 
     Raises:
         UserError: the coordinator does not want this node.
@@ -131,7 +131,7 @@ def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
 
 
 def _join(socket: NodeSocket, options: Options, join: Join) -> Welcome:
-    """Offer this host until a coordinator takes it.
+    """Offer this host until a coordinator accepts it.
 
     Raises:
         UserError: the coordinator does not want this node.

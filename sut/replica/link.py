@@ -1,4 +1,4 @@
-"""A replica's thread for messages: requests in, answers and heartbeats out."""
+"""The link thread of a replica: receives requests, sends answers and heartbeats."""
 
 import contextlib
 import os
@@ -33,19 +33,18 @@ from sut.wire.messages import (
 from sut.wire.sockets import ProtocolError, ReplicaSocket
 
 _KEPT = 64
-"""Exchanges to choose from, one a second."""
+"""Clock readings to choose from, one per second."""
 _DRIFT = 50e-6
-"""Rate at which two clocks may part, in s/s: what RFC 5905 takes for an undisciplined
-oscillator is 15e-6."""
+"""Largest drift between two clocks, in s/s. RFC 5905 assumes 15e-6 for an undisciplined
+oscillator."""
 
 
 class CoordinatorClock:
     """The coordinator's clock as seen from a replica."""
 
     def __init__(self) -> None:
-        """Know nothing of the coordinator yet."""
         self.shared = False
-        """Whether both read the same clock."""
+        """Whether coordinator and replica read the same clock."""
         self._readings: deque[tuple[int, int, int]] = deque(maxlen=_KEPT)
         """Time of receipt, offset, and largest error, all in ns."""
 
@@ -57,16 +56,16 @@ class CoordinatorClock:
             self._readings.append((received_ns, reading.monotonic_ns - middle, error))
 
     def offset(self) -> tuple[int, int] | None:
-        """Return what to add to this host's clock, and the largest error, in ns.
+        """Return the offset to add to this host's clock, and its largest error, in ns.
 
-        None: not known yet.
+        None if it is not known yet.
         """
         if self.shared:
             return 0, 0
         now = time.monotonic_ns()
         choice = [
             (error + round((now - received) * _DRIFT), offset)
-            # A copy: the thread for messages may note a reading meanwhile.
+            # A copy, since the link thread may add a reading meanwhile.
             for received, offset, error in list(self._readings)
         ]
         if not choice:
@@ -77,13 +76,13 @@ class CoordinatorClock:
 
 _HEARTBEAT_S = 1.0
 _PAUSE_S = 1.0
-"""Seconds beyond the wait for a message after which the process is taken to have been
+"""If a wait for messages takes this many seconds longer than asked for, the process was
 paused."""
 _Reading = TypeVar("_Reading")
 
 
 class ReplicaLink:
-    """Talks to the coordinator while the main thread is busy with its engine."""
+    """Exchanges messages with the coordinator while the main thread runs the engine."""
 
     def __init__(self, address: str, identity: str, key: ClusterKey | None) -> None:
         """Connect and start the thread."""
@@ -98,9 +97,9 @@ class ReplicaLink:
         self._host: HostMonitor | None = None
         self._busy_since: float | None = None
         self._resumed = 0.0
-        """When the process last ran again after a pause, which is not the engine's."""
+        """When the process last resumed after a pause that the engine did not cause."""
         self._blind = False
-        """Whether telemetry has failed once, and that was said."""
+        """Whether telemetry has failed and this was reported."""
         self._outbox: deque[ToCoordinator] = deque()
         self._socket = ReplicaSocket(address, identity, key)
         self._stop = threading.Event()
@@ -113,7 +112,7 @@ class ReplicaLink:
         self._socket.wakeup.set()
 
     def receive_spec(self) -> ReplicaSpec | None:
-        """Wait for the specification; None where the coordinator sends Stop instead."""
+        """Wait for the specification; None if the coordinator sends Stop instead."""
         message = self.inbox.get()
         if not isinstance(message, ReplicaSpec):
             return None

@@ -24,7 +24,7 @@ _MAKE = "make it with: python -m sut.keys FILE, and copy it to every node"
 
 
 class ClusterKey(msgspec.Struct, frozen=True, kw_only=True):
-    """Two CURVE key pairs, each key 40 characters of Z85: both ends prove who they are.
+    """Two CURVE key pairs, of 40 Z85 characters each: both ends prove their identity.
 
     What passes between them is encrypted and cannot be changed on the way.
     """
@@ -35,7 +35,7 @@ class ClusterKey(msgspec.Struct, frozen=True, kw_only=True):
     client_secret: str
 
     def guard_server(self, socket: "zmq.Socket[bytes]") -> ThreadAuthenticator:
-        """Have `socket`, not yet bound, take connections of holders of this key alone.
+        """Let `socket`, which is not bound yet, accept only clients with this key.
 
         Returns:
             What asks; stop it before the socket's context is destroyed.
@@ -53,7 +53,7 @@ class ClusterKey(msgspec.Struct, frozen=True, kw_only=True):
         return authenticator
 
     def guard_client(self, socket: "zmq.Socket[bytes]") -> None:
-        """Have `socket`, not yet connected, connect to holders of this key alone."""
+        """Let `socket`, not connected yet, connect only to holders of this key."""
         socket.curve_serverkey = self.server_public.encode()
         socket.curve_publickey = self.client_public.encode()
         socket.curve_secretkey = self.client_secret.encode()

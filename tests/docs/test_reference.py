@@ -22,4 +22,4 @@ def test_pages_show_what_the_source_documents() -> None:
     assert "`local`" in options.partition("## ")[2]
     folder = folder_page()
     assert "| `status` | completed, lost |" in folder
-    assert "| `attempt` | int | 1 for the first try" in folder
+    assert "| `attempt` | int | 1 for the first attempt" in folder
