@@ -77,7 +77,11 @@ def _found(one: _Odd, runs: Sequence[Run]) -> Found:
     severity: Severity = "warning"
     if set(one.measures) != {DIFFERENT}:
         severity = "critical"
-    which = f" ({' and '.join(sorted(one.peers))}?)" if one.peers else ""
+    title = f"{name} answers differently from the other replicas"
+    advice = f"{name}: leave it out until its answers agree with those of the others"
+    if one.peers:
+        title = f"{name} and {_lower(min(one.peers))} answer differently"
+        advice = "Find out which of the two replicas is wrong, and leave it out"
     doubt = (
         " These pairs show that the two replicas differ, not which of them is wrong."
         if one.peers
@@ -87,7 +91,7 @@ def _found(one: _Odd, runs: Sequence[Run]) -> Found:
         finding=Finding(
             code="answers",
             severity=severity,
-            title=f"{name} answers differently from the other replicas{which}",
+            title=title,
             where=[f"replica {one.location[1]}"],
             evidence=" ".join(one.evidence) + doubt,
             cause=_cause(one.location, runs),
@@ -97,8 +101,7 @@ def _found(one: _Odd, runs: Sequence[Run]) -> Found:
         advice=Recommendation(
             finding="answers",
             where=[f"replica {one.location[1]}"],
-            text=f"{name}: leave it out until its answers agree with those of the"
-            " others. Do not use scores of these runs",
+            text=f"{advice}. Do not use scores of these runs",
             estimate=figure(
                 max(1, round(one.wrong)),
                 "answers",
@@ -132,6 +135,10 @@ def _cause(location: Location, runs: Sequence[Run]) -> str:
         "The record shows no other difference. Memory that is damaged without a counted"
         " error, a faulty device, other weights or another kernel have this effect."
     )
+
+
+def _lower(name: str) -> str:
+    return name[0].lower() + name[1:]
 
 
 def _name(location: Location) -> str:
