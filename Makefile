@@ -8,6 +8,7 @@ help:
 	@echo "make run [ARGS='scenario=server ...']  set up, then run the embedded default"
 	@echo "make test                              set up, then check and test everything"
 	@echo "make check | unit | integration        parts of make test"
+	@echo "make docs                              generated pages, and the site in build/site"
 	@echo "make calibration-env                   set up .venv-calibration, for python -m calibration"
 	@echo "make acceptance                        long proofs, for about an hour on a quiet host"
 	@echo "make soak [ARGS='--faults 200 ...']    faults at random times, for half an hour"
@@ -52,6 +53,6 @@ clean:
 
 .PHONY: docs
 docs: .dev
-	@{ echo "# Options"; echo "What \`python -m sut.main --help\` prints."; echo '```'; \
-	  $(VENV)/python -m sut.main --help; echo '```'; } > docs/options.md
-	@$(VENV)/python -m tests.report.findings.page > docs/findings.md
+	@$(VENV)/python -m tests.docs.reference
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --quiet --strict
+	@echo "docs: build/site/index.html"

@@ -21,7 +21,8 @@ CARRIED = {
     "requirements/cuda-torch2.11.lock": "cli/locks",
 }
 """Files outside of the packages, and where a wheel has them: see `base.files`."""
-EXTRAS = {"cpu": "cpu.in", "cuda": "cuda.in", "data": "data.in"}
+EXTRAS = ["cpu", "cuda", "data", "docs"]
+"""Each is read from the file of its name in `requirements/`."""
 
 
 class BuildWithData(build_py):
@@ -84,7 +85,7 @@ setup(
     ],
     python_requires=">=3.11",
     install_requires=requirements("core.in"),
-    extras_require={name: requirements(file) for name, file in EXTRAS.items()},
+    extras_require={name: requirements(f"{name}.in") for name in EXTRAS},
     packages=PACKAGES,
     package_data={
         "": ["py.typed"],
@@ -96,6 +97,6 @@ setup(
         "scenarios": ["*.config"],
         "sut": ["shapes/*/config.json"],
     },
-    entry_points={"console_scripts": ["mlperf-sut = cli.main:main"]},
+    entry_points={"console_scripts": ["mlperf-sut = cli.__main__:main"]},
     cmdclass={"build_py": BuildWithData},
 )

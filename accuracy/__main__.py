@@ -1,5 +1,11 @@
 """`python -m accuracy`: scores a run from its folder, or compares two runs."""
 
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("accuracy.__main__")
+
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,13 +15,15 @@ import numpy as np
 
 from accuracy.answers import named
 from accuracy.compare import AnswerComparison, Change, compare_runs, write_samples
+from accuracy.replicas import ReplicaAgreement, describe, replica_name
 from accuracy.results import AccuracyResult
 from accuracy.rouge import HOW_TO_GET
 from accuracy.score import PathOverrides, score_again
 from accuracy.statistics import ConfidenceInterval
-from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, write_failure
 from record.folder import RunFolder
+
+_NAMED_REPLICAS = 8
 
 
 def result_lines(result: AccuracyResult) -> Iterator[str]:
@@ -41,6 +49,8 @@ def result_lines(result: AccuracyResult) -> Iterator[str]:
     yield f"sentence splitter: {result.splitter}"
     if not result.official_splitter:
         yield f"note: {HOW_TO_GET}"
+    for odd in result.odd_replicas:
+        yield f"warning: {describe(odd)}"
     for problem in result.problems:
         yield f"problem: {problem}"
 
@@ -62,8 +72,22 @@ def comparison_lines(comparison: AnswerComparison) -> Iterator[str]:
     yield f"{'':10} {'before':>9} {'after':>9} {'change':>9}"
     for name, change in comparison.changes.items():
         yield _change(name, change)
+    if len(comparison.replicas) > 1:
+        yield from _agreement_lines(comparison.replicas)
+    for one in comparison.odd_replicas:
+        yield f"warning: {describe(one)}"
     for note in comparison.notes:
         yield f"note: {note}"
+
+
+def _agreement_lines(replicas: Sequence[ReplicaAgreement]) -> Iterator[str]:
+    """Yield the agreement of the replicas that agree least with the others."""
+    least = sorted(replicas, key=lambda one: one.identical / one.pairs)
+    yield "answers identical with those of other replicas, the fewest first:"
+    for one in least[:_NAMED_REPLICAS]:
+        share = 100 * one.identical / one.pairs
+        name = replica_name(one.node, one.replica)
+        yield f"{share:8.1f}%  {name} ({one.identical} of {one.pairs})"
 
 
 def _target(result: AccuracyResult) -> str:
@@ -149,7 +173,3 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
 
 def _path_overrides(options: argparse.Namespace) -> PathOverrides:
     return PathOverrides(dataset=options.dataset, tokenizer=options.tokenizer)
-
-
-if __name__ == "__main__":
-    start(main)

@@ -25,6 +25,10 @@ class FirstAnswers:
     """The first answer of each index: the one that the benchmark scores."""
     finish_reasons: list[str | None]
     """Why each of them ended, as the engine reported it."""
+    replicas: list[tuple[str | None, int | None]]
+    """Node and number of the replica that gave each of them."""
+    prompt_tokens: list[int]
+    """Length of each prompt."""
     problems: list[str]
     """Faults of the log that still allow it to be scored."""
 
@@ -66,10 +70,12 @@ def read_first_answers(folder: RunFolder, dataset: Dataset) -> FirstAnswers:
             f"{log}: {len(missing)} of {len(dataset)} samples have no answer"
             f" (index {named(missing)})"
         )
-    records = [samples.get(answer.seq) for answer in first.values()]
+    records = [samples[answer.seq] for answer in first.values()]
     return FirstAnswers(
         first=list(first.values()),
-        finish_reasons=[record.finish_reason if record else None for record in records],
+        finish_reasons=[record.finish_reason for record in records],
+        replicas=[(record.node, record.replica) for record in records],
+        prompt_tokens=[record.prompt_tokens for record in records],
         problems=problems,
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accuracy.answers import load_tokenizer
+from accuracy.replicas import OddAnswers, ReplicaAgreement, agreement_of_runs
 from accuracy.rouge import METRICS
 from accuracy.score import PathOverrides, ScoredRun, score_samples
 from accuracy.statistics import ConfidenceInterval, mean_intervals
@@ -60,6 +61,10 @@ class AnswerComparison:
     pairs: list[SamplePair]
     changes: dict[str, Change]
     """ROUGE in percent by metric, and `tokens` per sample."""
+    replicas: list[ReplicaAgreement]
+    """Identical answers of each replica with other replicas."""
+    odd_replicas: list[OddAnswers]
+    """Replicas whose answers agree less with those of the others, beyond chance."""
     notes: list[str]
     """Samples left out, and faults of either log."""
 
@@ -109,6 +114,7 @@ def compare_runs(
             strict=True,
         )
     }
+    replicas, odd = agreement_of_runs([run.answers for run in runs])
     return AnswerComparison(
         before=before.path,
         after=after.path,
@@ -117,6 +123,8 @@ def compare_runs(
             for i, index in enumerate(common)
         ],
         changes=changes,
+        replicas=replicas,
+        odd_replicas=odd,
         notes=list(_notes(runs, len(common))),
     )
 

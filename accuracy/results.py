@@ -1,7 +1,8 @@
 """The results of a run's accuracy, written as `accuracy.json` and `accuracy.txt`."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from accuracy.replicas import METHOD, OddAnswers, ReplicaScores
 from accuracy.rouge import METRICS
 from accuracy.statistics import CONFIDENCE, ConfidenceInterval, TokenStatistics
 from record.folder import RunFolder, write_json, write_text
@@ -29,6 +30,10 @@ class AccuracyResult:
     """Why the benchmark's targets do not apply; empty where they do."""
     problems: list[str]
     """What is wrong with the log."""
+    replicas: list[ReplicaScores]
+    """Scores of each replica."""
+    odd_replicas: list[OddAnswers]
+    """Replicas whose scores are lower than those of the others, beyond chance."""
     splitter: str
     """The sentence splitter that ROUGE-Lsum and gen_len were computed with."""
     official_splitter: bool
@@ -116,6 +121,9 @@ def as_json(result: AccuracyResult) -> dict[str, Json]:
         "no_target": result.no_target,
         "missed": result.missed,
         "problems": result.problems,
+        "replicas": [asdict(one) for one in result.replicas],
+        "odd_replicas": [asdict(one) for one in result.odd_replicas],
+        "odd_replicas_method": METHOD,
         "sentence_splitter": result.splitter,
         "official_sentence_splitter": result.official_splitter,
     }

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accuracy.answers import FirstAnswers, decode, read_first_answers
+from accuracy.replicas import scores_by_replica
 from accuracy.results import AccuracyResult, write_result
 from accuracy.rouge import METRICS, PairScores, score_pairs, sentence_splitter
 from accuracy.statistics import ConfidenceInterval, mean_intervals, token_statistics
@@ -170,6 +171,7 @@ def _result(run: ScoredRun) -> AccuracyResult:
     no_target = why_no_target(settings, len(answers.first))
     splitter = sentence_splitter()
     intervals = _intervals(run.scores.fmeasures, tokens.lengths)
+    replicas, odd = scores_by_replica(answers, run.scores.fmeasures)
     return AccuracyResult(
         scores=scores,
         intervals={name: intervals[name] for name in METRICS},
@@ -182,6 +184,8 @@ def _result(run: ScoredRun) -> AccuracyResult:
         else missed_targets(scores, gen_len, TARGETS[settings.benchmark]),
         no_target=no_target,
         problems=answers.problems,
+        replicas=replicas,
+        odd_replicas=odd,
         splitter=splitter.name,
         official_splitter=splitter.is_official,
     )

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 
 from accuracy.answers import FirstAnswers
 from record.loadgen_log import Answer
@@ -35,6 +34,8 @@ def mean_intervals(values: NDArray[np.float64]) -> list[ConfidenceInterval | Non
     """
     if len(values) < 2:
         return [None] * values.shape[1]
+    from scipy.stats import bootstrap  # takes a second, which few commands need
+
     found = bootstrap(
         (values,),
         np.mean,

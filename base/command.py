@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ _PREFIX = {
     ExitCode.BAD_INPUT: "error",
     ExitCode.ABORTED: "aborted",
 }
+_NO_MEMORY = ("failed to map segment from", "cannot allocate memory")
+"""What the loader says of a library for which there is no memory, in lower case."""
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -91,6 +94,44 @@ def start(main: Callable[[], int]) -> NoReturn:
             traceback.print_exc()
         code = ExitCode.ABORTED
     sys.exit(code)
+
+
+def start_module(module: str) -> NoReturn:
+    """Import `module`, run its `main()` as a whole program, and exit with its code.
+
+    A module that is a program begins with it, before its other imports: these take a
+    second or more, in which a signal and a lack of memory must end it well, too.
+    """
+    start(lambda: run_module(module))
+
+
+def run_module(module: str) -> int:
+    """Import `module` and run its `main()` as `run_command` does; return the code."""
+    return run_command(lambda: _import_main(module)())
+
+
+def _import_main(module: str) -> Callable[[], int]:
+    try:
+        main: Callable[[], int] = importlib.import_module(module).main
+    except ImportError as error:
+        if _is_lack_of_memory(error):
+            raise MemoryError from error
+        raise
+    return main
+
+
+def _is_lack_of_memory(error: BaseException | None) -> bool:
+    """Return whether `error`, or what caused it, is a lack of memory.
+
+    NumPy and others put an explanation of their own around it.
+    """
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return True
+        if any(text in str(error).lower() for text in _NO_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _flushed(body: Callable[[], int]) -> int:

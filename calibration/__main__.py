@@ -1,12 +1,17 @@
 """`python -m calibration`: a bf16 checkpoint to fp8 with static scales."""
 
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("calibration.__main__")
+
 import argparse
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, UserError
 from calibration.prompts import load_prompts
 from calibration.record import NAME, check_new, make_record, new_folder
@@ -83,7 +88,3 @@ def _run(options: argparse.Namespace) -> int:
     count = len(prompts.tokens)
     print(f"{out}: fp8, static scales from {count} samples; how: {out / NAME}")
     return ExitCode.GOOD
-
-
-if __name__ == "__main__":
-    start(main)

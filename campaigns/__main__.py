@@ -1,9 +1,14 @@
 """`python -m campaigns`: lists the campaigns."""
 
+from base.command import run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("campaigns.__main__")
+
 import sys
 from collections.abc import Sequence
 
-from base.command import run_command, start
 from base.errors import ExitCode, UserError
 
 _TEXT = """\
@@ -28,7 +33,3 @@ def _list(arguments: list[str]) -> int:
         )
     print(_TEXT)
     return ExitCode.GOOD
-
-
-if __name__ == "__main__":
-    start(main)

@@ -24,6 +24,12 @@ Exit codes: 0 every size has its result, 1 finished but a size has none, 2 bad i
 3 interrupted. What was made is kept and reported whatever the exit code.
 """
 
+from base.command import run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("campaigns.scaling")
+
 import contextlib
 import itertools
 import os
@@ -34,7 +40,6 @@ from pathlib import Path
 
 from base.benchmark import SERVER_SCENARIOS
 from base.child import Children
-from base.command import run_command, start
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
 from campaigns.conclusion import conclude
@@ -142,7 +147,3 @@ def _cores_per_replica(options: CampaignOptions, config: Config) -> int:
     if isinstance(config.cluster, ExternalConfig):
         return cores
     return max(1, cores // max(options.sizes))
-
-
-if __name__ == "__main__":
-    start(main)

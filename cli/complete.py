@@ -1,13 +1,11 @@
 """Completes the options of a run on the command line: `engine=vl` to `engine=vllm`."""
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
-from enum import Enum
-from typing import Any, get_args, get_type_hints
 
-from conf import schema
-from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
+from conf.help import option_sections
 from conf.load import GROUPS, choices
+
+_SWITCHES = ("--help", "--version", "--config", "--dry-run")
 
 
 def completions(incomplete: str) -> list[str]:
@@ -20,29 +18,12 @@ def completions(incomplete: str) -> list[str]:
 
 
 def _candidates() -> Iterator[str]:
-    yield from ("--help", "--version", "--config", "--dry-run")
+    yield from _SWITCHES
     for group in GROUPS:
         yield from (f"{group}={name}" for name in choices(group))
-    yield from _options(schema.Config, "")
-    for engine in (VllmConfig, SyntheticConfig, EndpointConfig):
-        yield from _options(engine, "engine.")
-    yield from _options(schema.ExternalConfig, "cluster.")
-
-
-def _options(node: Any, prefix: str) -> Iterator[str]:
-    hints = get_type_hints(node)
-    for spec in fields(node):
-        kind = hints[spec.name]
-        if is_dataclass(kind):
-            yield from _options(kind, f"{prefix}{spec.name}.")
-            continue
-        values = list(_values(kind))
-        yield from (f"{prefix}{spec.name}={value}" for value in values or [""])
-
-
-def _values(kind: Any) -> Iterator[str]:
-    for part in get_args(kind) or (kind,):
-        if isinstance(part, type) and issubclass(part, Enum):
-            yield from (str(member.value) for member in part)
-        elif part is bool:
-            yield from ("true", "false")
+    for _, options in option_sections():
+        for option in options:
+            values = {"BOOL": ["true", "false"]}.get(option.values, [""])
+            if "|" in option.values:
+                values = option.values.split("|")
+            yield from (f"{option.name}={value}" for value in values)

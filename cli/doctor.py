@@ -17,6 +17,7 @@ from base.errors import ExitCode, UserError
 from base.files import cache_folder
 from base.version import VERSION
 from cli.diagnosis import Diagnosis, Level, bad, good
+from cli.gpu_checks import gpu_checks, gpu_health
 from cli.host_checks import check_reachable, host_checks
 from cli.software_checks import software_checks
 from conf.load import load_config
@@ -50,6 +51,7 @@ def _checks(
 ) -> Iterator[Diagnosis]:
     yield good("version", f"mlperf-loadgen-sut {VERSION}")
     yield from software_checks(describe_gpus())
+    yield from gpu_checks(gpu_health())
     port = _PORT
     if isinstance(config.cluster, ExternalConfig):
         _, port = listening(config.cluster)

@@ -1,5 +1,7 @@
 """`mlperf-sut run --dry-run`: what a run would do, without a process of it started."""
 
+import math
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,13 +23,17 @@ _RATE = {"Server": "server_target_qps", "Offline": "offline_expected_qps"}
 _NS_PER_MS = 1e6
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the resolved configuration and what the run would do.
+
+    Args:
+        arguments: of a run; left out: the process's own.
 
     Returns:
         The exit code; 2 where the run itself would refuse its options.
     """
-    return run_command(lambda: _describe(arguments))
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return run_command(lambda: _describe(given))
 
 
 def _describe(arguments: Sequence[str]) -> int:
@@ -55,6 +61,7 @@ def _facts(
     if plan.streaming and plan.scenario.value != "singlestream":
         yield "limits", _limits(settings)
     yield "replicas", _replicas(config)
+    yield "cost", _cost(config, _shortest_s(plan, settings))
     tokens = int(dataset.lengths.sum())
     yield "data", f"{dataset.name}, {len(dataset):,} samples, {tokens:,} prompt tokens"
     yield "model", _model(config)
@@ -71,14 +78,23 @@ def _queries(plan: ScenarioPlan, settings: dict[str, Any], samples: int) -> str:
 
 
 def _duration(plan: ScenarioPlan, settings: dict[str, Any]) -> str:
+    shortest = _shortest_s(plan, settings)
+    if not shortest:
+        return "as long as the samples take"
+    rate = settings.get(_RATE.get(plan.loadgen_scenario, ""))
+    at_rate = f" at {rate:g} queries/s" if plan.loadgen_scenario == "Server" else ""
+    return f"at least {shortest:,.0f} s{at_rate}"
+
+
+def _shortest_s(plan: ScenarioPlan, settings: dict[str, Any]) -> float:
+    """Return the seconds that LoadGen takes at least; 0: it sets no such limit."""
     if plan.mode is Mode.accuracy:
-        return "as long as all samples take"
-    shortest = settings["min_duration_ms"] / 1000
+        return 0.0
+    shortest = float(settings["min_duration_ms"] / 1000)
     rate = settings.get(_RATE.get(plan.loadgen_scenario, ""))
     if plan.loadgen_scenario == "Server" and rate:
-        arrivals = max(shortest, settings["min_query_count"] / rate)
-        return f"at least {arrivals:,.0f} s at {rate:g} queries/s"
-    return f"at least {shortest:,.0f} s" if shortest else "as long as the samples take"
+        return max(shortest, settings["min_query_count"] / rate)
+    return shortest
 
 
 def _limits(settings: dict[str, Any]) -> str:
@@ -88,6 +104,14 @@ def _limits(settings: dict[str, Any]) -> str:
 
 
 def _replicas(config: Config) -> str:
+    if config.cluster.name == "local":
+        count, each = _local_size(config)
+        return f"{count} with {each} GPU(s) each; this host has {len(this_host().gpus)}"
+    return f"{config.cluster.replicas or 'as many as fit'} on the nodes that join"
+
+
+def _local_size(config: Config) -> tuple[int, int]:
+    """Return the number of replicas on this host, and the GPUs of each."""
     gpus = len(this_host().gpus)
     each = config.cluster.gpus_per_replica
     if each is None:
@@ -95,9 +119,21 @@ def _replicas(config: Config) -> str:
     count = config.cluster.replicas
     if count is None:
         count = max(1, gpus // each) if each else 1
-    if config.cluster.name == "local":
-        return f"{count} with {each} GPU(s) each; this host has {gpus}"
-    return f"{config.cluster.replicas or 'as many as fit'} on the nodes that join"
+    return count, each
+
+
+def _cost(config: Config, shortest_s: float) -> str:
+    """Return what the run takes from the host, as far as it is known before."""
+    what = "this host's cores"
+    if config.engine.name == "endpoint":
+        what = "the servers"
+    elif config.cluster.name != "local":
+        what = "the GPUs of the nodes"
+    elif gpus := math.prod(_local_size(config)):
+        hours = f" ({gpus * shortest_s / 3600:.2f} GPU hours)" if shortest_s else ""
+        what = f"{gpus} GPU(s){hours}"
+    least = f"for at least {shortest_s:,.0f} s" if shortest_s else "for the run"
+    return f"{what} {least}, and for loading and warming up before it"
 
 
 def _model(config: Config) -> str:

@@ -1,7 +1,7 @@
 """Text of `--help`, generated from the schema."""
 
 from collections.abc import Iterator
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from textwrap import fill
@@ -28,14 +28,56 @@ cannot have an effect in the run is refused.
 exit code: 0 good, 1 finished but not good, 2 bad input, 3 aborted
 """
 
+_SECTIONS: tuple[tuple[str, type, str], ...] = (
+    ("run as a whole", schema.Config, ""),
+    ("scenario", schema.ScenarioConfig, "scenario."),
+    ("model", schema.ModelConfig, "model."),
+    ("dataset", schema.DatasetConfig, "dataset."),
+    ("engine=vllm", VllmConfig, "engine."),
+    ("engine=synthetic", SyntheticConfig, "engine."),
+    ("engine=endpoint", EndpointConfig, "engine."),
+    ("cluster", schema.ClusterConfig, "cluster."),
+    ("cluster=external", schema.ExternalConfig, "cluster."),
+    ("run", schema.RunConfig, "run."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OptionHelp:
+    """One option as users read it."""
+
+    name: str
+    values: str
+    """Its choices, or its type."""
+    default: str
+    """Empty: none, or one that the help describes."""
+    text: str
+
+
+def option_sections() -> Iterator[tuple[str, list[OptionHelp]]]:
+    """Yield the title and the options of each part of the configuration."""
+    for title, node, prefix in _SECTIONS:
+        yield title, list(_options(node, prefix))
+
 
 def help_text() -> str:
     """Return the usage, the groups with their choices, and every option."""
     lines = [_USAGE, "groups:"]
     lines += [f"  {group}={'|'.join(choices(group))}" for group in GROUPS]
-    for title, node, prefix in _sections():
+    for title, options in option_sections():
         lines += ["", f"{title}:"]
-        lines += list(_options(node, prefix))
+        for option in options:
+            default = f"  (default {option.default})" if option.default else ""
+            lines.append(f"  {option.name}={option.values}{default}")
+            margin = " " * 6
+            lines.append(
+                fill(
+                    option.text,
+                    width=84,
+                    initial_indent=margin,
+                    subsequent_indent=margin,
+                )
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -52,35 +94,20 @@ def _version(name: str) -> str:
         return "(not installed)"
 
 
-def _sections() -> Iterator[tuple[str, type, str]]:
-    yield "run as a whole", schema.Config, ""
-    yield "scenario", schema.ScenarioConfig, "scenario."
-    yield "model", schema.ModelConfig, "model."
-    yield "dataset", schema.DatasetConfig, "dataset."
-    yield "engine=vllm", VllmConfig, "engine."
-    yield "engine=synthetic", SyntheticConfig, "engine."
-    yield "engine=endpoint", EndpointConfig, "engine."
-    yield "cluster", schema.ClusterConfig, "cluster."
-    yield "cluster=external", schema.ExternalConfig, "cluster."
-    yield "run", schema.RunConfig, "run."
-
-
-def _options(node: Any, prefix: str) -> Iterator[str]:
+def _options(node: Any, prefix: str) -> Iterator[OptionHelp]:
     hints = get_type_hints(node)
     shown = {"name"}
     if node is schema.ExternalConfig:
         shown |= {spec.name for spec in fields(schema.ClusterConfig)}
     for spec in fields(node):
         hint = hints[spec.name]
-        if is_dataclass(hint) or spec.name in shown:
-            continue
-        yield f"  {prefix}{spec.name}={_type_name(hint)}{_default(spec.default)}"
-        yield fill(
-            spec.metadata["help"],
-            width=84,
-            initial_indent=" " * 6,
-            subsequent_indent=" " * 6,
-        )
+        if not is_dataclass(hint) and spec.name not in shown:
+            yield OptionHelp(
+                prefix + spec.name,
+                _type_name(hint),
+                _default(spec.default),
+                spec.metadata["help"],
+            )
 
 
 def _type_name(hint: Any) -> str:
@@ -98,4 +125,4 @@ def _type_name(hint: Any) -> str:
 def _default(value: object) -> str:
     if value is MISSING or value is None:
         return ""
-    return f"  (default {value.value if isinstance(value, Enum) else value})"
+    return str(value.value if isinstance(value, Enum) else value)

@@ -1,5 +1,11 @@
 """`python -m qsl.prepare`: converts CNN/DailyMail to MLPerf's cnn_eval.json format."""
 
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("qsl.prepare")
+
 import argparse
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -11,7 +17,6 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from base.benchmark import SAMPLES
-from base.command import ArgumentParser, run_command, start
 from base.errors import UserError, write_failure
 from base.log import track
 from qsl.articles import (
@@ -242,7 +247,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lambda: _run(_parser().parse_args(arguments)),
         interrupted="interrupted; run the same command again to resume",
     )
-
-
-if __name__ == "__main__":
-    start(main)

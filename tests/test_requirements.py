@@ -23,7 +23,7 @@ def packages(lock: Path) -> dict[str, str]:
 
 def test_there_are_locks_for_every_kind_of_host() -> None:
     names = {path.name for path in LOCKS}
-    assert {"cpu.lock", "cuda.lock", "dev.lock", "torch-cpu.lock"} < names
+    assert {"cpu.lock", "cuda.lock", "dev.lock", "docs.lock", "torch-cpu.lock"} < names
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: str(path.name))

@@ -14,6 +14,7 @@ from report.findings.finding import (
     Severity,
 )
 from report.findings.flow import flow
+from report.findings.hardware import hardware
 from report.findings.losses import losses
 from report.findings.quality import quality
 from report.findings.slow_context import (
@@ -59,6 +60,7 @@ def collect(
         *losses(run),
         *quality(run, nodes),
         *(slowdown(one, own) for one, own in zip(contexts, why, strict=True)),
+        *hardware(run),
         *flow(run),
         *arrivals(run),
         *neighbors(run, _reported(slow, why, "neighbor")),

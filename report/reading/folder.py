@@ -9,6 +9,7 @@ import numpy as np
 from record.folder import RecordError, RunFolder, cut_off, read_json, read_lines
 from record.loadgen_log import DetailLog, read_detail, read_trace
 from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
+from report.reading.accuracy import read_accuracy, read_logged_answers
 from report.reading.config import RunConfig, read_config
 from report.reading.run import Run
 from report.reading.samples import UNKNOWN, Samples, read_samples
@@ -91,7 +92,10 @@ def read_run(path: Path) -> Run:
         ),
         trace=read_trace(folder / "mlperf_log_trace.json"),
         notes=notes,
+        accuracy=read_accuracy(folder / "accuracy.json"),
     )
+    if not died:
+        run.answers = read_logged_answers(folder.accuracy_log, run.samples)
     _note_cut_lines(folder, notes)
     _check_replicas(run, folder.samples)
     return run

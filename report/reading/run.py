@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from base.answer_pairs import ReplicaAnswer
 from record.loadgen_log import DetailLog, Trace
 from record.structs import (
     EventRecord,
@@ -13,6 +14,7 @@ from record.structs import (
     SettingsRecord,
     Verdict,
 )
+from report.reading.accuracy import AccuracyFile
 from report.reading.config import RunConfig
 from report.reading.samples import Samples, join
 from report.reading.telemetry import Telemetry
@@ -48,6 +50,10 @@ class Run:
     """What the folder lacks, and what the report cannot show because of that."""
     path: Path | None = None
     """Its folder; None where it has none."""
+    accuracy: AccuracyFile | None = None
+    """Its scores; None if it was not scored."""
+    answers: list[ReplicaAnswer] = field(default_factory=list)
+    """Answers in LoadGen's accuracy log, by its replicas' numbers."""
 
     @cached_property
     def done(self) -> Samples:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
-from scipy.stats import mannwhitneyu
 
 from report.reading.samples import BoolArray, FloatArray, IntArray
 from report.statistics.blocks import FEWEST_BLOCKS
@@ -126,6 +125,8 @@ def compare(cells: FloatArray) -> Difference:
 
 def compare_alone(values: Sequence[FloatArray]) -> Difference:
     """Return how groups of independent values differ, by rank."""
+    from scipy.stats import mannwhitneyu  # takes a second, which few commands need
+
     difference = _untested(len(values), METHOD_ALONE)
     p = np.full(len(values), np.nan)
     for group, own in enumerate(values):

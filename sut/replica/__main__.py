@@ -21,6 +21,7 @@ import numpy as np
 
 from base.memory import spare_garbage_collector
 from record.structs import ReplicaRecord
+from sut.device_health import host_health
 from sut.engines.base import Engine, EngineConfigError, RequestError
 from sut.engines.factory import make_engine
 from sut.replica.link import ReplicaLink
@@ -142,7 +143,7 @@ def _start(
     spec: ReplicaSpec, arguments: _Arguments, link: ReplicaLink, monitor: DeviceMonitor
 ) -> Engine:
     started = time.perf_counter()
-    before = monitor.use()
+    before, health = monitor.use(), monitor.health()
     link.send(Phase("loading"))
     engine = make_engine(spec.engine, arguments.replica)
     load_s = time.perf_counter() - started
@@ -165,6 +166,8 @@ def _start(
         engine=info.settings,
         limits=monitor.limits(),
         before=before,
+        health=health,
+        host=host_health(os.sched_getaffinity(0)),
         memory_bytes=sum(r.memory_used_bytes or 0 for r in monitor.read()) or None,
         load_s=load_s,
         compile_s=info.compile_s,

@@ -185,6 +185,12 @@ class DeviceReading(Struct):
     memory_clock_mhz: Int64 | None = None
     throttle_reasons: Int64 | None = None
     ecc_errors: Int64 | None = None
+    ecc_corrected: Int64 | None = None
+    pcie_generation: Int64 | None = None
+    pcie_width: Int64 | None = None
+    pcie_replays: Int64 | None = None
+    nvlink_errors: Int64 | None = None
+    xid: Int64 | None = None
 
 
 class HostReading(Struct, array_like=True):

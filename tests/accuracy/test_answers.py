@@ -118,8 +118,8 @@ def _noise(folder: RunFolder) -> None:
             _other_run,
             r"sample 2 \(index 2\): 6 tokens, but .* 7 tokens; the log",
         ),
-        (_id_above, "index 0: token 1 is 255, but "),
-        (_id_below, "index 0: token 0 is -1, but "),
+        (_id_above, "index 0: token 1 has the id 255, "),
+        (_id_below, "index 0: token 0 has the id -1, "),
         (_half_a_token, r"accuracy\.json:2: damaged tokens"),
         (
             _token_less,

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from base.command import ArgumentParser
 from base.errors import ExitCode
 from base.version import VERSION
-from cli.complete import completions
 from cli.main import Forwarded, command, main
 
 
@@ -45,13 +44,13 @@ def test_arguments_reach_the_module_unchanged(monkeypatch: pytest.MonkeyPatch) -
     seen: list[list[str]] = []
     module = types.ModuleType("target_module")
 
-    def run(arguments: list[str]) -> int:
-        seen.append(arguments)
+    def run() -> int:
+        seen.append(sys.argv[1:])
         return 1
 
     module.main = run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "target_module", module)
-    monkeypatch.setattr("cli.main.start", lambda run: sys.exit(run()))
+    monkeypatch.setattr("base.command.start", lambda run: sys.exit(run()))
     monkeypatch.setattr(ArgumentParser, "called_as", None)
     monkeypatch.setattr(sys, "argv", ["before"])
     given = ["--help", "a.b='x y'", "--", "-q", "--json=[1, 2]"]
@@ -99,13 +98,3 @@ def test_a_wrong_command_is_bad_input(
         main()
     assert ended.value.code == code
     assert capsys.readouterr().err.startswith(line)
-
-
-def test_options_of_a_run_are_completed() -> None:
-    assert "engine=synthetic" in completions("engine=")
-    assert completions("cluster.repl") == ["cluster.replicas="]
-    assert completions("run.trace=") == ["run.trace=false", "run.trace=true"]
-    assert completions("mode=") == [
-        *("mode=accuracy", "mode=compliance", "mode=performance")
-    ]
-    assert completions("zz") == []

@@ -1,13 +1,17 @@
 """What arrived, what waited, and what the devices did, one below the other."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.axes import Axes
 
 from report.reading.samples import FloatArray
 from report.rendering.plots.canvas import COLORS, INK, Plot, legend, stacked
 from report.timeline.analysis import Analysis
 from report.timeline.sentences import cause_words
 from report.timeline.series import Series, mean_over
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _FEWEST_BINS = 4
 Curve = tuple[str, FloatArray]
@@ -88,7 +92,7 @@ def _panels(analysis: Analysis) -> list[tuple[str, list[Curve], float | None]]:
     return found
 
 
-def _draw(panel: Axes, series: Series, label: str, curves: list[Curve]) -> None:
+def _draw(panel: "Axes", series: Series, label: str, curves: list[Curve]) -> None:
     middle = (series.edges[:-1] + series.edges[1:]) / 2
     for (name, values), color in zip(curves, COLORS, strict=False):
         known = ~np.isnan(values)
@@ -106,7 +110,7 @@ def _draw(panel: Axes, series: Series, label: str, curves: list[Curve]) -> None:
     legend(panel)
 
 
-def _mark(panel: Axes, analysis: Analysis) -> None:
+def _mark(panel: "Axes", analysis: Analysis) -> None:
     for one in analysis.episodes:
         if not one.drift:
             panel.axvspan(one.begin_s, one.end_s, color=COLORS[1], alpha=0.16, lw=0)
@@ -118,7 +122,7 @@ def _mark(panel: Axes, analysis: Analysis) -> None:
                 )
 
 
-def _name(panel: Axes, analysis: Analysis) -> None:
+def _name(panel: "Axes", analysis: Analysis) -> None:
     """Write what the marked spans are into the first panel."""
     top = panel.get_ylim()[1]
     spans = [
