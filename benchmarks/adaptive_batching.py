@@ -1,11 +1,11 @@
 """Adaptive batching against fixed token budgets, in simulated time.
 
-    python -m benchmarks.adaptive_batching [RUN] [--seconds 150] [--seeds 1 2 3]
+    python -m benchmarks.adaptive_batching [STEPS] [--seconds 150] [--seeds 1 2 3]
 
 For Server and Interactive: the highest rate at which the 99th percentiles of TTFT and
 TPOT hold MLPerf's limits, by budget and seed of arrivals, noise and lengths. Step time
-and noise are those of the recorded RUN (GPU, with steps.bin); without RUN those of two
-made-up engines. Prints Markdown tables.
+and noise are those of STEPS, the steps.bin of a run with one replica and KV blocks of
+16 tokens; without it those of two made-up engines. Prints Markdown tables.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from conf.schema import BalancerName, DatasetConfig
 from forecast.adaptive import AdaptiveModelEngine, as_step_model
 from forecast.engine import EngineShape, ModelEngine
-from forecast.evidence import read_evidence
 from forecast.measures import Limits
 from forecast.simulation import Simulation
-from forecast.step_time import StepTime
+from forecast.step_time import StepTime, fit_step_time
 from qsl.dataset import load_dataset
+from record.steps import read_steps
 from sut.balancers import make_balancer
 from sut.engines.prefill_budget import PrefillBudget
 
@@ -49,6 +49,7 @@ MADE_UP = {
 The first is near an H100 with fp8 weights (27 ms for 1,536 tokens with 200 decoding);
 in the second, launching a step takes the host longer."""
 _TOLERANCE = 0.004
+_KV_BLOCK = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +62,18 @@ class Case:
     """None: adaptive."""
     seed: int
     seconds: float
-    run: Path | None
+    steps: Path | None
 
 
 def main() -> None:
     """Search and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", nargs="?", type=Path)
+    parser.add_argument("steps", nargs="?", type=Path)
     parser.add_argument("--seconds", type=float, default=150)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--scenario", choices=list(LIMITS), nargs="+")
     options = parser.parse_args()
-    engines = [str(options.run)] if options.run else list(MADE_UP)
+    engines = [str(options.steps)] if options.steps else list(MADE_UP)
     for engine, scenario in itertools.product(engines, options.scenario or LIMITS):
         budgets = [*BUDGETS[scenario], None]
         cases = [
@@ -82,7 +83,7 @@ def main() -> None:
                 budget=budget,
                 seed=seed,
                 seconds=options.seconds,
-                run=options.run,
+                steps=options.steps,
             )
             for budget, seed in itertools.product(budgets, options.seeds)
         ]
@@ -112,7 +113,7 @@ def _print(
 def highest_rate(case: Case) -> float:
     """Return the highest rate that holds the limits, in queries/s."""
     model = _model(case)
-    low, high = 5.0, 10.0
+    low, high = 20.0, 45.0
     while _holds(case, model, high):
         low, high = high, 1.4 * high
     while high / low > 1 + _TOLERANCE:
@@ -122,8 +123,11 @@ def highest_rate(case: Case) -> float:
 
 
 def _model(case: Case) -> StepTime:
-    if case.run is not None:
-        return read_evidence(case.run).replicas[0].model
+    if case.steps is not None:
+        steps = np.array(read_steps(case.steps))
+        # The cache was empty at some time.
+        tokens = int(steps["kv_blocks_free"].max()) * _KV_BLOCK
+        return fit_step_time(steps, tokens, _KV_BLOCK)
     count, rng = 20_000, np.random.default_rng(0)
     # A slow drift of 3%, and a pause of 50 ms in every 2,000 steps.
     drift = np.zeros(count)

@@ -91,7 +91,7 @@ def test_prompts_go_on_where_decoding_alone_exceeds_the_limit() -> None:
     budget.scheduled(0.0, 800, 0, 0, ["a"])
     budget.ended(0.5)
     for _ in range(50):
-        assert 200 < budget.tokens(0.5, 200, 0) < 250
+        assert 200 < budget.tokens(2.0, 200, 0) < 250
 
 
 def test_a_limit_below_an_empty_step_leaves_all_to_prompts() -> None:
