@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from report.figures import Column, Section, Table, figure, table
+from report.reading.samples import FloatArray
 from report.statistics.numbers import rounded
 from report.timeline.advice import rate_of
 from report.timeline.analysis import Analysis
@@ -16,13 +17,7 @@ from report.timeline.sentences import (
     rate_sentence,
     where_words,
 )
-from report.timeline.series import (
-    FloatArray,
-    Series,
-    make_series,
-    mean_over,
-    width_for,
-)
+from report.timeline.series import Series, make_series, mean_over, width_for
 from report.timeline.slo import Account, Part
 
 _ROWS = 30
@@ -30,6 +25,7 @@ _SIGNALS = {
     "arrivals": "arrivals",
     "prompts": "prompt length",
     "speed": "time per token",
+    "gap": "time between steps",
     "lost": "idle GPU while requests waited",
     "idle": "idle GPU",
     "clock": "SM clock",

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from report.reading.samples import BoolArray
 from report.timeline.causes import Evidence, evidence, harm, name_cause
 from report.timeline.changes import PlacedChange, find_changes
-from report.timeline.series import BoolArray, Inputs, Series
+from report.timeline.series import Inputs, Series
 from report.timeline.signals import make_signals, saturated
 
 _OVERLAP = 0.5
@@ -110,19 +111,18 @@ def _episode(
     inputs: Inputs, series: Series, group: list[PlacedChange]
 ) -> Episode | None:
     """Return what a group of changes is; None where it did no harm."""
-    lead = group[0]
+    lead = _sharpest(series, group)
     signals = list(dict.fromkeys(one.signal for one in group))
     inside = slice(lead.begin, lead.end)
-    lost = next((one for one in group if one.signal == "lost"), None)
-    wall = series.bins
-    if lost is not None and "idle" not in signals:
-        share = lost.effect / 100 * (lost.end - lost.begin) / wall
-        if share < _LEAST_LOST:
+    if {*signals} <= {"lost", "gap", "speed"}:
+        speed = next((one for one in group if one.signal == "speed"), None)
+        waits = [one for one in group if one.signal in ("lost", "gap")]
+        lost = [one.effect / 100 * (one.end - one.begin) for one in waits]
+        little = max(lost, default=0.0) < _LEAST_LOST * series.bins
+        if little and (speed is None or _is_short(inputs, series, speed)):
             return None
-    if signals == ["speed"] and _is_short(inputs, series, lead):
-        return None
     facts = evidence(series, lead.replicas, inside, lead.drift)
-    if not {"lost", "kv", "outside", "speed", *LOAD} & {*signals} and not harm(
+    if not {"lost", "gap", "kv", "outside", "speed", *LOAD} & {*signals} and not harm(
         inputs, series, lead.replicas, inside, lead.drift
     ):
         return None
@@ -142,16 +142,26 @@ def _episode(
     )
 
 
+def _sharpest(series: Series, group: list[PlacedChange]) -> PlacedChange:
+    """Return the change that shows begin and end best: the clearest one.
+
+    Step records are sharp in time, so what they show comes first.
+    """
+    of_steps = ("gap", "speed") if series.steps is not None else ()
+    return next((one for one in group if one.signal in of_steps), group[0])
+
+
 def _is_short(inputs: Inputs, series: Series, change: PlacedChange) -> bool:
     """Return whether slower steps may be one stalled step, or cost next to nothing.
 
     One stalled step lengthens the time per token of every request in decode: it shows
-    from one decode time before it until one after it.
+    from one decode time before it until one after it. In step records it is one step.
     """
     length = (change.end - change.begin) * series.width_s
     effect = change.effect / 2 if change.drift else change.effect
     cost = effect * length
-    return length < 3 * inputs.service_s or cost < _LEAST_COST * inputs.wall_s
+    stall = 0.0 if series.steps is not None else 3 * inputs.service_s
+    return length < stall or cost < _LEAST_COST * inputs.wall_s
 
 
 def place_names(inputs: Inputs, replicas: list[int]) -> list[str]:

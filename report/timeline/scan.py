@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from report.timeline.series import BoolArray, FloatArray, IntArray
+from report.reading.samples import BoolArray, FloatArray, IntArray
 
 ROUNDS = 3
 """Spans of a row that are proposed."""

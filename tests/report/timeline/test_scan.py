@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from report.reading.samples import FloatArray
 from report.timeline.scan import scan
-from report.timeline.series import FloatArray
 
 
 def noise(rows: int, bins: int, dependence: float, heavy: bool = False) -> FloatArray:
