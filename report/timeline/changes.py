@@ -74,7 +74,7 @@ def _candidates(
     rows = np.array([mean_over(rest[own]) for own in members])
     wanted = SIGNIFICANCE / number / len(rows)
     found: list[PlacedChange] = []
-    for scanned in scan(rows, wanted, signal.drifts):
+    for scanned in scan(rows, wanted, signal.drifts, signal.least_error):
         change: Change | None = scanned
         if signal.direction * scanned.effect < 0:
             change = scanned.mirrored(series.bins)
@@ -140,21 +140,19 @@ def _sharing(inputs: Inputs, effects: FloatArray, own: np.ndarray) -> list[int]:
     Those with half the effect of the most affected ones; whole hosts where nearly all
     replicas of a host are among them.
     """
-    if len(effects) == 1:
-        return [0]
+    if own.sum() == 1:
+        # The others are scanned too: what is alike is joined later.
+        return [int(own.argmax())]
     known = np.nan_to_num(effects, nan=-np.inf)
     typical = float(np.median(np.sort(known[own])[-max(1, int(own.sum()) // 8) :]))
     shared = known >= _SHARED * typical
-    # A change of one replica was looked for in that replica alone.
-    if own.sum() > 1:
-        shared &= own
+    shared &= own
     for host in range(len(inputs.hosts)):
         on_host = inputs.host == host
         if on_host.sum() > 2 and shared[on_host].mean() >= _MOST:
             shared |= on_host
     if shared.mean() >= _MOST and len(shared) > 2:
         shared[:] = True
-    shared |= own & (own.sum() == 1)
     return [int(replica) for replica in np.flatnonzero(shared)]
 
 
@@ -215,6 +213,11 @@ def _joined(inputs: Inputs, candidates: list[PlacedChange]) -> list[PlacedChange
             joined.append(one)
             continue
         same.replicas = sorted({*same.replicas, *one.replicas})
+        on_hosts = np.isin(np.arange(len(inputs.names)), same.replicas)
+        for host in range(len(inputs.hosts)):
+            own = inputs.host == host
+            if own.sum() > 2 and on_hosts[own].mean() >= _MOST:
+                same.replicas = sorted({*same.replicas, *np.flatnonzero(own).tolist()})
         if len(same.replicas) >= _MOST * len(inputs.names) and len(inputs.names) > 2:
             same.replicas = list(range(len(inputs.names)))
     return joined

@@ -16,6 +16,8 @@ _LEAST_LOST = 0.005
 """Share of the run that a GPU must have been idle while requests waited."""
 _LEAST_COST = 0.02
 """Share of the run that slower steps alone must cost."""
+_AGREED = 0.8
+"""Share of the replicas of an episode that must have one cause."""
 LOAD = ("arrivals", "prompts")
 """Signals of the load, not of a replica."""
 
@@ -57,9 +59,7 @@ def find_episodes(inputs: Inputs, series: Series) -> list[Episode]:
     episodes = _fences(inputs)
     groups = _groups(find_changes(inputs, series, signals))
     for group in groups:
-        episode = _episode(inputs, series, group)
-        if episode is not None:
-            episodes.append(episode)
+        episodes += _episodes(inputs, series, group)
     episodes = _without_echoes(inputs, episodes)
     full = saturated(inputs, series)
     for one in episodes:
@@ -107,34 +107,50 @@ def _belong(first: PlacedChange, other: PlacedChange) -> bool:
     )
 
 
-def _episode(
+def _episodes(
     inputs: Inputs, series: Series, group: list[PlacedChange]
-) -> Episode | None:
-    """Return what a group of changes is; None where it did no harm."""
-    lead = _sharpest(series, group)
+) -> list[Episode]:
+    """Return what a group of changes is: one episode, or none where it did no harm.
+
+    Replicas with different causes have an episode each.
+    """
+    lead = _sharpest(inputs, series, group)
     signals = list(dict.fromkeys(one.signal for one in group))
     inside = slice(lead.begin, lead.end)
     if {*signals} <= {"lost", "gap", "speed"}:
-        speed = next((one for one in group if one.signal == "speed"), None)
         waits = [one for one in group if one.signal in ("lost", "gap")]
         lost = [one.effect / 100 * (one.end - one.begin) for one in waits]
         little = max(lost, default=0.0) < _LEAST_LOST * series.bins
-        if little and (speed is None or _is_short(inputs, series, speed)):
-            return None
-    facts = evidence(series, lead.replicas, inside, lead.drift)
+        slow = [one for one in group if one.signal == "speed"]
+        if little and all(_is_short(inputs, series, one) for one in slow):
+            return []
     if not {"lost", "gap", "kv", "outside", "speed", *LOAD} & {*signals} and not harm(
         inputs, series, lead.replicas, inside, lead.drift
     ):
-        return None
-    cause, text = name_cause(inputs, series, signals, facts, lead.replicas, inside)
+        return []
+    return [
+        _named(inputs, series, group, replicas)
+        for replicas in _by_cause(inputs, series, lead, group)
+    ]
+
+
+def _named(
+    inputs: Inputs, series: Series, group: list[PlacedChange], replicas: list[int]
+) -> Episode:
+    own = [one for one in group if {*one.replicas} & {*replicas}]
+    lead = _sharpest(inputs, series, own)
+    inside = slice(lead.begin, lead.end)
+    signals = list(dict.fromkeys(one.signal for one in own))
+    facts = evidence(series, replicas, inside, lead.drift)
+    cause, text = name_cause(inputs, series, signals, facts, replicas, inside)
     return Episode(
         begin_s=lead.begin * series.width_s,
         end_s=min(lead.end * series.width_s, inputs.wall_s),
-        replicas=lead.replicas,
-        where=place_names(inputs, lead.replicas),
+        replicas=replicas,
+        where=place_names(inputs, replicas),
         cause=cause,
         text=text,
-        p=min(one.p for one in group),
+        p=min(one.p for one in own),
         felt_until_s=lead.end * series.width_s,
         drift=lead.drift,
         signals=signals,
@@ -142,13 +158,43 @@ def _episode(
     )
 
 
-def _sharpest(series: Series, group: list[PlacedChange]) -> PlacedChange:
+def _by_cause(
+    inputs: Inputs, series: Series, lead: PlacedChange, group: list[PlacedChange]
+) -> list[list[int]]:
+    """Return the replicas of a change, those with another cause of their own apart.
+
+    Two faults may come at the same time.
+    """
+    touched = sorted({replica for one in group for replica in one.replicas})
+    if len(touched) < 2 or lead.signal in ("kv", *LOAD):
+        return [lead.replicas]
+    inside = slice(lead.begin, lead.end)
+    causes: dict[str, list[int]] = {}
+    for replica in touched:
+        facts = evidence(series, [replica], inside, lead.drift)
+        signals = [one.signal for one in group if replica in one.replicas]
+        cause, _ = name_cause(inputs, series, signals, facts, [replica], inside)
+        causes.setdefault(cause, []).append(replica)
+    if max(len(own) for own in causes.values()) >= _AGREED * len(touched):
+        return [lead.replicas]
+    return list(causes.values())
+
+
+def _sharpest(
+    inputs: Inputs, series: Series, group: list[PlacedChange]
+) -> PlacedChange:
     """Return the change that shows begin and end best: the clearest one.
 
     Step records are sharp in time, so what they show comes first.
     """
     of_steps = ("gap", "speed") if series.steps is not None else ()
-    return next((one for one in group if one.signal in of_steps), group[0])
+    sharp = [one for one in group if one.signal in of_steps]
+    long = [
+        one
+        for one in sharp
+        if one.signal != "speed" or not _is_short(inputs, series, one)
+    ]
+    return (long or sharp or group)[0]
 
 
 def _is_short(inputs: Inputs, series: Series, change: PlacedChange) -> bool:

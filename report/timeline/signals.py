@@ -37,6 +37,8 @@ class Signal:
     direction: int
     """1: only rises matter, -1: only falls, 0: both."""
     drifts: bool = True
+    least_error: float = 0.0
+    """Standard deviation of a bin, at least."""
 
 
 def make_signals(inputs: Inputs, series: Series) -> list[Signal]:
@@ -65,6 +67,8 @@ def make_signals(inputs: Inputs, series: Series) -> list[Signal]:
     least = _SLOWER if steps is None else _SLOWER_STEP
     signals.append(Signal(name="speed", rows=speed, least=least, direction=1))
     speed[away] = np.nan
+    if not inputs.poisson:
+        speed[~_filled(series)] = np.nan
     if steps is not None:
         gap = np.where(away, np.nan, steps.gap_pct)
         signals.append(Signal(name="gap", rows=gap, least=5.0, direction=1))
@@ -147,8 +151,7 @@ def adjusted_step(inputs: Inputs, series: Series) -> FloatArray:
     if inputs.poisson:
         log[:, last_whole_bin(inputs, series) :] = np.nan
     else:
-        busy = np.where(series.decoding > 0, series.decoding, np.nan)
-        log[~(relative(busy) >= _FILLED)] = np.nan
+        log[~_filled(series)] = np.nan
     known = ~np.isnan(log)
     middle = np.nanmedian(np.where(known.any(axis=1)[:, None], log, 0.0), axis=1)
     log -= np.asarray(middle)[:, None]
@@ -179,6 +182,13 @@ def adjusted_step(inputs: Inputs, series: Series) -> FloatArray:
     return result
 
 
+def _filled(series: Series) -> BoolArray:
+    """Return the bins with a batch that is no ramp and no drain (Offline)."""
+    busy = np.where(series.decoding > 0, series.decoding, np.nan)
+    filled: BoolArray = relative(busy) >= _FILLED
+    return filled
+
+
 def smoothed(rows: FloatArray, bins: float) -> FloatArray:
     """Return the exponentially weighted mean of each row over the last `bins` bins."""
     keep = float(np.exp(-1 / bins))
@@ -195,7 +205,7 @@ def _arrivals(series: Series, length: int) -> Signal:
     rows[0, :length] = 2 * np.sqrt(counts + 0.375)
     # 5% of the mean rate, on the scale of twice the square root.
     least = 0.05 * float(np.sqrt(counts.mean())) if length else 0.0
-    return Signal(name="arrivals", rows=rows, least=least, direction=0)
+    return Signal(name="arrivals", rows=rows, least=least, direction=0, least_error=1.0)
 
 
 def _prompts(series: Series, length: int) -> Signal:

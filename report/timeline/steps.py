@@ -17,7 +17,7 @@ from report.reading.samples import BoolArray, FloatArray, IntArray
 from report.timeline.grid import Grid, ratio
 from report.timeline.trimmed import least_trimmed
 
-_FITTED = 100_000
+_FITTED = 20_000
 """Steps that the line is fitted to, evenly spread over the run."""
 _AT_ONCE = 1_000_000
 """Steps read at once: bounds the memory."""

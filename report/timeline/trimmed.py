@@ -20,5 +20,8 @@ def least_trimmed(y: FloatArray, x: FloatArray) -> FloatArray:
     for _ in range(20):
         fitted = np.linalg.lstsq(x[chosen], y[chosen], rcond=None)[0]
         rest = np.abs(y - x @ fitted)
-        chosen = rest <= np.quantile(rest, 0.75)
+        best = rest <= np.quantile(rest, 0.75)
+        if np.array_equal(best, chosen):
+            break
+        chosen = best
     return fitted

@@ -50,6 +50,7 @@ class Shape:
     hosts: int = 1
     where: str = "one"
     """`one` replica, one `host`, or `all`."""
+    offline: bool = False
 
     @property
     def name(self) -> str:
@@ -57,11 +58,12 @@ class Shape:
         if self.replicas == 1:
             return "1 replica"
         host = f"one of {self.hosts} hosts, {self.replicas} replicas"
-        return {
+        name = {
             "one": f"one of {self.replicas}",
             "host": host,
             "all": f"all {self.replicas}",
         }[self.where]
+        return f"{name}, Offline" if self.offline else name
 
 
 def cluster_of(seed: int, shape: Shape, seconds: float | None = None) -> Cluster:
@@ -72,6 +74,7 @@ def cluster_of(seed: int, shape: Shape, seconds: float | None = None) -> Cluster
     seconds = seconds or (300 if shape.replicas < 8 else 200)
     cluster = even(seed, shape.replicas, shape.hosts, seconds)
     cluster.load = min(cluster.load, _BUSIEST)
+    cluster.offline = shape.offline
     return cluster
 
 
@@ -94,13 +97,16 @@ def planted(
 def several(seed: int, shape: Shape, at_once: bool = False) -> Cluster:
     """Return a cluster with two faults of two kinds.
 
-    They are on two replicas; with one replica, one after the other.
+    They are on two replicas; with one replica, one after the other. Two faults that
+    have the same name in the report are not planted together.
     """
     cluster = cluster_of(seed, shape)
     draw = np.random.default_rng([seed, 4])
     kinds = [
         str(kind)
-        for kind in draw.permutation([k for k in OF_ONE if k not in ("fenced", "cold")])
+        for kind in draw.permutation(
+            [k for k in OF_ONE if k not in ("fenced", "cold", "power")]
+        )
     ]
     begins = draw.uniform(0.15, 0.3, 2) + (0.0 if at_once else np.array([0, 0.4]))
     for kind, begin in zip(kinds[:2], begins, strict=True):

@@ -63,6 +63,8 @@ class Cluster:
     """Whether there is telemetry of GPUs."""
     steps: bool = False
     """Whether there are step records."""
+    offline: bool = False
+    """All requests at once, and as many as a replica serves in the time."""
     asynchronous: bool = False
     """Whether the host's time between steps is part of their recorded durations."""
 
@@ -184,13 +186,17 @@ def simulate(cluster: Cluster, run: Advance = interpreted) -> Inputs:
         )
         if cluster.steps
         else None,
-        poisson=True,
-        ttft_limit_s=0.5,
-        tpot_limit_s=0.03,
+        poisson=not cluster.offline,
+        streamed=not cluster.offline,
+        ttft_limit_s=None if cluster.offline else 0.5,
+        tpot_limit_s=None if cluster.offline else 0.03,
     )
 
 
 def _arrivals(cluster: Cluster, draw: np.random.Generator) -> np.ndarray:
+    if cluster.offline:
+        each = int(0.9 * cluster.capacity * cluster.seconds)
+        return np.zeros(each * cluster.replicas)
     rate = cluster.load * cluster.capacity * cluster.replicas
     most = max([1.0] + [p.size for p in cluster.plants if p.kind == "arrivals"])
     count = int(rate * most * cluster.seconds * 1.2) + 50

@@ -154,3 +154,11 @@ def test_a_million_requests_of_512_replicas_take_seconds() -> None:
     begin = time.process_time()
     assert find_episodes(inputs, make_series(inputs, bin_width(inputs))) == []
     assert time.process_time() - begin < 20
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("gpu", 3), ("host", 3), ("clock", 4)])
+def test_a_short_fault_of_one_replica_is_named_offline(kind: str, seed: int) -> None:
+    shape = Shape(3, 3, offline=True)
+    cluster, plant = planted(kind, seed, shape, seconds=60)
+    episodes = found(cluster)
+    assert is_right(episodes, plant, replicas=3), episodes
