@@ -1,21 +1,22 @@
 """Makes episodes of the changes of a run: what happened, when and where."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from report.reading.samples import BoolArray
 from report.timeline.causes import Evidence, evidence, harm, name_cause
-from report.timeline.changes import PlacedChange, find_changes
-from report.timeline.series import Inputs, Series
-from report.timeline.signals import make_signals, saturated
+from report.timeline.changes import SIGNIFICANCE, PlacedChange, find_changes
+from report.timeline.scan import scan
+from report.timeline.series import Inputs, Series, mean_over
+from report.timeline.signals import Signal, make_signals, saturated
 
 _OVERLAP = 0.5
 """Share of the shorter span that two changes have in common if they are one episode."""
 _LEAST_LOST = 0.005
 """Share of the run that a GPU must have been idle while requests waited."""
-_LEAST_COST = 0.02
-"""Share of the run that slower steps alone must cost."""
+_LEAST_COST, _LEAST_STEP_COST = 0.02, 0.01
+"""Share of the run that slower steps alone must cost, without and with step records."""
 _AGREED = 0.8
 """Share of the replicas of an episode that must have one cause."""
 LOAD = ("arrivals", "prompts")
@@ -59,7 +60,7 @@ def find_episodes(inputs: Inputs, series: Series) -> list[Episode]:
     episodes = _fences(inputs)
     groups = _groups(find_changes(inputs, series, signals))
     for group in groups:
-        episodes += _episodes(inputs, series, group)
+        episodes += _episodes(inputs, series, signals, group)
     episodes = _without_echoes(inputs, episodes)
     full = saturated(inputs, series)
     for one in episodes:
@@ -108,30 +109,54 @@ def _belong(first: PlacedChange, other: PlacedChange) -> bool:
 
 
 def _episodes(
-    inputs: Inputs, series: Series, group: list[PlacedChange]
+    inputs: Inputs, series: Series, signals: list[Signal], group: list[PlacedChange]
 ) -> list[Episode]:
     """Return what a group of changes is: one episode, or none where it did no harm.
 
     Replicas with different causes have an episode each.
     """
     lead = _sharpest(inputs, series, group)
-    signals = list(dict.fromkeys(one.signal for one in group))
+    names = {one.signal for one in group}
     inside = slice(lead.begin, lead.end)
-    if {*signals} <= {"lost", "gap", "speed"}:
+    if names <= {"lost", "gap", "speed"}:
         waits = [one for one in group if one.signal in ("lost", "gap")]
         lost = [one.effect / 100 * (one.end - one.begin) for one in waits]
         little = max(lost, default=0.0) < _LEAST_LOST * series.bins
         slow = [one for one in group if one.signal == "speed"]
         if little and all(_is_short(inputs, series, one) for one in slow):
             return []
-    if not {"lost", "gap", "kv", "outside", "speed", *LOAD} & {*signals} and not harm(
+    if not {"lost", "gap", "kv", "outside", "speed", *LOAD} & names and not harm(
         inputs, series, lead.replicas, inside, lead.drift
     ):
         return []
-    return [
-        _named(inputs, series, group, replicas)
-        for replicas in _by_cause(inputs, series, lead, group)
+    apart = _by_cause(inputs, series, lead, group)
+    if len(apart) > 1:
+        group = [
+            replace(one, replicas=own, begin=begin, end=end)
+            for one in group
+            for own in apart
+            if {*own} & {*one.replicas}
+            for begin, end in [_own_span(signals, one, own)]
+        ]
+    return [_named(inputs, series, group, replicas) for replicas in apart]
+
+
+def _own_span(
+    signals: list[Signal], change: PlacedChange, replicas: list[int]
+) -> tuple[int, int]:
+    """Return where a change of several replicas begins and ends in some of them."""
+    begin, end = change.begin, change.end
+    signal = next((one for one in signals if one.name == change.signal), None)
+    if signal is None or change.drift or len(signal.rows) == 1:
+        return begin, end
+    row = mean_over(signal.rows[replicas])[None, :]
+    spans = [
+        (min(one.end, end) - max(one.begin, begin), one.begin, one.end)
+        for one in scan(row, SIGNIFICANCE, drifts=False)
+        if one.effect * change.effect > 0
     ]
+    common, first, last = max(spans, default=(0, begin, end))
+    return (first, last) if common > 0 else (begin, end)
 
 
 def _named(
@@ -206,8 +231,9 @@ def _is_short(inputs: Inputs, series: Series, change: PlacedChange) -> bool:
     length = (change.end - change.begin) * series.width_s
     effect = change.effect / 2 if change.drift else change.effect
     cost = effect * length
-    stall = 0.0 if series.steps is not None else 3 * inputs.service_s
-    return length < stall or cost < _LEAST_COST * inputs.wall_s
+    if series.steps is not None:
+        return cost < _LEAST_STEP_COST * inputs.wall_s
+    return length < 3 * inputs.service_s or cost < _LEAST_COST * inputs.wall_s
 
 
 def place_names(inputs: Inputs, replicas: list[int]) -> list[str]:
