@@ -39,6 +39,7 @@
   function number(value) {
     if (value === null || value === undefined) return "–";
     var size = Math.abs(value);
+    if (size < 0.005) return "0";
     return value.toLocaleString("en-US", { maximumFractionDigits: size >= 100 ? 0 : size >= 10 ? 1 : 2 });
   }
 
