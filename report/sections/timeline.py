@@ -1,6 +1,6 @@
 """The section "timeline" of report.json."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from report.figures import Column, Section, Table, figure, table
 from report.reading.samples import FloatArray
@@ -228,7 +228,8 @@ _LATE_COLUMNS: list[Column[_Late]] = [
 def _series(analysis: Analysis) -> Table:
     """Return the series of the run in a few rows, for reading without the plot."""
     width = width_for(analysis.inputs.wall_s, _ROWS)
-    series = make_series(analysis.inputs, width)
+    # Steps are not among the columns, and ten million of them take seconds.
+    series = make_series(replace(analysis.inputs, steps=None), width)
     begin = Column[int](
         "time",
         "s",

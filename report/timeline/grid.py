@@ -35,6 +35,20 @@ class Grid:
         sums: FloatArray = np.bincount(place, value[own], size).astype(np.float64)
         return sums.reshape(self.shape)
 
+    def sums(
+        self, owner: IntArray, t_s: FloatArray, values: dict[str, FloatArray]
+    ) -> dict[str, FloatArray]:
+        """Return the sum of each of `values` by replica and bin."""
+        place, own = self._place(owner, t_s)
+        size = self.shape[0] * self.shape[1]
+        whole = bool(own.all())
+        return {
+            name: np.bincount(place, value if whole else value[own], size)
+            .astype(np.float64)
+            .reshape(self.shape)
+            for name, value in values.items()
+        }
+
     def count(self, owner: IntArray, t_s: FloatArray) -> FloatArray:
         """Return how many by replica and bin."""
         return self.add(owner, t_s, np.ones(len(t_s)))

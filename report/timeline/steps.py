@@ -80,12 +80,16 @@ def step_series(source: StepRecords, grid: Grid) -> StepSeries | None:
         follows: BoolArray = np.equal(index[1:], index[:-1])
         ends, starts = start[:-1] + took[:-1], start[1:]
         real = follows & work & (starts > ends)
-        sums["number"] += grid.count(index, start)
-        sums["seconds"] += grid.add(index, start, took)
-        sums["excess"] += grid.add(index, start, np.clip(log, -_CLIP, _CLIP))
         sums["gap"] += grid.held(index[1:][real], ends[real], starts[real])
-        for name in ("preempted", "waiting"):
-            sums[name] += grid.add(index, start, part[name].astype(float))
+        own = {
+            "number": np.ones(len(start)),
+            "seconds": took,
+            "excess": np.clip(log, -_CLIP, _CLIP),
+            "preempted": np.asarray(part["preempted"], float),
+            "waiting": waiting.astype(float),
+        }
+        for name, added in grid.sums(index, start, own).items():
+            sums[name] += added
         every = np.asarray(part["kv_blocks_free"], float)
         known: BoolArray = every >= 0
         blocks = every[known]
