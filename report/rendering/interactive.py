@@ -21,8 +21,8 @@ from report.reading.samples import FloatArray
 from report.rendering.timeline_panels import Panel, panels, spans
 from report.timeline.analysis import Analysis
 
-_MOST_VALUES = 230_000
-"""Values of single replicas in a page: about 0.6 MB."""
+_MOST_VALUES = 150_000
+"""Values of single replicas in a page: about 0.4 MB."""
 _UNKNOWN = 0xFFFF
 _LARGEST = 0xFFFE
 _FEWEST_BINS = 4
