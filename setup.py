@@ -93,7 +93,7 @@ setup(
         "offline_bundle": ["host.sh"],
         "qsl": ["embedded/*.json"],
         "report": ["report.schema.json"],
-        "report.rendering": ["templates/*"],
+        "report.rendering": ["templates/*", "uplot/*"],
         "scenarios": ["*.config"],
         "sut": ["shapes/*/config.json"],
     },
