@@ -81,7 +81,7 @@ class Forwarded(click.Command):
         incomplete: str,
     ) -> list[CompletionItem]:
         """Complete options of a run; for all else the shell completes file names."""
-        if self.module not in ("sut.main", "campaigns.scaling"):
+        if self.module not in ("sut.main", "campaigns.scaling", "campaigns.search"):
             return [CompletionItem(incomplete, type="file")]
         from cli.complete import completions
 
@@ -122,6 +122,9 @@ def _campaign() -> None:
 
 _campaign.add_command(
     Forwarded("scaling", "campaigns.scaling", "Throughput by the number of replicas.")
+)
+_campaign.add_command(
+    Forwarded("search", "campaigns.search", "The highest rate that holds the limits.")
 )
 command.add_command(_campaign)
 for _command in (

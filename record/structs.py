@@ -56,7 +56,8 @@ class SampleRecord(Struct, gc=False):
     prompt_tokens: Int64
     output_tokens: Int64
     finish_reason: str | None
-    status: Literal["completed", "lost"]
+    status: Literal["completed", "lost", "unfinished"]
+    """`unfinished`: open when a campaign stopped the run early."""
     held_ns: Int64 | None = None
     """From the request's arrival at the replica to the answer's departure, measured
     there. The rest of dispatch to completion is spent in messages."""
@@ -251,7 +252,8 @@ class Check(Struct, kw_only=True):
 class Verdict(Struct, kw_only=True):
     """`verdict.json`: the gate's judgement of the run."""
 
-    outcome: Literal["passed", "failed", "aborted"]
+    outcome: Literal["passed", "failed", "aborted", "stopped"]
+    """`stopped`: a campaign ended the run early. It shows nothing about the system."""
     degraded: bool
     submission_candidate: bool
     relaxed: list[str]
@@ -264,18 +266,23 @@ class Verdict(Struct, kw_only=True):
     def replace(self, names: Iterable[str], checks: Iterable[Check]) -> None:
         """Put `checks` in the place of the checks `names`, and decide again.
 
-        A run that was aborted stays so.
+        A run that was aborted or stopped stays so.
         """
         gone = set(names)
         kept = [check for check in self.checks if check.name not in gone]
         self.checks = [*kept, *checks]
-        if self.outcome == "aborted":
+        if self.ended_early:
             return
         failures = self.failures
         self.outcome = "failed" if failures else "passed"
         self.reason = failures[0].reason if failures else ""
         eligible = self.submission_candidate if self.eligible is None else self.eligible
         self.submission_candidate = eligible and not failures
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether the run ended before LoadGen did."""
+        return self.outcome in ("aborted", "stopped")
 
     @property
     def failures(self) -> list[Check]:

@@ -7,6 +7,8 @@ an error in the log or a run stopped early all pass them. This gate does not.
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from base.benchmark import COMPLIANCE_SAMPLES, MAX_TOKENS
 from record.errors import RecordError
 from record.folder import RunFolder, read_json
@@ -314,4 +316,11 @@ def aborted(folder: RunFolder, reason: str) -> Verdict:
         submission_candidate=False,
         relaxed=relaxed,
         reason=reason,
+    )
+
+
+def stopped(folder: RunFolder, reason: str) -> Verdict:
+    """Return the verdict on a run that the campaign that made it ended early."""
+    return msgspec.structs.replace(
+        aborted(folder, reason), outcome="stopped", degraded=False
     )
