@@ -153,7 +153,7 @@ class HopelessRule:
         goodput = self.limits.goodput
         if goodput is not None:
             bad = self._over.get("goodput", 0)
-            allowed = int((1 - goodput.share) * self.queries)
+            allowed = goodput.over_allowed(self.queries)
             if bad > allowed:
                 self.reason = (
                     f"stopped early: {bad} queries missed a limit of goodput, and"

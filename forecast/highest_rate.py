@@ -2,8 +2,9 @@
 
 Two rates are computed. The *rate of the run* is for one run of a stated length, with
 LoadGen's own arrivals: bisection, since arrivals add no error. The *long-run rate* is
-what the system holds whatever the arrivals: simulations with other arrival seeds, at
-the same mean rate, show how much of the first rate was the luck of the schedule.
+what the system holds whatever the arrivals, and however long: simulations with other
+arrival seeds, at the same mean rate, show how much of the first rate was the luck of
+the schedule, and how much the start with an empty system. Their first part is left out.
 """
 
 import math
@@ -22,10 +23,16 @@ from scenarios.steady_state import judge_times
 
 TOLERANCE = 0.003
 """Of the rate of the run."""
-_SEEDS = 8
+_SEEDS = 4
+_LONGER = 3
+"""A long-run simulation has so many times the queries of the run, and as many as the
+run itself before them, which are left out."""
+_LEAST_BEHIND = 0.03
+"""Share of arrivals by which completions must fall behind: a growth that is less may
+be luck, and bisection would take it for a limit."""
 _FARTHEST = 1000.0
-_NEAR = 0.015
-"""Rates nearer than this to the result say nothing about the slope."""
+_NEAR = 0.2
+"""Rates this near to the result, in the logarithm, give the slope."""
 _LEAST_SLOPE, _MOST_SLOPE = 0.5, 30.0
 STEADY = "steady state"
 
@@ -62,9 +69,19 @@ class RateSearch:
     tried: dict[float, list[LimitState]] = field(default_factory=dict)
 
     def states(self, rate: float, schedule_seed: int | None = None) -> list[LimitState]:
-        """Return the state of each limit, and of the steady state, at `rate`."""
-        target = replace(self.target, rate=rate, queries=self.queries_at(rate))
+        """Return the state of each limit, and of the steady state, at `rate`.
+
+        Args:
+            rate: queries/s.
+            schedule_seed: of a simulation for the long-run rate; None: the run itself.
+        """
+        count = self.queries_at(rate)
+        ramp = 0
+        if schedule_seed is not None:
+            ramp, count = count, (1 + _LONGER) * count
+        target = replace(self.target, rate=rate, queries=count)
         samples = simulate(self.evidence, target, self.models, self.seed, schedule_seed)
+        samples = samples.after(ramp)
         factor = math.exp(self.offset)
         states = [
             replace(s, value=s.value * factor, load=s.load * factor)
@@ -113,12 +130,14 @@ class RateSearch:
         for number in range(_SEEDS):
             seed = 1_000_003 * (number + 1)
             # The same queries/s must arrive, whatever the draw.
-            rate = run_rate * own / self._arrived(run_rate, count, seed)
+            rate = run_rate * own / self._arrived(run_rate, (1 + _LONGER) * count, seed)
             load = _worst([s for s in self.states(rate, seed) if s.name != STEADY])
             shift = -math.log(max(load, 1e-6)) / slope
             logs.append(math.log(own) + min(0.3, max(-0.3, shift)))
         middle = float(np.mean(logs))
-        error = math.hypot(float(np.std(logs, ddof=1)) / _SEEDS**0.5, speed_error)
+        # Steps that take s times as long: load(rate, s) = s x load(rate x s, 1).
+        of_model = speed_error * (1 + 1 / slope)
+        error = math.hypot(float(np.std(logs, ddof=1)) / _SEEDS**0.5, of_model)
         half = float(stats.t.ppf(0.975, _SEEDS - 1)) * error
         return RateEstimate(
             run_rate=run_rate,
@@ -140,18 +159,18 @@ class RateSearch:
         return rate * (count - 1) / float(schedule.times(count)[count - 1])
 
     def _slope(self, rate: float) -> float:
-        """Return d log load / d log rate near `rate`."""
-        points = sorted(
-            (abs(math.log(one / rate)), math.log(one), math.log(load))
+        """Return d log load / d log rate near `rate`: a line through what was tried."""
+        points = [
+            (math.log(one / rate), math.log(load))
             for one, states in self.tried.items()
-            if (load := _worst([s for s in states if s.name != STEADY])) > 0
-        )
-        base = points[0]
-        others = [p for p in points if p[0] > _NEAR]
-        if not others:
+            if abs(math.log(one / rate)) < _NEAR
+            and (load := _worst([s for s in states if s.name != STEADY])) > 0
+        ]
+        if len(points) < 3:
             return 1.0
-        slopes = [(p[2] - base[2]) / (p[1] - base[1]) for p in others[:2]]
-        return min(_MOST_SLOPE, max(_LEAST_SLOPE, float(np.median(slopes))))
+        rates, loads = np.array(points).T
+        slope = float(np.polyfit(rates, loads, 1)[0])
+        return min(_MOST_SLOPE, max(_LEAST_SLOPE, slope))
 
 
 def _worst(states: Sequence[LimitState]) -> float:
@@ -165,7 +184,8 @@ def _steady(samples: Samples) -> LimitState:
         np.full(len(samples.done), np.nan) if first is None else first,
         samples.done,
     )
-    growing = judged.word == "growing"
+    behind = judged.completed_per_s < (1 - _LEAST_BEHIND) * judged.arrived_per_s
+    growing = judged.word == "growing" and behind
     return LimitState(
         STEADY, judged.growth_per_s, 0.0, "1/s", 1.001 if growing else 0.0
     )

@@ -44,6 +44,10 @@ class Goodput:
     limits: tuple[tuple[Metric, float], ...]
     """Metric and limit in s."""
 
+    def over_allowed(self, samples: int) -> int:
+        """Return how many of so many samples may miss a limit."""
+        return int(samples * (1 - self.share) + 1e-9)
+
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
@@ -71,6 +75,15 @@ class Samples:
     """First token; None: not streamed."""
     done: Array
     tokens: Array
+
+    def after(self, count: int) -> "Samples":
+        """Return all but the first `count` samples."""
+        return Samples(
+            issued=self.issued[count:],
+            first=None if self.first is None else self.first[count:],
+            done=self.done[count:],
+            tokens=self.tokens[count:],
+        )
 
     def latencies(self, metric: Metric) -> Array:
         """Return TTFT, TPOT or E2E of each sample in s; NaN where there is none."""
@@ -143,13 +156,12 @@ class Limits:
             return
         good = good_samples(samples, self.goodput.limits)
         share = float(good.mean())
-        allowed = max(1 - self.goodput.share, 1e-9)
         yield LimitState(
             "good queries",
             100 * share,
             100 * self.goodput.share,
             "%",
-            (1 - share) / allowed,
+            round((1 - share) / (1 - self.goodput.share), 9),
         )
 
 
