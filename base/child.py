@@ -73,6 +73,8 @@ _PR_SET_PDEATHSIG = 1
 _FOLDER_FILE = "MLPERF_SUT_FOLDER_FILE"
 """Environment variable: the file into which a child writes its run folder's path."""
 _Handler = Callable[[int, FrameType | None], object] | int | None
+STOP_EARLY = signal.SIGUSR1
+"""Asks a run to end early: its outcome is `stopped` then."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -126,13 +128,18 @@ class Children:
             raise Aborted(f"interrupted by {self.interrupted.name}")
 
     def run(
-        self, command: Sequence[str], env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        hopeless: Callable[[Path], bool] | None = None,
     ) -> Ended:
         """Run `command` and wait until it ends, even after a signal.
 
         Args:
             command: program and arguments.
             env: its environment; None: that of this process.
+            hopeless: asked with the child's run folder every half second; when it
+                returns True, the child is asked to stop early (SIGUSR1).
 
         Raises:
             Aborted: a signal was received before the start.
@@ -153,7 +160,7 @@ class Children:
             try:
                 if self.interrupted is not None:
                     self._pass_on(self.interrupted)
-                code = self._wait(child)
+                code = self._wait(child, file, hopeless)
             finally:
                 self._child = None
                 if child.poll() is None:
@@ -161,11 +168,22 @@ class Children:
                     child.wait()
             return Ended(code=code, folder=_read_folder(file))
 
-    def _wait(self, child: "subprocess.Popen[bytes]") -> int:
+    def _wait(
+        self,
+        child: "subprocess.Popen[bytes]",
+        file: Path,
+        hopeless: Callable[[Path], bool] | None,
+    ) -> int:
         left = GRACE_S
+        asked = hopeless is None
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return child.wait(_POLL_S)
+            folder = None if asked else _read_folder(file)
+            if folder is not None and hopeless is not None and hopeless(folder):
+                asked = True
+                with contextlib.suppress(ProcessLookupError):
+                    child.send_signal(STOP_EARLY)
             if self.interrupted is not None:
                 left -= _POLL_S
             if left <= 0:

@@ -37,6 +37,12 @@ class Aborted(SutError):
     exit_code = ExitCode.ABORTED
 
 
+class Stopped(SutError):
+    """A run was ended early by the campaign that made it. The message is one line."""
+
+    exit_code = ExitCode.NOT_GOOD
+
+
 class NotGood(SutError):
     """A command finished, but its result is missing or not good."""
 

@@ -83,7 +83,7 @@ def _samples(count: int, replicas: int, draw: np.random.Generator) -> Iterator[s
             f'"replica":{owner[i]},"attempt":1,"issued_ns":{begin},'
             f'"dispatched_ns":{begin + 200_000},"first_token_ns":{first},'
             f'"completed_ns":{end},"queue_ns":1000000,"prefill_ns":{int(ttft[i])},'
-            f'"decode_ns":{int(decode[i])},"held_ns":{int(ttft[i] + decode[i])},'
+            f'"decode_ns":{int(decode[i])},"residence_ns":{int(ttft[i] + decode[i])},'
             f'"prompt_tokens":{prompt[i]},"cached_tokens":0,"output_tokens":128,'
             '"finish_reason":"length","status":"completed"}\n'
         )

@@ -15,6 +15,8 @@ _TEXT = """\
 Campaigns are series of runs, each a process of its own:
   python -m campaigns.scaling replicas=1,2,4 ...   how throughput grows with replicas;
                                                    Server: the highest sustained rate
+  python -m campaigns.search scenario=server ...   the highest rate that holds the
+                                                   latency limits, in three runs
   python -m campaigns.sweep OPTION=A,B,C ...       a run for each point of a grid
 Each prints its options with --help."""
 

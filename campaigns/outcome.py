@@ -24,7 +24,7 @@ def read_trial(path: Path) -> Trial:
 def _read(folder: RunFolder) -> Trial:
     verdict = read_json(folder.verdict, Verdict)
     failures = {check.name for check in verdict.failures}
-    if verdict.outcome == "aborted" or failures - RATE_CHECKS:
+    if verdict.ended_early or failures - RATE_CHECKS:
         return _stopped(verdict.reason)
     settings = read_json(folder.settings, SettingsRecord)
     log = read_detail(folder.detail_log).values

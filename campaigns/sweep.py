@@ -19,6 +19,12 @@ and pareto.
 Exit codes: 0 every point was measured, 1 some were not, 2 bad input, 3 interrupted.
 """
 
+from base.command import run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("campaigns.sweep")
+
 import random
 import re
 import statistics
@@ -29,7 +35,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from base.child import Children, module_command, module_environment
-from base.command import run_command, start
 from base.errors import ExitCode, UserError
 from base.log import logger
 from campaigns.sweep_points import label, make_points, read_points
@@ -220,7 +225,3 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}"
-
-
-if __name__ == "__main__":
-    start(main)

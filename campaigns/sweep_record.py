@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from msgspec import Struct, field
 
+from forecast.limits import Samples
 from forecast.measures import measures
 from record.folder import RecordError, RunFolder, read_json, read_lines
 from record.structs import ReplicaRecord, SampleRecord, Verdict
@@ -101,5 +102,6 @@ def _figures(run: RunFolder) -> dict[str, float]:
 
     tokens = np.array([sample.output_tokens for sample in samples], float)
     first = seconds("first_token_ns") if streamed else None
-    found = measures(seconds("issued_ns"), first, seconds("completed_ns"), tokens)
+    issued, done = seconds("issued_ns"), seconds("completed_ns")
+    found = measures(Samples(issued, first, done, tokens))
     return {key: float(value) for key, value in found.items()}

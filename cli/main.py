@@ -74,7 +74,12 @@ class Forwarded(click.Command):
         incomplete: str,
     ) -> list[CompletionItem]:
         """Complete options of a run; for all else the shell completes file names."""
-        if self.module not in ("sut.main", "campaigns.scaling", "campaigns.sweep"):
+        if self.module not in (
+            "sut.main",
+            "campaigns.scaling",
+            "campaigns.search",
+            "campaigns.sweep",
+        ):
             return [CompletionItem(incomplete, type="file")]
         from cli.complete import completions
 
@@ -110,6 +115,9 @@ def _campaign() -> None:
 
 _campaign.add_command(
     Forwarded("scaling", "campaigns.scaling", "Throughput by the number of replicas.")
+)
+_campaign.add_command(
+    Forwarded("search", "campaigns.search", "The highest rate that holds the limits.")
 )
 _campaign.add_command(
     Forwarded("sweep", "campaigns.sweep", "A run for each point of a grid or list.")

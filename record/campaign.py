@@ -10,6 +10,7 @@ from record.folder import read_json
 NAME = "campaign.json"
 Status = Literal["running", "good", "not good", "interrupted"]
 Phase = Literal["repeat", "search", "confirm"]
+"""`search` has runs that may fail: they show where to look."""
 
 
 class CampaignRun(Struct, kw_only=True):
@@ -43,6 +44,53 @@ class CampaignSize(Struct, kw_only=True):
     """Number of runs that represent this size."""
     reason: str = ""
     """Why the size has no result; empty if it has one."""
+    low_qps: float | None = None
+    """95% interval of the highest rate in the long run, where a search forecast it."""
+    high_qps: float | None = None
+    limiting: str | None = None
+    """The limit with the least headroom at the sustained rate, where it is known."""
+    headroom: float | None = None
+    """Of that limit, as a share."""
+
+
+class LimitResult(Struct, kw_only=True):
+    """One latency limit in the run that confirmed a rate."""
+
+    name: str
+    """E.g. "TTFT p99"."""
+    value: float
+    limit: float
+    unit: str
+    headroom: float
+    """Share of the limit that is left: 0.1 is 10% below it; negative: missed."""
+
+
+class SearchResult(Struct, kw_only=True):
+    """What a search found; all rates in queries/s of the whole cluster."""
+
+    target_qps: float | None = None
+    """`scenario.target_qps` of the fastest run that held the limits; None: none did."""
+    sustained_qps: float | None = None
+    """Rate at which its queries arrived: limits held, queue not growing. LoadGen draws
+    arrivals, so it is some percent beside `target_qps`. None: no run was in a steady
+    state."""
+    valid_qps: float | None = None
+    """Highest rate of arrivals of any run of full length that LoadGen calls VALID."""
+    estimate_qps: float | None = None
+    """Highest rate that holds the limits in the long run, from all runs."""
+    low_qps: float | None = None
+    """95% interval of it."""
+    high_qps: float | None = None
+    goodput_qps: float | None = None
+    """Completed queries/s that kept every limit by themselves, in that run."""
+    limiting: str = ""
+    """The limit with the least headroom in that run."""
+    limits: list[LimitResult] = field(default_factory=list)
+    """Of that run."""
+    queries: int | None = None
+    """Queries of that run."""
+    notes: list[str] = field(default_factory=list)
+    """What the reader should know, one sentence each."""
 
 
 class Campaign(Struct, kw_only=True):
@@ -57,6 +105,8 @@ class Campaign(Struct, kw_only=True):
     status: Status = "running"
     sizes: list[CampaignSize] = field(default_factory=list)
     runs: list[CampaignRun] = field(default_factory=list)
+    search: SearchResult | None = None
+    """Of `campaigns.search`."""
 
 
 def read_campaign(root: Path) -> Campaign:

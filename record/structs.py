@@ -68,7 +68,8 @@ class SampleRecord(Struct, gc=False):
     output_tokens: Int64
     finish_reason: str | None
     """vLLM's: `length` or `stop`."""
-    status: Literal["completed", "lost"]
+    status: Literal["completed", "lost", "unfinished"]
+    """`unfinished`: open when a campaign stopped the run early."""
     residence_ns: Int64 | None = None
     """From the request's arrival in the replica to the sending of the answer, measured
     there. The rest of the time from dispatch to completion is spent in messages."""
@@ -310,7 +311,8 @@ class Check(Struct, kw_only=True):
 class Verdict(Struct, kw_only=True):
     """`verdict.json`: the gate's judgment of the run."""
 
-    outcome: Literal["passed", "failed", "aborted"]
+    outcome: Literal["passed", "failed", "aborted", "stopped"]
+    """`stopped`: a campaign ended the run early. It shows nothing about the system."""
     degraded: bool
     submission_candidate: bool
     relaxed: list[str]
@@ -323,18 +325,23 @@ class Verdict(Struct, kw_only=True):
     def replace(self, names: Iterable[str], checks: Iterable[Check]) -> None:
         """Replace the checks `names` by `checks`, and update the outcome.
 
-        An aborted run stays aborted.
+        A run that was aborted or stopped keeps its outcome.
         """
         gone = set(names)
         kept = [check for check in self.checks if check.name not in gone]
         self.checks = [*kept, *checks]
-        if self.outcome == "aborted":
+        if self.ended_early:
             return
         failures = self.failures
         self.outcome = "failed" if failures else "passed"
         self.reason = failures[0].reason if failures else ""
         eligible = self.submission_candidate if self.eligible is None else self.eligible
         self.submission_candidate = eligible and not failures
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether the run ended before LoadGen did."""
+        return self.outcome in ("aborted", "stopped")
 
     @property
     def failures(self) -> list[Check]:

@@ -8,6 +8,8 @@ not.
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from base.benchmark import COMPLIANCE_SAMPLES, MAX_TOKENS
 from record.folder import RecordError, RunFolder, read_json, read_lines
 from record.loadgen_log import Answer, DetailLog, read_answers, read_detail
@@ -312,4 +314,11 @@ def aborted(folder: RunFolder, reason: str) -> Verdict:
         submission_candidate=False,
         relaxed=relaxed,
         reason=reason,
+    )
+
+
+def stopped(folder: RunFolder, reason: str) -> Verdict:
+    """Return the verdict on a run that the campaign that made it ended early."""
+    return msgspec.structs.replace(
+        aborted(folder, reason), outcome="stopped", degraded=False
     )

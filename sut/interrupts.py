@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from base.child import STOP_EARLY
 from base.command import run_module
-from base.errors import Aborted, ExitCode
+from base.errors import Aborted, ExitCode, Stopped
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
@@ -51,9 +52,15 @@ def abort_on_interrupt() -> None:
     _handle(_abort)
 
 
+def stop_on_request() -> None:
+    """Raise Stopped in the main thread when a campaign asks for it."""
+    signal.signal(STOP_EARLY, _stop)
+
+
 def ignore_interrupts() -> None:
     """Ignore signals: the steps that follow are short and must be completed."""
     _handle(_ignore)
+    signal.signal(STOP_EARLY, _ignore)
 
 
 @contextmanager
@@ -107,6 +114,10 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
 
 def _abort(number: int, _frame: FrameType | None) -> NoReturn:
     raise Aborted(_cause(number))
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Stopped("stopped by the campaign that made this run")
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:

@@ -4,7 +4,12 @@ This is the composition root: it builds all parts, connects them, and decides wh
 happens after a run.
 """
 
-from sut.interrupts import abort_on_interrupt, ignore_interrupts, start_command
+from sut.interrupts import (
+    abort_on_interrupt,
+    ignore_interrupts,
+    start_command,
+    stop_on_request,
+)
 
 if __name__ == "__main__":
     # Before the imports below, which take a second or more.
@@ -22,7 +27,7 @@ import mlperf_loadgen as lg
 from base.benchmark import MAX_TOKENS
 from base.child import announce_folder
 from base.command import run_command
-from base.errors import Aborted, ExitCode, UserError
+from base.errors import Aborted, ExitCode, Stopped, UserError
 from base.log import logger
 from base.memory import spare_garbage_collector
 from conf.help import help_text, version_text
@@ -65,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: list[str]) -> int:
     abort_on_interrupt()
+    stop_on_request()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     if "--help" in arguments or "-h" in arguments:
         print(help_text(), end="")
@@ -101,7 +107,7 @@ def run(config: Config) -> int:
             _measure(config, model, dataset, plan, folder, settings, coordinator)
         verdict = gate.judge(folder)
         write_json(folder.verdict, verdict)
-    except (Aborted, UserError) as error:
+    except (Aborted, Stopped, UserError) as error:
         _record_end(folder, error)
         raise
     except (OSError, RecordError) as error:
@@ -119,7 +125,8 @@ def run(config: Config) -> int:
 def _record_end(folder: RunFolder, error: Exception) -> None:
     """Write why the run ended into its folder, unless the folder was removed."""
     with contextlib.suppress(OSError):
-        write_json(folder.verdict, gate.aborted(folder, str(error)))
+        judge = gate.stopped if isinstance(error, Stopped) else gate.aborted
+        write_json(folder.verdict, judge(folder, str(error)))
         announce_folder(folder.path)
         folder.become_latest()
 
@@ -218,6 +225,11 @@ def _measure(
             view.begin_run(plan.expected_samples(len(dataset)))
             _run_loadgen(config, settings, dataset, coordinator, view, folder)
             ignore_interrupts()
+    except Stopped:
+        ignore_interrupts()
+        coordinator.close(still_open="unfinished")
+        write_json(folder.replicas, coordinator.replicas.records())
+        raise
     except BaseException as error:
         ignore_interrupts()
         coordinator.abort(str(error))

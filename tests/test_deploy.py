@@ -143,10 +143,11 @@ def test_slurm_job_over_three_nodes_one_of_which_fails(tmp_path: Path) -> None:
     verdict = read_json(folder.verdict, Verdict)
     assert verdict.degraded, log
     assert [check.name for check in verdict.failures] == [], log
-    done = list(read_lines(folder.samples, SampleRecord))
+    done: list[SampleRecord] = list(read_lines(folder.samples, SampleRecord))
     assert {sample.seq for sample in done} == set(range(samples))
     assert {sample.status for sample in done} == {"completed"}
-    fences = [e for e in read_lines(folder.events, EventRecord) if e.kind == "fence"]
+    events: list[EventRecord] = list(read_lines(folder.events, EventRecord))
+    fences = [event for event in events if event.kind == "fence"]
     assert [event.node for event in fences] == ["n3"]
     assert not list(ROOT.glob(".cluster-key.*")), "the key goes with the job"
     assert not psutil.pid_exists(lost.pid)

@@ -35,7 +35,7 @@ def read_run(path: Path) -> Run:
         raise RecordError(path, "not a run folder: it has no config.yaml")
     config = read_config(folder.config)
     verdict = _verdict(folder, notes)
-    died = verdict.outcome == "aborted"
+    died = verdict.ended_early
 
     def read(file: Path, reader: Callable[[Path], T], without: T, cost: str) -> T:
         if file.exists():

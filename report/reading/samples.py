@@ -118,7 +118,7 @@ def join(parts: Sequence[Samples]) -> Samples:
 
 
 def read_samples(path: Path) -> Samples:
-    """Return the samples in the file `path`.
+    """Return the samples in the file `path`, without those that a campaign cut off.
 
     Raises:
         RecordError: the file is missing or a line is damaged.
@@ -128,7 +128,10 @@ def read_samples(path: Path) -> Samples:
 
 
 def _batches(path: Path) -> Iterator[list[SampleRecord]]:
-    yield from read_batches(path, SampleRecord)
+    batches: Iterator[list[SampleRecord]] = read_batches(path, SampleRecord)
+    for batch in batches:
+        # In no count and no rate: the campaign stopped the run, not the system.
+        yield [one for one in batch if one.status != "unfinished"]
 
 
 def _columns(batch: list[SampleRecord]) -> dict[str, Any]:

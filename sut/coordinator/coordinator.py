@@ -17,7 +17,7 @@ from conf.schema import ClusterConfig
 from sut.clock import OwnPause, RunClock
 from sut.clusters.base import Cluster
 from sut.coordinator.dispatcher import Dispatcher, Query, UnexpectedAnswer
-from sut.coordinator.recorder import RunRecorder
+from sut.coordinator.recorder import RunRecorder, StillOpen
 from sut.coordinator.replica import Replica, State
 from sut.coordinator.replicas import ReplicaManager
 from sut.coordinator.responses import (
@@ -153,15 +153,15 @@ class Coordinator:
         """Note that LoadGen has issued its last query."""
         self._flushed = True
 
-    def close(self) -> None:
-        """Stop the replicas and the thread; what is still open is written as lost."""
+    def close(self, *, still_open: StillOpen = "lost") -> None:
+        """Stop the replicas and the thread; record what is open as `still_open`."""
         self._stop.set()
         if self._thread.is_alive():
             self._socket.wakeup.set()
             self._thread.join()
         with closing(self._socket):
             try:
-                self._wind_up()
+                self._wind_up(still_open)
             finally:
                 self._parts.cluster.close(0.0 if self.failure else _LEAVE_S)
 
@@ -170,7 +170,7 @@ class Coordinator:
         self._fail(reason)
         self.close()
 
-    def _wind_up(self) -> None:
+    def _wind_up(self, still_open: StillOpen) -> None:
         self._watch_clock()
         for replica in self.replicas.active():
             self._socket.send(replica.identity, Stop())
@@ -179,7 +179,7 @@ class Coordinator:
         self._take_in_issued()
         for sample in self.dispatcher.unfinished():
             holder = self.replicas.holder_of(sample)
-            self._recorder.lost(sample, holder.node if holder else None)
+            self._recorder.left_open(sample, getattr(holder, "node", None), still_open)
 
     # From here on: the coordinator's own thread, and `close` after it.
 

@@ -1,6 +1,7 @@
 """Makes the records of a run and passes them to the writer."""
 
 import platform
+from typing import Literal
 
 import numpy as np
 
@@ -26,6 +27,8 @@ _LOG = logger(__name__)
 _OWN_HOST_NS = 1_000_000_000
 _LONGEST_REASON = 160
 _MOST = 2**63 - 1
+StillOpen = Literal["lost", "unfinished"]
+"""Status of a sample that is open when a run ends."""
 
 
 class RunRecorder:
@@ -73,7 +76,9 @@ class RunRecorder:
             )
         )
 
-    def lost(self, sample: Sample, node: str | None) -> None:
+    def left_open(
+        self, sample: Sample, node: str | None, status: StillOpen = "lost"
+    ) -> None:
         """Record a sample that was still open when the run ended."""
         self._writer.sample(
             SampleRecord(
@@ -92,7 +97,7 @@ class RunRecorder:
                 prompt_tokens=sample.prompt_tokens,
                 output_tokens=0,
                 finish_reason=None,
-                status="lost",
+                status=status,
             )
         )
 

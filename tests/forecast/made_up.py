@@ -51,9 +51,9 @@ class RecordingEngine(ModelEngine):
     def _luck(self) -> tuple[float, float]:
         return float(np.exp(self._rng.normal(0, 0.02))), 0.0
 
-    def begin_step(self, now: float) -> float:
+    def begin_step(self, now: float, quiet_s: float = 0.0) -> float:
         self._begin = now
-        return super().begin_step(now)
+        return super().begin_step(now)  # each step has a record
 
     def end_step(self, now: float) -> Produced:
         plan = self._current

@@ -60,7 +60,10 @@ class Stub(Children):
         self.command: list[str] = []
 
     def run(
-        self, command: Sequence[str], env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        hopeless: object = None,
     ) -> Ended:
         self.command = list(command)
         if self._signalled:

@@ -40,7 +40,7 @@ def timeline_plot(analysis: Analysis) -> Plot | None:
         )
 
 
-def _draw(panel: Axes, series: Series, label: str, curves: list[Curve]) -> None:
+def _draw(panel: "Axes", series: Series, label: str, curves: list[Curve]) -> None:
     middle = (series.edges[:-1] + series.edges[1:]) / 2
     for curve, colour in zip(curves, COLORS, strict=False):
         known = ~np.isnan(curve.values)
@@ -58,13 +58,13 @@ def _draw(panel: Axes, series: Series, label: str, curves: list[Curve]) -> None:
     legend(panel)
 
 
-def _mark(panel: Axes, marked: list[Span]) -> None:
+def _mark(panel: "Axes", marked: list[Span]) -> None:
     for one in marked:
         color, alpha = (COLORS[3], 0.13) if one.burst else (COLORS[1], 0.16)
         panel.axvspan(one.begin_s, one.end_s, color=color, alpha=alpha, lw=0)
 
 
-def _name(panel: Axes, marked: list[Span]) -> None:
+def _name(panel: "Axes", marked: list[Span]) -> None:
     """Write what the marked spans are into the first panel."""
     top = panel.get_ylim()[1]
     for one in marked[:8]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from record.errors import RecordError
 
+from record.folder import RecordError
 from record.steps import STEP, Steps, header
 from report.reading.folder import read_run
 from report.timeline.grid import Grid
