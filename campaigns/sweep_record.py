@@ -103,5 +103,5 @@ def _figures(run: RunFolder) -> dict[str, float]:
     tokens = np.array([sample.output_tokens for sample in samples], float)
     first = seconds("first_token_ns") if streamed else None
     issued, done = seconds("issued_ns"), seconds("completed_ns")
-    found = measures(Samples(issued, first, done, tokens))
+    found = measures(Samples(issued=issued, first=first, done=done, tokens=tokens))
     return {key: float(value) for key, value in found.items()}
