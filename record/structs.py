@@ -258,6 +258,8 @@ class ReplicaRecord(Struct, kw_only=True):
     """Engine steps without a record; None if steps were not recorded."""
     steps_clock_error_ns: Int64 | None = None
     """Largest error of their `start_ns`; 0 on the coordinator's own host."""
+    memory_node: int | None = None
+    """NUMA node to which its memory is bound; None: to none."""
 
 
 class Relaxed(Struct, kw_only=True):

@@ -31,6 +31,20 @@ def gpu_uuid(index: int) -> str | None:
     return None if uuid is None else str(uuid)
 
 
+def gpu_pci(gpu: str) -> str | None:
+    """Return the PCI address of a GPU by its NVML index or UUID; None: unknown."""
+    handle = (
+        _ask(pynvml.nvmlDeviceGetHandleByIndex, int(gpu))
+        if gpu.isdigit()
+        else _ask(pynvml.nvmlDeviceGetHandleByUUID, gpu)
+    )
+    found = None if handle is None else _ask(pynvml.nvmlDeviceGetPciInfo, handle)
+    if found is None:
+        return None
+    address = found.busId
+    return address.decode() if isinstance(address, bytes) else str(address)
+
+
 def has_device(uuid: str) -> bool:
     """Return whether the driver knows a GPU or MIG instance by this UUID."""
     _ask(pynvml.nvmlInit)

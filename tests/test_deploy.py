@@ -1,6 +1,7 @@
 """The scripts for clusters, as far as they can be tried without one."""
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from conf.load import load_config
-from conf.schema import ExternalConfig
+from conf.schema import ExternalConfig, RayConfig
 from record.folder import RunFolder, read_json, read_lines
 from record.structs import EventRecord, ReplicaRecord, SampleRecord, Verdict
 from sut.node import joining as node
@@ -151,6 +152,20 @@ def test_slurm_job_over_three_nodes_one_of_which_fails(tmp_path: Path) -> None:
     assert [event.node for event in fences] == ["n3"]
     assert not list(ROOT.glob(".cluster-key.*")), "the key goes with the job"
     assert not psutil.pid_exists(lost.pid)
+
+
+def test_the_rayjob_starts_a_run_that_can_be() -> None:
+    (job,) = yaml.safe_load_all((ROOT / "deploy/kuberay.yaml").read_text())
+    program, flag, module, *overrides = shlex.split(job["spec"]["entrypoint"])
+    assert (program, flag, module) == ("python", "-m", "sut.main")
+    cluster = load_config(overrides).cluster
+    assert isinstance(cluster, RayConfig)
+    spec = job["spec"]["rayClusterSpec"]
+    (workers,) = spec["workerGroupSpecs"]
+    (container,) = workers["template"]["spec"]["containers"]
+    gpus = int(container["resources"]["limits"]["nvidia.com/gpu"])
+    assert cluster.replicas == workers["replicas"] * gpus
+    assert f"ray=={spec['rayVersion']}" in (ROOT / "requirements/ray.in").read_text()
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:

@@ -11,7 +11,7 @@ from conf.schema import NodeOrder, RayConfig
 from record.source import source_digest
 from sut.clusters.launcher import Launcher, as_error
 from sut.clusters.placement import Host, share_cores
-from sut.clusters.registration import Node, NodesSocket
+from sut.clusters.registration import Node, NodesSocket, offered
 from sut.wire.keys import ClusterKey
 from sut.wire.launcher_messages import (
     Connect,
@@ -126,13 +126,16 @@ class Slots:
         if host.gpus and all(gpu.isdecimal() for gpu in host.gpus):
             slot = int(host.gpus[0]) // self.gpus
         self._taken[replica] = placed.host, slot
-        free = placed.shared and not host.gpus
-        slots = max(placed.slots, slot + 1)
+        cpus = share_cores(host.cpus, slot, max(placed.slots, slot + 1))
+        if host.near:
+            cpus = [cpu for gpu in host.gpus for cpu in host.near[gpu]]
+        elif placed.shared and not host.gpus:
+            cpus = []
         return Placement(
             replica=replica,
             node=placed.node,
             gpus=host.gpus,
-            cpus=[] if free else share_cores(host.cpus, slot, slots),
+            cpus=cpus,
         )
 
 
@@ -229,7 +232,7 @@ class AgentRegistration:
             time.sleep(_FLUSH_S)
             raise UserError(problem)
         if placed is not None and join.name not in self.nodes:
-            host = Host(name=join.name, gpus=join.gpus, cpus=join.cpus)
+            host = offered(join)
             heard = time.monotonic()
             self.nodes[join.name] = Node(identity=identity, host=host, heard=heard)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from base.child import module_command, module_environment
 from record.folder import RunFolder
 from sut.clusters.guard import WAIT_S, held_memory, kill_group, members, remove_unused
+from sut.clusters.numa import memory_node, numa_nodes
 from sut.wire.messages import Placement
 
 _KILL_WAIT_S = 5.0
@@ -135,6 +136,8 @@ class LocalCluster:
         ]
         for gpu in place.gpus:
             command += ["--gpu", gpu]
+        if (memory := memory_node(place.cpus, numa_nodes())) is not None:
+            command += ["--memory-node", str(memory)]
         if self._key is not None:
             command += ["--key", str(self._key)]
         log = self._folder.replica_log(replica)

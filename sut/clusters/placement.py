@@ -3,11 +3,12 @@
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from base.errors import UserError
 from conf.schema import ClusterConfig
-from sut.telemetry import gpu_count, gpu_uuid, has_device
+from sut.clusters.numa import near_gpus, node_of_pci, numa_nodes, whole_cores
+from sut.telemetry import gpu_count, gpu_pci, gpu_uuid, has_device
 from sut.wire.messages import Placement
 
 
@@ -20,19 +21,39 @@ class Host:
     """Indices or UUIDs of the GPUs that may be used."""
     cpus: list[int]
     """Cores that may be used."""
+    near: dict[str, list[int]] = field(default_factory=dict)
+    """Cores that belong to each GPU, on its NUMA node; empty where the host has one
+    node, or where that of a GPU is not known."""
 
 
-def this_host(name: str | None = None) -> Host:
+def this_host(name: str | None = None, *, shared: bool = False) -> Host:
     """Return what this process may use, under a name of its own or the host's.
+
+    Args:
+        name: of the host.
+        shared: whether the GPUs that this process may not use have cores as well.
 
     Raises:
         UserError: CUDA_VISIBLE_DEVICES names a GPU twice.
     """
+    gpus = _usable_gpus()
+    cpus = whole_cores(os.sched_getaffinity(0))
+    every = [str(index) for index in range(gpu_count())] if shared else gpus
+    # The one that a UUID names has an index among all.
+    uuids = {gpu_uuid(index): str(index) for index in range(gpu_count())}
+    names = {gpu: gpu if gpu in every else uuids.get(gpu, gpu) for gpu in gpus}
+    near = near_gpus(cpus, numa_nodes(), {gpu: _node_of(gpu) for gpu in every})
     return Host(
         name=name or platform.node() or "local",
-        gpus=_usable_gpus(),
-        cpus=sorted(os.sched_getaffinity(0)),
+        gpus=gpus,
+        cpus=cpus,
+        near={gpu: near[own] for gpu, own in names.items() if own in near},
     )
+
+
+def _node_of(gpu: str) -> int | None:
+    address = gpu_pci(gpu)
+    return None if address is None else node_of_pci(address)
 
 
 def _usable_gpus() -> list[str]:
@@ -84,7 +105,8 @@ def place(
     """Return one placement per replica, host after host.
 
     A host's cores are split evenly in contiguous runs; with more replicas than cores,
-    a core is shared.
+    a core is shared. Where a host has several NUMA nodes, a replica gets the cores that
+    belong to its GPUs.
 
     Args:
         config: how many replicas, and GPUs for each.
@@ -109,6 +131,8 @@ def place(
         for slot in range(count):
             gpus = host.gpus[slot * per_replica : (slot + 1) * per_replica]
             cpus = share_cores(host.cpus, slot, room if keep_shares else count)
+            if gpus and host.near:
+                cpus = [cpu for gpu in gpus for cpu in host.near[gpu]]
             placements.append(
                 Placement(replica=len(placements), node=host.name, gpus=gpus, cpus=cpus)
             )

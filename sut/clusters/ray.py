@@ -13,8 +13,7 @@ from sut.clusters.agents import (
     agent_problem,
 )
 from sut.clusters.external import ExternalCluster
-from sut.clusters.placement import Host
-from sut.clusters.registration import Node
+from sut.clusters.registration import Node, offered
 from sut.wire.launcher_messages import Ended, Launch, Placed
 from sut.wire.messages import (
     Close,
@@ -165,7 +164,7 @@ class RayCluster(ExternalCluster):
             self._socket.send(identity, Refused(problem))
             self._problems[replica] = problem
         elif placed is not None:
-            host = Host(name=join.name, gpus=join.gpus, cpus=join.cpus)
+            host = offered(join)
             node = Node(identity=identity, host=host, heard=self._clock())
             self._placements[replica] = self._slots.place(replica, placed, host)
             self._nodes[join.name] = self._by_identity[identity] = node

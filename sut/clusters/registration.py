@@ -190,7 +190,7 @@ class NodeRegistration:
         if known is None and len(self._nodes) == self.config.nodes:
             return
         if known is None:
-            host = Host(name=join.name, gpus=join.gpus, cpus=join.cpus)
+            host = offered(join)
             node = Node(identity=identity, host=host, heard=time.monotonic())
             self._nodes[join.name] = node
             self.notify(
@@ -216,6 +216,11 @@ class NodeRegistration:
             if time.monotonic() - node.heard > GONE_S:
                 del self._nodes[name]
                 self.notify(f"{name} has left again")
+
+
+def offered(join: Join) -> Host:
+    """Return the host that a node offers."""
+    return Host(name=join.name, gpus=join.gpus, cpus=join.cpus, near=join.near)
 
 
 def namesake(name: str) -> str:

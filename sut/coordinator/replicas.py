@@ -91,6 +91,8 @@ class ReplicaManager:
         if replica.state is State.READY:
             self.fence(replica, "reported twice that it was ready")
             return
+        # A restart may have moved it: cluster=ray replaces nodes.
+        replica.node = message.record.node
         if replica.state is State.RESTARTING:
             self.recorder.event("rejoin", "restarted and ready", replica)
         replica.enter(State.READY)

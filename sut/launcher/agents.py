@@ -53,7 +53,7 @@ class Agents:
     """How agents reach the coordinator."""
     _agents: dict[int, _Agent] = field(default_factory=dict, init=False)
     _full: dict[str, float] = field(default_factory=dict, init=False)
-    """When nodes turned out to be full, by id."""
+    """When nodes turned out to be full or lost an agent, by id."""
     _reported: float = field(default_factory=time.monotonic, init=False)
     _warned: set[str] = field(default_factory=set, init=False)
     _actor: Any = field(default=None, init=False)
@@ -76,6 +76,8 @@ class Agents:
         """Want an agent called `name` for a replica, instead of the one that it had."""
         if (before := self._agents.pop(replica, None)) is not None:
             self._release(before)
+            # The coordinator may know before Ray does that this node is gone.
+            self._full[before.node] = time.monotonic()
         self._agents[replica] = _Agent(name=name, replica=replica)
 
     def look(self) -> None:
@@ -217,6 +219,7 @@ class Agents:
         if self._agents.get(agent.replica) is agent:
             del self._agents[agent.replica]
             self._release(agent)
+            self._full[agent.node] = time.monotonic()
             self.send(Ended(agent=agent.name, cause=cause, misconfigured=misconfigured))
 
     def _release(self, agent: _Agent) -> None:

@@ -131,6 +131,11 @@ class RaySession:
         """Join or start a cluster; return whether it was started."""
         if address == "local":
             return self._start(scratch)
+        if (address or os.environ.get("RAY_ADDRESS", "")).startswith("ray://"):
+            raise UserError(
+                "cluster.address: Ray Client (ray://) has no way to its nodes: run on a"
+                " node of the cluster with cluster.address=auto, or ray job submit"
+            )
         try:
             self._init(address or "auto")
         except ConnectionError as error:

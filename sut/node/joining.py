@@ -79,9 +79,13 @@ def _command(arguments: Sequence[str] | None) -> int:
     _check_resolves(options.connect)
     key = _read_key(options.key)
     # Slurm may run several nodes on one host.
-    host = this_host(options.name or os.environ.get("SLURMD_NODENAME"))
+    name = options.name or os.environ.get("SLURMD_NODENAME")
+    # Ray has shown this process the GPUs of one replica alone.
+    host = this_host(name, shared=options.parent is not None)
     # Once: files that change later are not the code that runs here.
-    join = Join(NODE_PROTOCOL, host.name, host.gpus, host.cpus, source_digest())
+    join = Join(
+        NODE_PROTOCOL, host.name, host.gpus, host.cpus, source_digest(), host.near
+    )
     if (problem := join_problem(join)) is not None:
         raise UserError(f"{problem}; --name gives another name")
     gpus, cores = len(host.gpus), len(host.cpus)

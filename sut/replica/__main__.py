@@ -21,6 +21,7 @@ import numpy as np
 
 from base.memory import spare_garbage_collector
 from record.structs import ReplicaRecord
+from sut.clusters.numa import bind_memory
 from sut.device_health import host_health
 from sut.engines.base import Engine, EngineConfigError, RequestError
 from sut.engines.factory import make_engine
@@ -107,12 +108,15 @@ class _Arguments:
     gpus: list[str]
     parent: int
     key: Path | None
+    memory_node: int | None
 
 
 def main() -> int:
     """Serve one engine; return the exit code."""
     arguments = _parse()
     _die_with(arguments.parent)
+    if arguments.memory_node is not None:
+        _bind_memory(arguments)
     key = None if arguments.key is None else read_key(arguments.key)
     link = ReplicaLink(arguments.connect, arguments.identity, key)
     link.send(Hello(PROTOCOL, os.getpid()))
@@ -174,6 +178,7 @@ def _start(
         warmup_s=warm.total_s,
         first_request_s=warm.first_request_s,
         last_request_s=warm.last_request_s,
+        memory_node=arguments.memory_node,
     )
     spare_garbage_collector()
     link.send(Ready(record, info.max_num_batched_tokens))
@@ -245,6 +250,7 @@ def _parse() -> _Arguments:
     parser.add_argument("--gpu", action="append", default=[])
     parser.add_argument("--parent", required=True, type=int)
     parser.add_argument("--key", type=Path)
+    parser.add_argument("--memory-node", type=int)
     options = parser.parse_args()
     return _Arguments(
         connect=options.connect,
@@ -254,7 +260,18 @@ def _parse() -> _Arguments:
         gpus=options.gpu,
         parent=options.parent,
         key=options.key,
+        memory_node=options.memory_node,
     )
+
+
+def _bind_memory(arguments: _Arguments) -> None:
+    """Take memory of the cores' own NUMA node alone, where that is allowed."""
+    assert arguments.memory_node is not None
+    problem = bind_memory(arguments.memory_node)
+    if problem is not None:
+        # Containers may not allow it: the record then has no node.
+        print(f"memory is not bound to node {arguments.memory_node}: {problem}")
+        arguments.memory_node = None
 
 
 def _die_with(parent: int) -> None:

@@ -277,6 +277,8 @@ class Join(Struct, tag="join", array_like=True):
     cpus: list[int]
     source: str
     """Digest of the code that the node runs."""
+    near: dict[str, list[int]] = field(default_factory=dict)
+    """Cores that belong to each GPU, where the node has several NUMA nodes."""
 
 
 def join_problem(join: Join) -> str | None:
@@ -291,6 +293,11 @@ def join_problem(join: Join) -> str | None:
         0 <= core < _MOST_CORES for core in join.cpus
     ):
         return f"node {join.name} offers cores that no host has"
+    near = [core for cores in join.near.values() for core in cores]
+    if join.near and (
+        not set(near) <= set(join.cpus) or not set(join.gpus) <= join.near.keys()
+    ):
+        return f"node {join.name} offers cores for its GPUs that it does not have"
     if not all(gpu.isprintable() and len(gpu) <= LONGEST_NAME for gpu in join.gpus):
         return f"node {join.name} offers GPUs under names that no driver gives"
     return None
