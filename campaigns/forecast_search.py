@@ -33,6 +33,8 @@ RUNS = 3
 """Runs of a search at most, the probe included."""
 TOLERANCE = 0.03
 """A confirmed rate this near to the forecast one is not tried to be raised."""
+_MOST_SHIFT = 0.03
+"""What a measured run may shift the next forecast rate by, beyond its own steps."""
 _CAUTION = (0.01, 0.02)
 """How far below the forecast rate the first and the second confirmation are."""
 _LATENCIES = 1.2 * FEWEST_LATENCIES
@@ -85,6 +87,7 @@ class ForecastSearch:
     runs: list[SearchRun] = field(default_factory=list)
     _offset: float = 0.0
     _near: float = 0.0
+    _slope: float = 1.0
 
     def find(self) -> SearchResult:
         """Return what was found.
@@ -155,12 +158,16 @@ class ForecastSearch:
         )
         found = search.estimate(self._near, speed_error(runs, models))
         if found is None:
+            states = search.states(self._near)
+            missed = [s for s in states if s.load > 1]
             raise NotGood(
-                "the forecast finds no rate at which the limits begin to be missed: so"
-                " few queries keep them at any rate, or no rate keeps them; write a"
-                " larger length_s= or other limits"
+                f"no rate keeps {missed[0].name} at {missed[0].limit:,.4g}"
+                f" {missed[0].unit}, by the probe's steps"
+                if missed
+                else "so few queries keep the limits at any rate; write a larger"
+                " length_s= or queries="
             )
-        self._near = found.run_rate
+        self._near, self._slope = found.run_rate, found.slope
         self.result.estimate_qps = found.rate
         self.result.low_qps, self.result.high_qps = found.low, found.high
         _LOG.info(
@@ -220,7 +227,8 @@ class ForecastSearch:
             limits=self.limits or replace(run.evidence.limits, early_stopping=False),
         )
         again = target.limits.judge(simulate(run.evidence, target))
-        self._offset = _offset(run.states, again)
+        most = _MOST_SHIFT * self._slope
+        self._offset = min(most, max(-most, _offset(run.states, again)))
         return [run.evidence]
 
     def _confirmed(self, run: SearchRun) -> None:
@@ -257,7 +265,7 @@ def _offset(measured: Sequence[LimitState], simulated: Sequence[LimitState]) -> 
         return 0.0
     one, other = max(pairs)
     # Half of it: what one run differs by is in part its own noise.
-    return min(0.3, max(-0.3, math.log(one / other) / 2))
+    return math.log(one / other) / 2
 
 
 def _service_s(evidence: Evidence) -> float:

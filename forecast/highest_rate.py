@@ -27,13 +27,15 @@ _SEEDS = 4
 _LONGER = 3
 """A long-run simulation has so many times the queries of the run, and as many as the
 run itself before them, which are left out."""
+_MOST_STEP, _SMALL_STEP = 0.05, 0.005
+"""Of the logarithm of a rate, in the search of the long-run rate."""
 _LEAST_BEHIND = 0.03
 """Share of arrivals by which completions must fall behind: a growth that is less may
 be luck, and bisection would take it for a limit."""
 _FARTHEST = 1000.0
 _NEAR = 0.2
 """Rates this near to the result, in the logarithm, give the slope."""
-_LEAST_SLOPE, _MOST_SLOPE = 0.5, 30.0
+_LEAST_SLOPE, _MOST_SLOPE = 0.5, 60.0
 STEADY = "steady state"
 
 
@@ -52,6 +54,8 @@ class RateEstimate:
     high: float
     states: list[LimitState]
     """Of the limits, at the rate of the run."""
+    slope: float
+    """d log load / d log rate of the tightest limit there."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,12 +132,7 @@ class RateSearch:
         own = self._arrived(run_rate, count, self.evidence.schedule_seed)
         slope, logs = self._slope(run_rate), []
         for number in range(_SEEDS):
-            seed = 1_000_003 * (number + 1)
-            # The same queries/s must arrive, whatever the draw.
-            rate = run_rate * own / self._arrived(run_rate, (1 + _LONGER) * count, seed)
-            load = _worst([s for s in self.states(rate, seed) if s.name != STEADY])
-            shift = -math.log(max(load, 1e-6)) / slope
-            logs.append(math.log(own) + min(0.3, max(-0.3, shift)))
+            logs.append(self._lasting(math.log(own), 1_000_003 * (number + 1), slope))
         middle = float(np.mean(logs))
         # Steps that take s times as long: load(rate, s) = s x load(rate x s, 1).
         of_model = speed_error * (1 + 1 / slope)
@@ -146,7 +145,32 @@ class RateSearch:
             low=math.exp(middle - half),
             high=math.exp(middle + half),
             states=self.tried[run_rate],
+            slope=slope,
         )
+
+    def _lasting(self, start: float, seed: int, slope: float) -> float:
+        """Return the logarithm of the long-run rate for the arrivals of `seed`.
+
+        One step by the slope of the run, which may be flatter than that of a longer
+        simulation, and one by the slope that was found.
+        """
+        load = self._lasting_load(start, seed)
+        step = min(_MOST_STEP, max(-_MOST_STEP, -load / slope))
+        if abs(step) < _SMALL_STEP:
+            return start + step
+        nearer = start + step
+        then = self._lasting_load(nearer, seed)
+        found = min(_MOST_SLOPE, max(_LEAST_SLOPE, (then - load) / step))
+        return nearer + min(_MOST_STEP, max(-_MOST_STEP, -then / found))
+
+    def _lasting_load(self, log_rate: float, seed: int) -> float:
+        """Return the logarithm of the load of a long run at queries/s that arrive."""
+        rate = math.exp(log_rate)
+        count = (1 + _LONGER) * self.queries_at(rate)
+        # The same queries/s must arrive, whatever the draw.
+        asked = rate * rate / self._arrived(rate, count, seed)
+        states = [s for s in self.states(asked, seed) if s.name != STEADY]
+        return math.log(max(_worst(states), 1e-6))
 
     def _holds(self, rate: float) -> bool:
         if rate not in self.tried:
