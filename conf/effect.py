@@ -7,6 +7,7 @@ scenario needs and another does not.
 from collections.abc import Collection, Iterator
 
 from base.benchmark import ScenarioName
+from base.decode import whole_number
 from base.errors import UserError
 from conf.engines import EndpointConfig, SyntheticConfig
 from conf.schema import Config, Mode, RunKind
@@ -97,12 +98,13 @@ def _of_slowdown(config: Config) -> Iterator[tuple[str, str]]:
     if not isinstance(config.engine, SyntheticConfig):
         return
     for name in config.engine.slowdown:
-        if not name.isdecimal():
+        number = whole_number(name)
+        if number is None:
             raise UserError(
                 f"engine.slowdown.{name}: name a replica by its number, from 0"
             )
         count = config.cluster.replicas
-        if count is not None and int(name) >= count:
+        if count is not None and number >= count:
             yield (
                 f"engine.slowdown.{name}",
                 f"cluster.replicas={count} has replicas 0 to {count - 1}",

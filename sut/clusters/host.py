@@ -4,6 +4,7 @@ import os
 import platform
 from dataclasses import dataclass
 
+from base.decode import whole_number
 from base.errors import UserError
 from sut.telemetry import gpu_count, gpu_uuid, has_device
 
@@ -66,7 +67,8 @@ def _find(name: str, uuids: list[str | None]) -> str | None:
         uuids: of this host's GPUs, by index.
     """
     if name.isascii() and name.isdigit():
-        return str(int(name)) if int(name) < len(uuids) else None
+        index = whole_number(name)
+        return None if index is None or index >= len(uuids) else str(index)
     if not name.startswith(("GPU-", "MIG-")):
         return None
     if has_device(name):
