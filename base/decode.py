@@ -99,6 +99,19 @@ def printable(text: str) -> str:
     )
 
 
+def whole_number(text: str, most: int = 10**9) -> int | None:
+    """Return the number that `text` writes in digits; None: it is none up to `most`.
+
+    `int` takes the digits of every script, and raises an error for thousands of them.
+    """
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    digits = text.lstrip("0") or "0"
+    if len(digits) > len(str(most)) or int(digits) > most:
+        return None
+    return int(digits)
+
+
 def _not_plain(event: yaml.Event) -> str | None:
     if isinstance(event, yaml.AliasEvent):
         return f"the alias *{event.anchor} is not allowed; write the value instead"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from base.decode import whole_number
 from base.errors import UserError
 from base.log import logger
 from conf.load import GROUPS
@@ -44,11 +45,11 @@ def parse(arguments: Sequence[str]) -> CampaignOptions:
         if key == "replicas":
             options.sizes = _sizes(value)
         elif key == "runs":
-            options.runs = int(_number(text, r"\d+"))
+            options.runs = _whole(text)
         elif key == "samples":
-            options.samples = int(_number(text, r"[1-9]\d*"))
+            options.samples = _whole(text)
         elif key == "seed":
-            options.seed = int(_number(text, r"\d+"))
+            options.seed = _whole(text)
         elif key == "tolerance":
             options.tolerance = _number(text, r"0?\.\d+")
         elif key == "longest_s":
@@ -60,6 +61,8 @@ def parse(arguments: Sequence[str]) -> CampaignOptions:
         else:
             refuse_unknown(text, _OWN, "python -m campaigns.scaling")
             options.overrides.append(text)
+    if options.samples == 0:
+        raise UserError("samples=0: not a valid number for this option")
     if options.samples and any("run.min_queries" in o for o in options.overrides):
         raise UserError("samples= and run.min_queries= say the same; leave one out")
     if not options.sizes:
@@ -71,7 +74,7 @@ def parse(arguments: Sequence[str]) -> CampaignOptions:
         )
     if options.tolerance <= 0:
         raise UserError("tolerance must be above 0, e.g. tolerance=0.05")
-    if options.longest_s <= 0:
+    if not 0 < options.longest_s < float("inf"):
         raise UserError("longest_s must be above 0, e.g. longest_s=600")
     if 1 not in options.sizes:
         _LOG.info("replicas: 1 is added, as the baseline")
@@ -107,9 +110,17 @@ def refuse_unknown(text: str, own: Sequence[str], command: str) -> None:
 
 
 def _sizes(value: str) -> list[int]:
-    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", value):
+    sizes = {whole_number(part) for part in value.split(",")}
+    if None in sizes or 0 in sizes:
         raise UserError(f"replicas={value}: write sizes like replicas=1,2,4")
-    return sorted({int(part) for part in value.split(",")})
+    return sorted(size for size in sizes if size)
+
+
+def _whole(text: str) -> int:
+    value = whole_number(text.partition("=")[2])
+    if value is None:
+        raise UserError(f"{text}: not a valid number for this option")
+    return value
 
 
 def _number(text: str, pattern: str) -> float:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from base.decode import whole_number
 from base.memory import available_bytes
 from cli.diagnosis import Diagnosis, bad, good, warning
 
@@ -24,6 +25,7 @@ _ENOUGH_FILES = 65_536
 _TIME_ERROR = 5
 """What adjtimex(2) returns for a clock that nothing synchronizes."""
 _TIMEX_BYTES = 256
+_LAST_PORT = 65_535
 """More than struct timex has on any Linux; all zero asks and sets nothing."""
 
 
@@ -196,10 +198,11 @@ def check_port(port: int) -> Diagnosis:
 def check_reachable(address: str, timeout_s: float = 5.0) -> Diagnosis:
     """Return whether a TCP connection to `address` (HOST:PORT) can be made."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+    number = whole_number(port, most=_LAST_PORT)
+    if not host or not number:
         return bad("reachable", f"{address}: no address", "write HOST:PORT")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout_s).close()
+        socket.create_connection((host.strip("[]"), number), timeout_s).close()
     except OSError as error:
         return bad(
             "reachable",

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from base.benchmark import ScenarioName
+from base.decode import whole_number
 from base.errors import UserError
 from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
 from conf.schema import Config, Mode, ModelConfig, RunKind, Weights
@@ -101,12 +102,13 @@ def _of_slowdown(config: Config) -> Iterator[tuple[str, str]]:
     if not isinstance(config.engine, SyntheticConfig):
         return
     for name in config.engine.slowdown:
-        if not name.isdecimal():
+        number = whole_number(name)
+        if number is None:
             raise UserError(
                 f"engine.slowdown.{name}: name a replica by its number, from 0"
             )
         count = config.cluster.replicas
-        if count is not None and int(name) >= count:
+        if count is not None and number >= count:
             yield (
                 f"engine.slowdown.{name}",
                 f"cluster.replicas={count} has replicas 0 to {count - 1}",

@@ -110,7 +110,8 @@ def _scalar(key: str, kind: Any, text: str) -> Any:
     if issubclass(kind, Enum):
         if text in kind.__members__:
             return kind[text]
-        raise UserError(f"{key}: {text!r} is not one of {', '.join(kind.__members__)}")
+        names = ", ".join(kind.__members__)
+        raise UserError(f"{key}: {_shown(text)!r} is not one of {names}")
     readers: dict[Any, tuple[Callable[[str], Any], str]] = {
         bool: (lambda word: _SWITCHES[word.lower()], "true or false"),
         int: (int, "a whole number"),
@@ -120,7 +121,11 @@ def _scalar(key: str, kind: Any, text: str) -> Any:
     try:
         return read(text)
     except (KeyError, ValueError):
-        raise UserError(f"{key}: {text!r} is not {what}") from None
+        raise UserError(f"{key}: {_shown(text)!r} is not {what}") from None
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _choices_of(kind: Any) -> str:
@@ -132,12 +137,11 @@ def _choices_of(kind: Any) -> str:
 def _from_grammar(key: str, text: str) -> Any:
     try:
         override = OverridesParser.create().parse_override(f"++{key}={text}")
-    except (HydraException, RecursionError):
-        override = None
+    except (HydraException, RecursionError, ValueError):
+        override = None  # ValueError: thousands of digits
     if override is None or override.is_sweep_override():
-        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
         raise UserError(
-            f"{key}={shown}: cannot be read as a value; quote text with special"
+            f"{key}={_shown(text)}: cannot be read as a value; quote text with special"
             f" characters: {key}=\"'TEXT'\"; write a list as [1,2] and a mapping as"
             " {a: 1}"
         )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from base.benchmark import ScenarioName
+from base.decode import whole_number
 from base.errors import UserError
 from conf.schema import BalancerName
 from forecast.evidence import Evidence
@@ -163,6 +164,7 @@ def _number(given: Mapping[str, str], name: str, default: float) -> float:
 def _whole(given: Mapping[str, str], name: str, default: int) -> int:
     if name not in given:
         return default
-    if not given[name].isdecimal() or not 0 < int(given[name]) <= 10**9:
+    value = whole_number(given[name])
+    if not value:
         raise UserError(f"{name}={given[name]} must be a whole number above 0")
-    return int(given[name])
+    return value

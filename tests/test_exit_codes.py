@@ -14,6 +14,7 @@ import pytest
 
 import accuracy.__main__
 import calibration.__main__
+import campaigns.scaling
 import forecast.__main__
 import offline_bundle.__main__
 import qsl.prepare
@@ -168,6 +169,38 @@ def test_missing_input_is_bad_input(
         said = capsys.readouterr().err
         assert said.startswith("error: "), command
         assert said.count("\n") == 1, command
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        (sut.main, ["engine.options.max_num_seqs={}"]),
+        (sut.main, ["run.min_queries={}"]),
+        (sut.main, ["engine=synthetic", "cluster.replicas=1", "engine.slowdown.{}=2"]),
+        (campaigns.scaling, ["replicas={}"]),
+        (campaigns.scaling, ["replicas=1", "runs={}"]),
+        (campaigns.scaling, ["replicas=1", "samples={}"]),
+        (campaigns.scaling, ["replicas=1", "seed={}"]),
+        (campaigns.scaling, ["replicas=1", "longest_s={}"]),
+        (sut.node.joining, ["--connect", "head:{}", "--key", "key"]),
+        (offline_bundle.__main__, ["out", "--part-size", "{}G"]),
+        (calibration.__main__, ["in", "list", "out", "--samples", "{}"]),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, ModuleType) else value[-1],
+)
+def test_a_number_of_thousands_of_digits_is_bad_input(
+    module: ModuleType,
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [text.format("9" * 5000) for text in arguments]
+    assert module.main(given) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
 
 
 def test_a_run_without_an_accuracy_is_bad_input(

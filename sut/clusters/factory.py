@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from base.decode import whole_number
 from base.errors import UserError
 from base.files import cache_folder
 from conf.schema import ClusterConfig, ExternalConfig, RayConfig
@@ -70,10 +71,10 @@ def listening(listen: str) -> tuple[str, int]:
         UserError: it is no address, or no port follows it.
     """
     host, _, port = listen.rpartition(":")
-    digits = port.isascii() and port.isdigit()
-    if not host or not digits or not 0 < int(port) < _LAST_PORT:
+    number = whole_number(port, most=_LAST_PORT - 1)
+    if not host or not number:
         raise UserError(f"cluster.listen={listen}: write HOST:PORT, e.g. 0.0.0.0:5555")
-    return host, int(port)
+    return host, number
 
 
 def _external(

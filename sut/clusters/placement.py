@@ -5,6 +5,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from base.decode import whole_number
 from base.errors import UserError
 from conf.schema import ClusterConfig
 from sut.clusters.numa import near_gpus, node_of_pci, numa_nodes, whole_cores
@@ -90,7 +91,8 @@ def _find(name: str, uuids: list[str | None]) -> str | None:
         uuids: of this host's GPUs, by index.
     """
     if name.isascii() and name.isdigit():
-        return str(int(name)) if int(name) < len(uuids) else None
+        index = whole_number(name)
+        return None if index is None or index >= len(uuids) else str(index)
     if not name.startswith(("GPU-", "MIG-")):
         return None
     if has_device(name):

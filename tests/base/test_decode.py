@@ -4,7 +4,14 @@ from typing import Literal
 import msgspec
 import pytest
 
-from base.decode import DecodeError, decode_json, decode_with, decode_yaml, plain_yaml
+from base.decode import (
+    DecodeError,
+    decode_json,
+    decode_with,
+    decode_yaml,
+    plain_yaml,
+    whole_number,
+)
 
 NESTED = b"[" * 5000 + b"]" * 5000
 
@@ -71,3 +78,23 @@ def test_what_others_wrote_is_quoted_without_control_characters() -> None:
         decode_json(b'"\\u001b[2J\\n"', kind)  # type: ignore[arg-type]
     assert str(caught.value).isprintable()
     assert "\\x1b[2J" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", 0),
+        ("0042", 42),
+        ("1000000000", 10**9),
+        ("1000000001", None),
+        ("9" * 5000, None),
+        ("0" * 5000 + "7", 7),
+        ("", None),
+        ("-1", None),
+        ("1.0", None),
+        ("\u0663", None),
+        ("\u00b2", None),
+    ],
+)
+def test_whole_numbers(text: str, number: int | None) -> None:
+    assert whole_number(text) == number

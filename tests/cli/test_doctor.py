@@ -128,6 +128,7 @@ def test_ports_and_reachability() -> None:
         assert level(check_reachable(f"127.0.0.1:{port}")) == "good"
     assert level(check_reachable(f"127.0.0.1:{port}")) == "bad"
     assert level(check_reachable("head")) == "bad"
+    assert level(check_reachable(f"head:{'9' * 5000}")) == "bad"
 
 
 def test_python_and_engine() -> None:

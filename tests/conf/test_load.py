@@ -459,8 +459,8 @@ def test_a_list_in_a_record_must_be_one(tmp_path: Path) -> None:
         load_config([], path)
 
 
-@pytest.mark.parametrize("text", ["[" * 5000, "{a:" * 5000])
-def test_a_value_that_is_nested_too_deeply_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["[" * 1000, "{a:" * 1000, "9" * 5000])
+def test_a_value_that_no_parser_takes_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="cannot be read as a value") as refused:
         load_config([f"engine.options.max_num_seqs={text}"])
     assert len(str(refused.value)) < 600
