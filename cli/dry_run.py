@@ -88,7 +88,7 @@ def _shortest_s(plan: ScenarioPlan, settings: dict[str, Any]) -> float:
     shortest = float(settings["min_duration_ms"] / 1000)
     rate = settings.get(_RATE.get(plan.loadgen_scenario, ""))
     if plan.loadgen_scenario == "Server" and rate:
-        return max(shortest, settings["min_query_count"] / rate)
+        return max(shortest, float(settings["min_query_count"] / rate))
     return shortest
 
 
