@@ -19,6 +19,7 @@ FILES = sorted((ROOT / "containers").glob("*.Containerfile"))
 _STORE = ROOT / "build" / "containers"
 _BUILDAH = ["buildah", "--root", str(_STORE / "storage"), "--runroot"]
 _BUILDAH += [str(_STORE / "run"), "--storage-driver", "vfs"]
+_KERNELS = "/opt/mlperf-sut/lib/python3.11/site-packages/vllm/_C*.so"
 _IMAGE = "localhost/mlperf-sut:cpu"
 
 
@@ -79,6 +80,11 @@ def test_the_entry_point_runs_in_the_image(container: str) -> None:
     doctor = _run(container, ["mlperf-sut", "doctor", "--json"])
     assert doctor.returncode in (0, 1), doctor.stderr
     assert "as in cpu.lock" in doctor.stdout
+    # What vLLM's kernels link to, less what torch brings.
+    libraries = _run(container, ["sh", "-c", f"ldd {_KERNELS}"]).stdout
+    missing = re.findall(r"(\S+) => not found", libraries)
+    assert {name for name in missing if name[:6] not in ("libc10", "libtor")} == set()
+    assert "libnuma" in libraries
     options = ["engine=synthetic", "dataset=synthetic", "dataset.count=8"]
     made = _run(container, ["mlperf-sut", "run", *options, "engine.step_s=0.001"])
     assert made.returncode == 0, made.stderr
