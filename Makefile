@@ -40,6 +40,7 @@ acceptance: .dev
 	$(VENV)/pytest -m acceptance
 	$(VENV)/python -m benchmarks.rate_search --real 3
 	$(VENV)/python -m benchmarks.scaling_coverage
+	$(VENV)/python benchmarks/timeline_findings.py
 
 .PHONY: .dev
 .dev:

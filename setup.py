@@ -20,8 +20,8 @@ CARRIED = {
     "requirements/cuda.lock": "cli/locks",
     "requirements/cuda-torch2.11.lock": "cli/locks",
 }
-"""Files outside of the packages, and where a wheel has them: see `base.data`."""
-EXTRAS = ["cpu", "cuda", "data", "docs"]
+"""Files outside of the packages, and where a wheel has them: see `base.files`."""
+EXTRAS = ["cpu", "cuda", "data", "docs", "ray"]
 """Each is read from the file of its name in `requirements/`."""
 
 
@@ -93,10 +93,10 @@ setup(
         "offline_bundle": ["host.sh"],
         "qsl": ["embedded/*.json"],
         "report": ["report.schema.json"],
-        "report.rendering": ["templates/*"],
+        "report.rendering": ["templates/*", "uplot/*"],
         "scenarios": ["*.config"],
         "sut": ["shapes/*/config.json"],
     },
-    entry_points={"console_scripts": ["mlperf-sut = cli.main:main"]},
+    entry_points={"console_scripts": ["mlperf-sut = cli.__main__:main"]},
     cmdclass={"build_py": BuildWithData},
 )

@@ -8,17 +8,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy.decode import load_tokenizer
-from accuracy.intervals import ConfidenceInterval, mean_intervals
+from accuracy.answers import load_tokenizer
+from accuracy.replicas import OddAnswers, ReplicaAgreement, agreement_of_runs
 from accuracy.rouge import METRICS
 from accuracy.score import PathOverrides, ScoredRun, score_samples
+from accuracy.statistics import ConfidenceInterval, mean_intervals
 from base.errors import UserError
 from record.folder import RunFolder, write_text
 
 
 @dataclass(slots=True, kw_only=True)
 class SamplePair:
-    """The answers of two runs to one sample; pairs hold before and after."""
+    """The answers of two runs to one sample; pairs are (before, after)."""
 
     qsl_index: int
     identical: bool
@@ -33,7 +34,7 @@ class SamplePair:
 
 @dataclass(slots=True, kw_only=True)
 class Change:
-    """How the mean of a figure over samples moved from one run to the other."""
+    """How the mean of a figure over samples changed from one run to the other."""
 
     before: float
     after: float
@@ -42,12 +43,12 @@ class Change:
 
     @property
     def difference(self) -> float:
-        """After less before."""
+        """After minus before."""
         return self.after - self.before
 
     @property
     def is_noise(self) -> bool:
-        """Whether the interval holds zero, so that the change may be chance."""
+        """Whether the interval contains zero, so that the change may be chance."""
         return self.interval is None or self.interval[0] <= 0 <= self.interval[1]
 
 
@@ -60,8 +61,12 @@ class AnswerComparison:
     pairs: list[SamplePair]
     changes: dict[str, Change]
     """ROUGE in percent by metric, and `tokens` per sample."""
+    replicas: list[ReplicaAgreement]
+    """Identical answers of each replica with other replicas."""
+    odd_replicas: list[OddAnswers]
+    """Replicas whose answers agree less with those of the others, beyond chance."""
     notes: list[str]
-    """Samples left out, faults of either log."""
+    """Samples left out, and faults of either log."""
 
     @property
     def identical(self) -> int:
@@ -70,7 +75,7 @@ class AnswerComparison:
 
     @property
     def first_differences(self) -> NDArray[np.int64]:
-        """Positions of the first different token, of the answers that differ."""
+        """Position of the first different token of each answer that differs."""
         found = [p.first_difference for p in self.pairs]
         return np.array([f for f in found if f is not None], np.int64)
 
@@ -81,8 +86,8 @@ def compare_runs(
     """Compare the answers of two runs in accuracy mode.
 
     Raises:
-        UserError: a run cannot be scored, or the two are not comparable: other data,
-            other vocabulary, no sample in common.
+        UserError: a run cannot be scored, or the two are not comparable: their data
+            or vocabularies differ, or they have no sample in common.
         RecordError: a file of a run folder is missing or damaged.
     """
     runs = score_samples(before, overrides), score_samples(after, overrides)
@@ -109,6 +114,7 @@ def compare_runs(
             strict=True,
         )
     }
+    replicas, odd = agreement_of_runs([run.answers for run in runs])
     return AnswerComparison(
         before=before.path,
         after=after.path,
@@ -117,6 +123,8 @@ def compare_runs(
             for i, index in enumerate(common)
         ],
         changes=changes,
+        replicas=replicas,
+        odd_replicas=odd,
         notes=list(_notes(runs, len(common))),
     )
 
@@ -137,14 +145,13 @@ def _check_comparable(before: ScoredRun, after: ScoredRun) -> None:
     one, other = before.dataset, after.dataset
     for index in range(count):
         if one.references[index] != other.references[index]:
-            raise UserError(f"{names}: their data sets differ, first in row {index}")
+            raise UserError(f"{names}: the data sets differ, first in row {index}")
     if before.tokenizer.resolve() == after.tokenizer.resolve():
         return
     tokenizers = [load_tokenizer(run.tokenizer) for run in (before, after)]
     if tokenizers[0].get_vocab() != tokenizers[1].get_vocab():
         raise UserError(
-            f"{names}: answers in different vocabularies ({before.tokenizer},"
-            f" {after.tokenizer})"
+            f"{names}: the vocabularies differ ({before.tokenizer}, {after.tokenizer})"
         )
 
 

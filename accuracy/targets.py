@@ -8,12 +8,12 @@ from record.structs import SettingsRecord
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Scores of the benchmark's reference model; a result needs 99% of each."""
+    """Scores of the benchmark's reference model; a result must reach 99% of each."""
 
     rouge: dict[str, float]
     """Percent."""
     gen_len: int
-    """Characters of its answers; a result lies within 10% of it."""
+    """Characters of its answers; a result must be within 10% of it."""
 
 
 # From the submission checker of the v6.1 round.
@@ -48,7 +48,7 @@ def missed_targets(scores: dict[str, float], gen_len: int, target: Target) -> li
     Args:
         scores: ROUGE in percent.
         gen_len: characters of all answers.
-        target: what they are held against.
+        target: the scores to compare with.
     """
     missed = [
         f"{name} is {scores[name]}, needs {0.99 * value:.4f}"

@@ -1,7 +1,7 @@
-"""What every layer needs and that depends on no other package of ours.
+"""What every package needs; it imports no other package of ours.
 
-Importing it takes a foreign working directory off the module path. `python -m` puts
-that directory first, so that a `conf/` or `report/` of the user would be imported
+Importing it removes the user's working directory from the module path. `python -m`
+puts that directory first, so a `conf/` or `report/` of the user would be imported
 instead of ours. Packages with commands therefore import `base` before anything else.
 """
 

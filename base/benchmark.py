@@ -1,7 +1,7 @@
 """Facts of the MLPerf benchmark llama3.1-8b that more than one package needs.
 
-What `mlperf.conf` states (limits, percentiles, durations) is read from there by
-`scenarios.rules`, and stands nowhere else.
+Limits, percentiles and durations are not here: `scenarios.rules` reads them from
+`mlperf.conf`.
 """
 
 from enum import Enum
@@ -15,7 +15,7 @@ class Benchmark(Enum):
 
 
 class ScenarioName(Enum):
-    """LoadGen scenarios; Interactive is LoadGen's Server under tighter limits."""
+    """LoadGen scenarios; Interactive is LoadGen's Server with tighter limits."""
 
     offline = "offline"
     server = "server"
@@ -38,14 +38,14 @@ TITLES = {
     ScenarioName.interactive: "Interactive",
     ScenarioName.singlestream: "SingleStream",
 }
-"""Scenarios as the folders of a submission are named."""
+"""Names of the scenarios in the folders of a submission."""
 SERVER_SCENARIOS = (ScenarioName.server, ScenarioName.interactive)
 """Scenarios in which LoadGen decides when queries arrive."""
 SAMPLES = {Benchmark.datacenter: 13_368, Benchmark.edge: 5_000}
 """Samples of the data set of each suite."""
 MAX_TOKENS = 128
-"""Tokens of an answer, at most."""
+"""Most tokens of an answer."""
 COMPLIANCE_SAMPLES = 100
 """Answers that a TEST06 run logs."""
 EARLY_STOPPING_CONFIDENCE = 0.99
-"""Confidence that LoadGen's early stopping asks for."""
+"""Confidence that LoadGen's early stopping requires."""

@@ -1,19 +1,26 @@
 """Runs commands as child processes that never outlive the process that started them.
 
 LoadGen can make one run per process, so campaigns and submissions make each run in
-a child. A run holds GPUs and writes its verdict when a signal comes. Hence:
+a child. A run holds GPUs, and writes its verdict when it receives a signal. Hence:
 
-- SIGINT, SIGTERM and SIGHUP of the parent go to the child, and the parent waits until
-  the child has written what it has.
-- A parent that is killed takes its child along: the kernel sends the child SIGTERM.
-- The child says which run folder it made; `runs/latest` may be another run's.
+- The parent passes SIGINT, SIGTERM and SIGHUP on to the child, and waits until the
+  child has written its records.
+- If the parent is killed, the kernel sends the child SIGTERM.
+- The child reports which run folder it made; `runs/latest` may point to another run.
+
+Our modules are started independently of the working directory. `python -m` puts that
+directory first on the module path, so a `conf/` or `record/` of the user would be
+imported instead of ours. `-P` prevents this. If the packages are not installed into the
+interpreter's own folders, PYTHONPATH names their folder.
 """
 
 import contextlib
 import ctypes
 import os
 import signal
+import site
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,17 +30,51 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from base.errors import Aborted, ExitCode
+from base.files import ROOT
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs `module`; it needs `module_environment`."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def module_environment(
+    environment: Mapping[str, str] | None = None, root: Path = ROOT
+) -> dict[str, str]:
+    """Return an environment in which `module_command` finds our packages.
+
+    Args:
+        environment: the other variables; None: those of this process.
+        root: the folder that holds the packages.
+    """
+    known = dict(os.environ if environment is None else environment)
+    # Python already has the environment's own folder on its path. PYTHONPATH would put
+    # everything installed there before the standard library.
+    if root.resolve() not in _site_folders():
+        paths = [str(root), *filter(None, [known.get("PYTHONPATH")])]
+        known["PYTHONPATH"] = os.pathsep.join(paths)
+    return known
+
+
+def _site_folders() -> list[Path]:
+    folders = site.getsitepackages()
+    if site.ENABLE_USER_SITE:
+        folders = [*folders, site.getusersitepackages()]
+    return [Path(folder).resolve() for folder in folders]
+
 
 GRACE_S = 120.0
-"""Longest that a child may take to end after a signal, before it is killed.
+"""Longest time for a child to end after a signal, before it is killed.
 
-A run flushes its logs within 10 s, but may be writing the report of a large run.
+A run flushes its logs within 10 s, but the report of a large run can take longer.
 """
 _POLL_S = 0.5
 _PR_SET_PDEATHSIG = 1
 _FOLDER_FILE = "MLPERF_SUT_FOLDER_FILE"
 """Environment variable: the file into which a child writes its run folder's path."""
 _Handler = Callable[[int, FrameType | None], object] | int | None
+STOP_EARLY = signal.SIGUSR1
+"""Asks a run to end early: its outcome is `stopped` then."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -42,26 +83,26 @@ class Ended:
     """How a child ended."""
 
     code: int
-    """Exit code; negative: the signal that killed it."""
+    """Exit code; if negative, the number of the signal that killed it."""
     folder: Path | None
-    """The run folder that it made; None: it made none."""
+    """The run folder that it made, if it made one."""
 
 
 class Children:
     """Runs children one after another; use it as a context, in the main thread.
 
-    Inside the context a signal does not end this process: it goes to the running
-    child, `interrupted` keeps it, and no further child is started.
+    Inside the context a signal does not end this process. The running child receives
+    it, `interrupted` keeps it, and no further child is started.
     """
 
     def __init__(self) -> None:
         self.interrupted: signal.Signals | None = None
-        """The first signal that came; None: none came."""
+        """The first signal that was received, if any."""
         self._child: subprocess.Popen[bytes] | None = None
         self._before: dict[signal.Signals, _Handler] = {}
 
     def __enter__(self) -> Self:
-        """Take over the signals; one that is ignored (nohup) stays ignored."""
+        """Install signal handlers; a signal that is ignored (nohup) stays ignored."""
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._receive)
@@ -73,31 +114,36 @@ class Children:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the signals back."""
+        """Restore the signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Return if no signal has come.
+        """Raise if a signal was received.
 
         Raises:
-            Aborted: one has.
+            Aborted: it names the signal.
         """
         if self.interrupted is not None:
             raise Aborted(f"interrupted by {self.interrupted.name}")
 
     def run(
-        self, command: Sequence[str], env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        hopeless: Callable[[Path], bool] | None = None,
     ) -> Ended:
-        """Run `command` to its end, also after a signal.
+        """Run `command` and wait until it ends, even after a signal.
 
         Args:
             command: program and arguments.
-            env: its environment; None: this process's own.
+            env: its environment; None: that of this process.
+            hopeless: asked with the child's run folder every half second; when it
+                returns True, the child is asked to stop early (SIGUSR1).
 
         Raises:
-            Aborted: a signal had come before it was started.
-            OSError: it cannot be started.
+            Aborted: a signal was received before the start.
+            OSError: the command cannot be started.
         """
         self.check()
         with tempfile.TemporaryDirectory(prefix="mlperf-sut-") as scratch:
@@ -105,8 +151,8 @@ class Children:
             child = subprocess.Popen(
                 command,
                 env={**(os.environ if env is None else env), _FOLDER_FILE: str(file)},
-                # Ctrl-C in a terminal reaches a whole process group. In a group of
-                # its own the child gets each signal once: from here.
+                # A terminal sends Ctrl-C to a whole process group. The child has its
+                # own group, so it receives each signal once, from this process.
                 process_group=0,
                 preexec_fn=partial(_tie_to_parent, ctypes.CDLL(None), os.getpid()),
             )
@@ -114,7 +160,7 @@ class Children:
             try:
                 if self.interrupted is not None:
                     self._pass_on(self.interrupted)
-                code = self._wait(child)
+                code = self._wait(child, file, hopeless)
             finally:
                 self._child = None
                 if child.poll() is None:
@@ -122,11 +168,22 @@ class Children:
                     child.wait()
             return Ended(code=code, folder=_read_folder(file))
 
-    def _wait(self, child: "subprocess.Popen[bytes]") -> int:
+    def _wait(
+        self,
+        child: "subprocess.Popen[bytes]",
+        file: Path,
+        hopeless: Callable[[Path], bool] | None,
+    ) -> int:
         left = GRACE_S
+        asked = hopeless is None
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return child.wait(_POLL_S)
+            folder = None if asked else _read_folder(file)
+            if folder is not None and hopeless is not None and hopeless(folder):
+                asked = True
+                with contextlib.suppress(ProcessLookupError):
+                    child.send_signal(STOP_EARLY)
             if self.interrupted is not None:
                 left -= _POLL_S
             if left <= 0:
@@ -143,7 +200,7 @@ class Children:
 
 
 def announce_folder(path: Path) -> None:
-    """Write the path of a new run folder to the parent, where one asks for it."""
+    """Write the path of a new run folder for the parent, if the parent asked for it."""
     file = os.environ.pop(_FOLDER_FILE, "")
     if file:
         with contextlib.suppress(OSError):
@@ -155,7 +212,7 @@ def _read_folder(file: Path) -> Path | None:
 
 
 def _tie_to_parent(libc: ctypes.CDLL, parent: int) -> None:
-    """Set a new child up: its parent's death ends it, and no terminal stops it."""
+    """Prepare a child: it ends with its parent, and no terminal stops it."""
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     # A process outside the terminal's foreground group may be stopped when it writes.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)

@@ -1,7 +1,8 @@
-"""One way to end for every command: one line and an exit code, whatever happened."""
+"""Every command ends the same way: an exit code, and one line if it failed."""
 
 import argparse
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -19,13 +20,15 @@ _PREFIX = {
     ExitCode.BAD_INPUT: "error",
     ExitCode.ABORTED: "aborted",
 }
+_NO_MEMORY = ("failed to map segment from", "cannot allocate memory")
+"""What the loader says of a library for which there is no memory, in lower case."""
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse, with complaints of one line that end as every other bad input."""
+    """argparse, with errors of one line that are handled like other bad input."""
 
     called_as: ClassVar[tuple[str, str] | None] = None
-    """A command as `python -m` names it, and the name that the user typed instead."""
+    """A command as `python -m` names it, and the name that the user typed."""
 
     def __init__(self, *, prog: str, **options: Any) -> None:
         """Name the program as the user called it."""
@@ -39,10 +42,10 @@ class ArgumentParser(argparse.ArgumentParser):
         Raises:
             UserError: always.
         """
-        raise UserError(f"{message}; `{self.prog} --help` lists what there is")
+        raise UserError(f"{message}; see `{self.prog} --help`")
 
     def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
-        """Print the help; unlike argparse's own, do not hide a full disk."""
+        """Print the help; a full disk is reported, which argparse would hide."""
         (file or sys.stdout).write(self.format_help())
 
 
@@ -51,11 +54,11 @@ def run_command(body: Callable[[], int], interrupted: str = "interrupted") -> in
 
     Args:
         body: the command.
-        interrupted: what to say after Ctrl-C.
+        interrupted: the message after Ctrl-C.
 
-    Errors that `body` documents are `SutError`. What the operating system or the user
-    can cause anywhere ends as aborted: interrupts, a full disk, no memory. Any other
-    exception is a defect of ours and is raised.
+    Errors that `body` documents are `SutError`. Interrupts, a full disk and lack of
+    memory can occur anywhere and end as aborted. Any other exception is a defect of
+    this package and is raised.
     """
     try:
         return _flushed(body)
@@ -73,13 +76,13 @@ def run_command(body: Callable[[], int], interrupted: str = "interrupted") -> in
 
 
 def start(main: Callable[[], int]) -> NoReturn:
-    """Run `main`, which is a whole program, and exit with its code.
+    """Run the program `main` and exit with its code.
 
-    A defect of ours prints its traceback and exits with `ABORTED`: Python's own exit
-    code for it, 1, means a result that is not good.
+    A defect of this package prints its traceback and exits with `ABORTED`. Python's own
+    exit code for it is 1, which here means that the result is not good.
 
-    SIGTERM and SIGHUP end it as Ctrl-C does, so that nothing half made is left. A
-    signal that the caller ignores (nohup) stays ignored.
+    SIGTERM and SIGHUP end the program as Ctrl-C does, so that it can clean up. A signal
+    that the caller ignores (nohup) stays ignored.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -93,11 +96,48 @@ def start(main: Callable[[], int]) -> NoReturn:
     sys.exit(code)
 
 
-def _flushed(body: Callable[[], int]) -> int:
-    """Run `body` and write its output out.
+def start_module(module: str) -> NoReturn:
+    """Import `module`, run its `main()` as a whole program, and exit with its code.
 
-    At exit Python would report a full disk in its own way, with an exit code of its
-    own.
+    A module that is a program begins with it, before its other imports: these take a
+    second or more, in which a signal and a lack of memory must end it well, too.
+    """
+    start(lambda: run_module(module))
+
+
+def run_module(module: str) -> int:
+    """Import `module` and run its `main()` as `run_command` does; return the code."""
+    return run_command(lambda: _import_main(module)())
+
+
+def _import_main(module: str) -> Callable[[], int]:
+    try:
+        main: Callable[[], int] = importlib.import_module(module).main
+    except ImportError as error:
+        if _is_lack_of_memory(error):
+            raise MemoryError from error
+        raise
+    return main
+
+
+def _is_lack_of_memory(error: BaseException | None) -> bool:
+    """Return whether `error`, or what caused it, is a lack of memory.
+
+    NumPy and others put an explanation of their own around it.
+    """
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return True
+        if any(text in str(error).lower() for text in _NO_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _flushed(body: Callable[[], int]) -> int:
+    """Run `body` and flush its output.
+
+    If the disk is full, Python would report it at exit, with its own exit code.
     """
     try:
         code = body()
@@ -119,7 +159,7 @@ def _reason(error: OSError) -> str:
 
 
 def _drop_output() -> None:
-    """Give up what stdout still holds: Python would try to write it at exit."""
+    """Drop what stdout still holds, since Python would try to write it at exit."""
     try:
         _flush()
     except (OSError, ValueError):

@@ -2,9 +2,8 @@
 
 msgspec reports most faults by its own error, but deep nesting as RecursionError,
 numbers beyond its range as OverflowError and broken text as UnicodeDecodeError. YAML
-brings more: constructors that fail in ways of their own, and aliases that make
-gigabytes out of 300 bytes. A reader that names one of these errors alone ends in a
-traceback for the others.
+adds constructors with other errors, and aliases that turn 300 bytes into gigabytes.
+A reader that catches only one of these errors ends in a traceback for the others.
 """
 
 from typing import TypeVar
@@ -15,16 +14,16 @@ import yaml
 T = TypeVar("T")
 
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Ten times as fast where PyYAML was built with libyaml, as its wheels are."""
+"""CSafeLoader is ten times as fast; PyYAML's wheels have it."""
 _DEEPEST_YAML = 50
-"""Levels of nesting. Configurations and requests have five."""
+"""Most levels of nesting. Configurations and requests have five."""
 
 
 class DecodeError(ValueError):
-    """Bytes that are not what they should be; the message is one printable line."""
+    """Bytes that cannot be decoded; the message is one printable line."""
 
     def __init__(self, problem: object) -> None:
-        """Say what is wrong; `problem` may quote what came."""
+        """Keep the problem, which may quote the bytes, in printable form."""
         super().__init__(printable(" ".join(str(problem).split())))
 
 
@@ -32,7 +31,7 @@ def decode_json(data: bytes | str, kind: type[T]) -> T:
     """Return the JSON text `data` as a `kind`.
 
     Raises:
-        DecodeError: it is damaged or something else.
+        DecodeError: the text is damaged or has another type.
     """
     return decode_with(msgspec.json.Decoder(kind), data)
 
@@ -43,7 +42,7 @@ def decode_with(
     """Return `data` as `decoder` reads it.
 
     Raises:
-        DecodeError: it is damaged or something else.
+        DecodeError: the data are damaged or have another type.
     """
     try:
         return decoder.decode(data)  # type: ignore[arg-type]
@@ -54,10 +53,10 @@ def decode_with(
 
 
 def decode_yaml(data: bytes, kind: type[T]) -> T:
-    """Return the YAML text `data`, as `plain_yaml` allows it, as a `kind`.
+    """Return the YAML text `data` as a `kind`; only plain YAML, see `plain_yaml`.
 
     Raises:
-        DecodeError: it is damaged or something else.
+        DecodeError: the text is damaged, not plain, or has another type.
     """
     text = plain_yaml(data)
     try:
@@ -69,11 +68,11 @@ def decode_yaml(data: bytes, kind: type[T]) -> T:
 
 
 def plain_yaml(data: bytes) -> str:
-    """Return the YAML text `data`, which holds nothing but plain values.
+    """Return `data` as text, after checking that it is YAML with plain values only.
 
     Raises:
-        DecodeError: it is no YAML in UTF-8, or has aliases, tags or deep nesting; the
-            message says in which line.
+        DecodeError: it is not YAML in UTF-8, or has aliases, tags or deep nesting; the
+            message names the line.
     """
     depth = 0
     try:
@@ -93,7 +92,7 @@ def plain_yaml(data: bytes) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text from elsewhere with control characters written out."""
+    """Return `text` with its control characters escaped."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text
@@ -102,8 +101,8 @@ def printable(text: str) -> str:
 
 def _not_plain(event: yaml.Event) -> str | None:
     if isinstance(event, yaml.AliasEvent):
-        return f"the alias *{event.anchor} is not read: write the value in its place"
+        return f"the alias *{event.anchor} is not allowed; write the value instead"
     tag = getattr(event, "tag", None)
     if tag is not None:
-        return f"the tag {tag} is not read: write a plain value"
+        return f"the tag {tag} is not allowed; write a plain value"
     return None

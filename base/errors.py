@@ -13,7 +13,7 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2
     """Bad input or configuration: one line says what, where and what to do."""
     ABORTED = 3
-    """Ended before its time: interrupted, stalled, no replica left, cannot write."""
+    """Ended early: interrupted, stalled, no replica left, or cannot write."""
 
 
 class SutError(Exception):
@@ -32,9 +32,15 @@ class UserError(SutError):
 
 
 class Aborted(SutError):
-    """A run or command ended before its time. The message is one line."""
+    """A run or command ended early. The message is one line."""
 
     exit_code = ExitCode.ABORTED
+
+
+class Stopped(SutError):
+    """A run was ended early by the campaign that made it. The message is one line."""
+
+    exit_code = ExitCode.NOT_GOOD
 
 
 class NotGood(SutError):
@@ -51,11 +57,11 @@ _WRONG_PATH = (
 def write_failure(path: object, error: OSError, advice: str = "") -> SutError:
     """Return the error of a command that could not write `path`.
 
-    A path that leads nowhere, or that another command writes to, is bad input. A full
+    A path that does not exist, or that another command writes to, is bad input. A full
     disk or a missing permission aborts.
 
     Args:
-        path: what was to be written.
+        path: the path that could not be written.
         error: what the operating system reported.
         advice: what to do about it.
     """

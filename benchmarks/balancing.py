@@ -23,8 +23,7 @@ from rich.progress import track
 from conf.schema import BalancerName, DatasetConfig
 from forecast.simulation import Result, Simulation, TimedSynthetic
 from qsl.dataset import load_dataset
-from record.folder import RunFolder
-from record.lines import read_lines
+from record.folder import RunFolder, read_lines
 from record.structs import SampleRecord
 from sut.balancers import make_balancer
 from sut.wire.messages import EngineSpec

@@ -24,8 +24,7 @@ import numpy as np
 from conf.engines import VllmConfig
 from conf.load import load_config
 from qsl.dataset import Dataset, load_dataset
-from record.folder import RunFolder
-from record.lines import read_lines
+from record.folder import RunFolder, read_lines
 from record.structs import SampleRecord
 from sut.launch import engine_spec, model_for
 from sut.wire.messages import EngineSpec

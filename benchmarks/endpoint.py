@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from record.folder import RunFolder
-from record.lines import read_lines
+from record.folder import RunFolder, read_lines
 from record.structs import HostLine, SampleRecord, TelemetryLine
 
 _HEAD = (

@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from forecast.evidence import Evidence, read_evidence
-from forecast.measures import Limits, measures
-from forecast.predict import forecast, recorded_target
+from forecast.limits import Limits
+from forecast.measures import measures
+from forecast.predict import forecast
+from forecast.target import recorded_target
 
 _SHOWN = ("samples_per_s", "ttft_ms_p50", "ttft_ms_p99", "tpot_ms_p50", "tpot_ms_p99")
 _NO_LIMITS = Limits(ttft_s=None, tpot_s=None, percentile=0.99)
@@ -36,7 +38,7 @@ def main() -> None:
         # Without limits no highest rate is looked for.
         target = replace(recorded_target(other), limits=_NO_LIMITS)
         found = forecast([one], target)
-        measured = measures(other.issued, other.first, other.done, other.tokens)
+        measured = measures(other.samples)
         cells = []
         for name in _SHOWN:
             if name not in found.figures or name not in measured:

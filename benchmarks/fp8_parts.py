@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 from transformers.models.llama import modeling_llama
 
-from calibration.layers import PRODUCTS, layer_name
-from qsl.official import read_rows
+from calibration.source import PRODUCTS, layer_name
+from qsl.cnn_eval import read_rows
 
 PARTS = ("weights", "activations", "KV cache")
 _LARGEST = torch.finfo(torch.float8_e4m3fn).max

@@ -29,8 +29,7 @@ from rich.progress import track
 
 from benchmarks.machine import Machine, look_at_machine
 from benchmarks.one_node import one_node
-from record.folder import RunFolder, read_json
-from record.lines import read_lines
+from record.folder import RunFolder, read_json, read_lines
 from record.loadgen_log import read_detail
 from record.structs import ReplicaRecord, SampleRecord
 
@@ -111,8 +110,8 @@ def cases(scale: float) -> list[Case]:
         server("server-short", 60_000, 10, **short),
         offline("offline-no-steps", overrides=NO_STEPS),
         server("server-no-steps", 20_000, overrides=NO_STEPS),
-        offline("offline-neighbour", neighbor=True),
-        server("server-neighbour", 20_000, neighbor=True),
+        offline("offline-neighbor", neighbor=True),
+        server("server-neighbor", 20_000, neighbor=True),
         offline("offline-node", node=True),
         server("server-node", 20_000, node=True),
         offline("naive-offline", 20_000, naive=True),

@@ -44,9 +44,9 @@ def main() -> None:
                 others.update(
                     f"{f.code} ({', '.join(f.where)})" for f in strays(case, found)
                 )
-            told = "; ".join(f"{name}: {n}" for name, n in others.items()) or "none"
+            rest = "; ".join(f"{name}: {n}" for name, n in others.items()) or "none"
             print(
-                f"| {case.name} | `{case.code}` | {hits} of {options.seeds} | {told} |",
+                f"| {case.name} | `{case.code}` | {hits} of {options.seeds} | {rest} |",
                 flush=True,
             )
         print("\n| even cluster | runs | with a finding |")

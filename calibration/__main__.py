@@ -1,23 +1,27 @@
 """`python -m calibration`: a bf16 checkpoint to fp8 with static scales."""
 
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("calibration.__main__")
+
 import argparse
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, UserError
-from calibration.draft import check_new, new_folder
 from calibration.prompts import load_prompts
-from calibration.record import NAME, make_record
+from calibration.record import NAME, check_new, make_record, new_folder
 from calibration.result import check_result
 from calibration.source import check_room, load_source
 from qsl.tokenizer import load_encoder
 from record.folder import write_json
 
 # What the libraries would say, or look for, while they are imported and run. Progress
-# is shown by qsl.progress.
+# is shown by base.log.
 _QUIET = {
     "HF_HUB_OFFLINE": "1",
     "LLM_COMPRESSOR_LOG_LEVEL": "ERROR",
@@ -84,7 +88,3 @@ def _run(options: argparse.Namespace) -> int:
     count = len(prompts.tokens)
     print(f"{out}: fp8, static scales from {count} samples; how: {out / NAME}")
     return ExitCode.GOOD
-
-
-if __name__ == "__main__":
-    start(main)

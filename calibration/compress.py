@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from base.errors import UserError
-from calibration.layers import FUSED, layer_name
+from base.log import announce, track
 from calibration.result import scale_names
-from qsl.progress import announce, track
+from calibration.source import FUSED, layer_name
 
 # The largest magnitude that was seen, not llm-compressor's moving average of largest
 # ones, which depends on the order of samples and clips what lies above it.

@@ -8,8 +8,7 @@ from tokenizers import Tokenizer
 
 from base.errors import UserError
 from calibration.source import Source
-from qsl.official import FullRow, read_full_rows
-from qsl.template import prompt
+from qsl.cnn_eval import FullRow, prompt, read_full_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,7 @@ def load_prompts(
     """
     rows = read_full_rows(path)
     if not rows:
-        raise UserError(f"{path}: holds no samples")
+        raise UserError(f"{path}: contains no samples")
     if samples is not None and not 0 < samples <= len(rows):
         raise UserError(f"--samples {samples}: {path} holds {len(rows)}")
     used = rows[:samples]

@@ -8,9 +8,7 @@ import msgspec
 
 from base.decode import DecodeError, decode_json
 from base.errors import NotGood
-from calibration.layers import FUSED, PRODUCTS, layer_name
-from calibration.source import LayerCount
-from calibration.tensors import read_headers
+from calibration.source import FUSED, PRODUCTS, LayerCount, layer_name, read_headers
 
 Scales = Mapping[str, float]
 """Scales by the names of their tensors."""

@@ -1,15 +1,64 @@
 """The checkpoint that is to be quantized."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
+from safetensors import SafetensorError, safe_open
 
 from base.decode import DecodeError, decode_json
 from base.errors import UserError
-from calibration.layers import PRODUCTS, layer_name
-from calibration.tensors import Tensor, read_headers
+
+FUSED = (
+    ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    ("mlp.gate_proj", "mlp.up_proj"),
+)
+"""Products that vLLM makes in one call, so with one scale."""
+PRODUCTS = (*FUSED[0], "self_attn.o_proj", *FUSED[1], "mlp.down_proj")
+"""The linear layers of a decoder layer. The output layer stays as it is."""
+
+
+def layer_name(layer: int) -> str:
+    """Return the prefix of the names of tensors in a decoder layer."""
+    return f"model.layers.{layer}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """One tensor of a checkpoint."""
+
+    dtype: str
+    """As safetensors names it: BF16, F32, F8_E4M3."""
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+
+def read_headers(files: Sequence[Path]) -> dict[str, Tensor]:
+    """Return the tensors of `files` by name.
+
+    Raises:
+        UserError: a file is damaged or cannot be read.
+    """
+    found: dict[str, Tensor] = {}
+    for path in files:
+        try:
+            with safe_open(path, framework="np") as file:
+                for name in file.keys():  # noqa: SIM118 - no dict
+                    part = file.get_slice(name)
+                    found[name] = Tensor(
+                        dtype=part.get_dtype(), shape=tuple(part.get_shape())
+                    )
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{path}: no whole safetensors file: {error}") from error
+    return found
+
 
 ARCHITECTURE = "LlamaForCausalLM"
 _WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".pth", ".gguf")
@@ -45,7 +94,7 @@ class Source:
 
     @property
     def companions(self) -> list[Path]:
-        """Files that belong to the result unchanged: tokenizer, licence and others."""
+        """Files that belong to the result unchanged: tokenizer, license and others."""
         return sorted(
             path
             for path in self.path.iterdir()

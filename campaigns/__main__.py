@@ -1,15 +1,23 @@
 """`python -m campaigns`: lists the campaigns."""
 
+from base.command import run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("campaigns.__main__")
+
 import sys
 from collections.abc import Sequence
 
-from base.command import run_command, start
 from base.errors import ExitCode, UserError
 
 _TEXT = """\
 Campaigns are series of runs, each a process of its own:
   python -m campaigns.scaling replicas=1,2,4 ...   how throughput grows with replicas;
                                                    Server: the highest sustained rate
+  python -m campaigns.search scenario=server ...   the highest rate that holds the
+                                                   latency limits, in three runs
+  python -m campaigns.sweep OPTION=A,B,C ...       a run for each point of a grid
 Each prints its options with --help."""
 
 
@@ -27,7 +35,3 @@ def _list(arguments: list[str]) -> int:
         )
     print(_TEXT)
     return ExitCode.GOOD
-
-
-if __name__ == "__main__":
-    start(main)

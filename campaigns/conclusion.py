@@ -1,5 +1,7 @@
 """Writes the record and report of a campaign, and prints its result."""
 
+from collections.abc import Sequence
+
 from campaigns.series import RunSeries
 from record.campaign import Campaign
 from report.build import write_files
@@ -7,8 +9,12 @@ from report.content import Report, make_report
 from report.statistics.sizes import SizeScaling, scaling_by_size
 
 
-def conclude(series: RunSeries) -> bool:
+def conclude(series: RunSeries, lines: Sequence[str] | None = None) -> bool:
     """Write the record and the report, and print what was found.
+
+    Args:
+        series: of the campaign.
+        lines: what to print; None: a line for each size.
 
     Returns:
         Whether the report covers every run that was made.
@@ -19,7 +25,7 @@ def conclude(series: RunSeries) -> bool:
         return False
     report = make_report(runs, campaign=series.campaign)
     page = write_files(report, series.root)
-    for line in _summary(series.campaign, report):
+    for line in _summary(series.campaign, report) if lines is None else lines:
         print(line)
     print(f"report: {page}")
     return len(runs) == len(series.finished)

@@ -58,7 +58,7 @@ def parse(arguments: Sequence[str]) -> CampaignOptions:
         elif key == "cluster.replicas":
             raise UserError(f"{text}: a campaign has several sizes; write replicas=1,2")
         else:
-            _refuse_unknown(text)
+            refuse_unknown(text, _OWN, "python -m campaigns.scaling")
             options.overrides.append(text)
     if options.samples and any("run.min_queries" in o for o in options.overrides):
         raise UserError("samples= and run.min_queries= say the same; leave one out")
@@ -79,8 +79,13 @@ def parse(arguments: Sequence[str]) -> CampaignOptions:
     return options
 
 
-def _refuse_unknown(text: str) -> None:
+def refuse_unknown(text: str, own: Sequence[str], command: str) -> None:
     """Refuse a name that neither a campaign nor a run has.
+
+    Args:
+        text: key=value.
+        own: options of the campaign itself.
+        command: whose help lists them.
 
     Raises:
         UserError: it is one.
@@ -89,15 +94,15 @@ def _refuse_unknown(text: str) -> None:
     if text.startswith("-") or key == "config":
         raise UserError(
             f"{text}: unknown option; options are written KEY=VALUE, see"
-            " python -m campaigns.scaling --help"
+            f" {command} --help"
         )
     if "." in key or key in _GROUPS:
         return
-    near = difflib.get_close_matches(key, [*_OWN, *_GROUPS], 1)
+    near = difflib.get_close_matches(key, [*own, *_GROUPS], 1)
     raise UserError(
         f"{text}: unknown option {key}"
         + (f"; did you mean {near[0]}=" if near else "")
-        + "; see python -m campaigns.scaling --help"
+        + f"; see {command} --help"
     )
 
 

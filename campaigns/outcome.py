@@ -5,13 +5,11 @@ from pathlib import Path
 
 from base.benchmark import EARLY_STOPPING_CONFIDENCE
 from campaigns.rate_search import Trial
-from record.errors import RecordError
-from record.folder import RunFolder, read_json
-from record.lines import read_lines
+from record.folder import RecordError, RunFolder, read_json, read_lines
 from record.loadgen_log import read_detail
 from record.structs import SampleRecord, SettingsRecord, Verdict
 from report.statistics.rates import RATE_CHECKS
-from scenarios.steady_state import Judgement, judge_samples
+from scenarios.steady_state import Judgment, judge_samples
 
 
 def read_trial(path: Path) -> Trial:
@@ -26,7 +24,7 @@ def read_trial(path: Path) -> Trial:
 def _read(folder: RunFolder) -> Trial:
     verdict = read_json(folder.verdict, Verdict)
     failures = {check.name for check in verdict.failures}
-    if verdict.outcome == "aborted" or failures - RATE_CHECKS:
+    if verdict.ended_early or failures - RATE_CHECKS:
         return _stopped(verdict.reason)
     settings = read_json(folder.settings, SettingsRecord)
     log = read_detail(folder.detail_log).values
@@ -51,7 +49,7 @@ def _stopped(reason: str) -> Trial:
     return Trial(
         within_limits=False,
         stop_reason=reason or "the run left no verdict",
-        steady=Judgement(word="too_short", reason=reason),
+        steady=Judgment(word="too_short", reason=reason),
     )
 
 

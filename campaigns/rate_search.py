@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NoReturn
 
 from base.errors import NotGood
-from scenarios.steady_state import Judgement
+from scenarios.steady_state import Judgment
 
 LATENCIES = 20.0
 COARSE = 0.15
@@ -57,7 +57,7 @@ class Trial:
     """Whether LoadGen had too few queries to judge latency."""
     stop_reason: str = ""
     """Why no other rate can help; empty where one can."""
-    steady: Judgement
+    steady: Judgment
     full: bool = False
     """Whether it had the length that the benchmark's rules ask for."""
     percentile: float = 0.9

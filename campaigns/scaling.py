@@ -24,28 +24,26 @@ Exit codes: 0 every size has its result, 1 finished but a size has none, 2 bad i
 3 interrupted. What was made is kept and reported whatever the exit code.
 """
 
-import contextlib
-import itertools
-import os
+from base.command import run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("campaigns.scaling")
+
 import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from base.benchmark import SERVER_SCENARIOS
 from base.child import Children
-from base.command import run_command, start
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
 from campaigns.conclusion import conclude
 from campaigns.options import CampaignOptions, parse
 from campaigns.repeated_runs import repeat_runs
-from campaigns.series import RunSeries
+from campaigns.series import RunSeries, cores_per_replica, new_campaign, new_root
 from campaigns.sustained_rates import find_rates
 from conf.load import load_config
-from conf.schema import Config, ExternalConfig
-from conf.secrets import masked_arguments
-from record.campaign import NAME, Campaign
+from conf.schema import Config
 
 _LOG = logger(__name__)
 
@@ -64,47 +62,17 @@ def _command(arguments: Sequence[str]) -> int:
     config = load_config([*options.overrides, f"cluster.replicas={options.sizes[0]}"])
     # What the largest size cannot have is refused before any run is made.
     load_config([*options.overrides, f"cluster.replicas={options.sizes[-1]}"])
-    root = _make_root(options.root)
-    campaign = Campaign(
-        kind="scaling",
-        command=["python", "-m", "campaigns.scaling", *masked_arguments(arguments)],
-        scenario=config.scenario.name.value,
-        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    )
+    root = new_root(options.root, "scaling")
     with Children() as children:
         series = RunSeries(
             root=root,
-            campaign=campaign,
+            campaign=new_campaign("scaling", arguments, config),
             children=children,
             overrides=options.overrides,
-            cores_per_replica=_cores_per_replica(options, config),
+            cores_per_replica=cores_per_replica(max(options.sizes), config),
         )
         series.save()
         return run_campaign(options, config, series)
-
-
-def _make_root(wanted: Path | None) -> Path:
-    """Return a folder that no other campaign has.
-
-    Raises:
-        UserError: the folder holds another campaign.
-        OSError: it cannot be made.
-    """
-    if wanted is not None:
-        if (wanted / NAME).exists():
-            raise UserError(
-                f"run.dir={wanted} holds another campaign; name another folder"
-            )
-        wanted.mkdir(parents=True, exist_ok=True)
-        return wanted
-    stamp = time.strftime("%Y%m%dT%H%M%SZ-scaling", time.gmtime())
-    Path("runs").mkdir(exist_ok=True)
-    for attempt in itertools.count():
-        root = Path("runs") / (stamp + (f"-{attempt}" if attempt else ""))
-        with contextlib.suppress(FileExistsError):
-            root.mkdir()
-            return root
-    raise AssertionError("unreachable")
 
 
 def run_campaign(options: CampaignOptions, config: Config, series: RunSeries) -> int:
@@ -131,18 +99,3 @@ def run_campaign(options: CampaignOptions, config: Config, series: RunSeries) ->
     for size in without:
         _LOG.info("%d replica(s): %s", size.replicas, size.reason)
     return ExitCode.GOOD if complete and not without else ExitCode.NOT_GOOD
-
-
-def _cores_per_replica(options: CampaignOptions, config: Config) -> int:
-    """Return equal shares of the cores: a replica has as many in every size.
-
-    Replicas of `cluster=external` have those of their nodes.
-    """
-    cores = len(os.sched_getaffinity(0))
-    if isinstance(config.cluster, ExternalConfig):
-        return cores
-    return max(1, cores // max(options.sizes))
-
-
-if __name__ == "__main__":
-    start(main)

@@ -1,5 +1,7 @@
 """Runs `python -m sut.main` again and again, and records what each run showed."""
 
+import contextlib
+import itertools
 import os
 import random
 import time
@@ -8,15 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.child import Children
+from base.child import Children, module_command, module_environment
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
-from base.python import module_command, module_environment
 from campaigns.outcome import read_trial
 from campaigns.rate_search import Trial
+from conf.schema import Config
+from conf.secrets import masked_arguments
 from record.campaign import NAME, Campaign, CampaignRun, Phase
-from record.errors import RecordError
-from record.folder import write_json
+from record.folder import RecordError, write_json
 from report.reading.folder import read_run
 from report.reading.run import Run
 
@@ -71,33 +73,17 @@ class RunSeries:
             UserError: the run refused its configuration.
             Aborted: a signal came, or the run left no folder.
         """
-        arguments = [
-            *self.overrides,
-            f"run.dir={self.root}",
-            f"cluster.replicas={size}",
-        ]
+        changes = [f"cluster.replicas={size}"]
         if queries is not None:
-            arguments = [a for a in arguments if not a.startswith("run.min_queries=")]
-            arguments.append(f"run.min_queries={queries}")
+            changes.append(f"run.min_queries={queries}")
         if rate is not None:
-            arguments.append(f"scenario.target_qps={rate:.6g}")
-        self._announce(size, phase, rate, queries, note, progress)
+            changes.append(f"scenario.target_qps={rate:.6g}")
+        self.announce(size, phase, rate, queries, note, progress)
         begin = self.clock()
-        with self._cores(size):
-            ended = self.children.run(
-                module_command("sut.main", *arguments), module_environment()
-            )
-        self.children.check()
-        if ended.code == ExitCode.BAD_INPUT:
-            raise UserError(f"the run with {size} replica(s) was refused; see above")
-        if ended.folder is None:
-            raise Aborted(
-                f"the run with {size} replica(s) ended with exit code {ended.code} and"
-                " left no run folder"
-            )
-        trial = read_trial(ended.folder)
+        folder = self.launch(changes, size)
+        trial = read_trial(folder)
         record = CampaignRun(
-            run=ended.folder.name,
+            run=folder.name,
             replicas=size,
             phase=phase,
             rate=rate,
@@ -106,12 +92,49 @@ class RunSeries:
             counts=trial.sustained if rate is not None else trial.within_limits,
             reason=_reason(trial, rate),
         )
-        made = FinishedRun(record=record, folder=ended.folder, trial=trial)
+        return self.add(FinishedRun(record=record, folder=folder, trial=trial))
+
+    def launch(
+        self,
+        changes: Sequence[str],
+        size: int,
+        hopeless: Callable[[Path], bool] | None = None,
+    ) -> Path:
+        """Make one run to its end; return its folder.
+
+        Args:
+            changes: options, in the place of the campaign's own of the same name.
+            size: number of replicas, for the cores that the run may use.
+            hopeless: whether the run in a folder is to be stopped early.
+
+        Raises:
+            UserError: the run refused its configuration.
+            Aborted: a signal came, or the run left no folder.
+        """
+        given = [*self.overrides, f"run.dir={self.root}"]
+        names = {text.partition("=")[0] for text in changes}
+        kept = [text for text in given if text.partition("=")[0] not in names]
+        command = module_command("sut.main", *kept, *changes)
+        watch = {} if hopeless is None else {"hopeless": hopeless}
+        with self._cores(size):
+            ended = self.children.run(command, module_environment(), **watch)
+        self.children.check()
+        if ended.code == ExitCode.BAD_INPUT:
+            raise UserError(f"the run with {size} replica(s) was refused; see above")
+        if ended.folder is None:
+            raise Aborted(
+                f"the run with {size} replica(s) ended with exit code {ended.code} and"
+                " left no run folder"
+            )
+        return ended.folder
+
+    def add(self, made: FinishedRun) -> FinishedRun:
+        """Record a run that has ended."""
         self.finished.append(made)
-        self.campaign.runs.append(record)
+        self.campaign.runs.append(made.record)
         self.save()
-        if record.reason:
-            _LOG.info("   does not count: %s", record.reason)
+        if made.record.reason:
+            _LOG.info("   does not count: %s", made.record.reason)
         return made
 
     def save(self) -> None:
@@ -132,15 +155,16 @@ class RunSeries:
                 _LOG.warning("left out of the report: %s", error)
         return runs
 
-    def _announce(
+    def announce(
         self,
         size: int,
         phase: Phase,
         rate: float | None,
         queries: int | None,
-        note: str,
-        progress: str,
+        note: str = "",
+        progress: str = "",
     ) -> None:
+        """Log what the next run is."""
         words = [f"{size} replica(s)"]
         if rate is not None:
             words.append(f"{rate:.4g} queries/s")
@@ -195,3 +219,58 @@ def interleaved_order(
         generator.shuffle(order)
         for size in order:
             yield number + 1, size
+
+
+def new_campaign(kind: str, arguments: Sequence[str], config: Config) -> Campaign:
+    """Return the record of a campaign that begins.
+
+    Args:
+        kind: name of its module.
+        arguments: of its command.
+        config: of its runs.
+    """
+    return Campaign(
+        kind=kind,
+        command=["python", "-m", f"campaigns.{kind}", *masked_arguments(arguments)],
+        scenario=config.scenario.name.value,
+        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+
+
+def cores_per_replica(largest: int, config: Config) -> int:
+    """Return equal shares of the cores: a replica has as many in every size.
+
+    Replicas of other hosts have those of their nodes.
+
+    Args:
+        largest: replicas of the largest size.
+        config: of the runs.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if config.cluster.name != "local":
+        return cores
+    return max(1, cores // largest)
+
+
+def new_root(wanted: Path | None, kind: str) -> Path:
+    """Return a folder that no other campaign has.
+
+    Raises:
+        UserError: the folder holds another campaign.
+        OSError: it cannot be made.
+    """
+    if wanted is not None:
+        if (wanted / NAME).exists():
+            raise UserError(
+                f"run.dir={wanted} holds another campaign; name another folder"
+            )
+        wanted.mkdir(parents=True, exist_ok=True)
+        return wanted
+    stamp = time.strftime(f"%Y%m%dT%H%M%SZ-{kind}", time.gmtime())
+    Path("runs").mkdir(exist_ok=True)
+    for attempt in itertools.count():
+        root = Path("runs") / (stamp + (f"-{attempt}" if attempt else ""))
+        with contextlib.suppress(FileExistsError):
+            root.mkdir()
+            return root
+    raise AssertionError("unreachable")

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from base.command import ArgumentParser, run_command
 from base.errors import ExitCode, UserError
+from base.files import cache_folder
 from base.version import VERSION
 from cli.diagnosis import Diagnosis, Level, bad, good
+from cli.gpu_checks import gpu_checks, gpu_health
 from cli.host_checks import check_reachable, host_checks
 from cli.software_checks import software_checks
-from conf.cache import cache_folder
 from conf.load import load_config
 from conf.schema import Config, ExternalConfig
 from submission.machine import describe_gpus
@@ -50,9 +51,10 @@ def _checks(
 ) -> Iterator[Diagnosis]:
     yield good("version", f"mlperf-loadgen-sut {VERSION}")
     yield from software_checks(describe_gpus())
+    yield from gpu_checks(gpu_health())
     port = _PORT
     if isinstance(config.cluster, ExternalConfig):
-        _, port = listening(config.cluster)
+        _, port = listening(config.cluster.listen)
     yield from host_checks(Path(config.run.dir).absolute(), cache_folder(), port)
     if _names(overrides, "model"):
         yield _tried("model", lambda: _model(config))

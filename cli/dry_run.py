@@ -1,6 +1,7 @@
 """`mlperf-sut run --dry-run`: what a run would do, without a process of it started."""
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,20 +16,24 @@ from record.folder import RunFolder
 from scenarios.plan import ScenarioPlan
 from scenarios.planner import plan_scenario
 from scenarios.settings import build_settings, effective
-from sut.clusters.host import this_host
+from sut.clusters.placement import this_host
 from sut.main import split_arguments
 
 _RATE = {"Server": "server_target_qps", "Offline": "offline_expected_qps"}
 _NS_PER_MS = 1e6
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the resolved configuration and what the run would do.
+
+    Args:
+        arguments: of a run; left out: the process's own.
 
     Returns:
         The exit code; 2 where the run itself would refuse its options.
     """
-    return run_command(lambda: _describe(arguments))
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return run_command(lambda: _describe(given))
 
 
 def _describe(arguments: Sequence[str]) -> int:

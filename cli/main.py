@@ -5,15 +5,13 @@ that both behave the same. Modules are imported when their subcommand is called:
 and completion stay quick.
 """
 
-import importlib
 import sys
-from collections.abc import Callable
 from typing import NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 
-from base.command import ArgumentParser, start
+from base.command import ArgumentParser, start_module
 from base.version import VERSION
 from cli.bash import register
 
@@ -34,12 +32,6 @@ or fish): eval "$(_MLPERF_SUT_COMPLETE=bash_source mlperf-sut)"
 
 Exit code: 0 good, 1 finished but not good, 2 bad input, 3 aborted.
 """
-
-
-def _main_of(module: str) -> Callable[[list[str]], int]:
-    """Return a module's `main`; whatever goes wrong in its import is the caller's."""
-    main: Callable[[list[str]], int] = importlib.import_module(module).main
-    return main
 
 
 class Forwarded(click.Command):
@@ -74,7 +66,7 @@ class Forwarded(click.Command):
             from sut.interrupts import start_command
 
             start_command(self.module)
-        start(lambda: _main_of(self.module)(ctx.args))
+        start_module(self.module)
 
     def shell_complete(
         self,
@@ -82,7 +74,12 @@ class Forwarded(click.Command):
         incomplete: str,
     ) -> list[CompletionItem]:
         """Complete options of a run; for all else the shell completes file names."""
-        if self.module not in ("sut.main", "campaigns.scaling"):
+        if self.module not in (
+            "sut.main",
+            "campaigns.scaling",
+            "campaigns.search",
+            "campaigns.sweep",
+        ):
             return [CompletionItem(incomplete, type="file")]
         from cli.complete import completions
 
@@ -94,15 +91,10 @@ class _Run(Forwarded):
 
     def invoke(self, ctx: click.Context) -> NoReturn:
         """Make the run, or describe it."""
-        if "--dry-run" in ctx.args:
-            arguments = [text for text in ctx.args if text != "--dry-run"]
-
-            def describe() -> int:
-                from cli.dry_run import main as dry_run
-
-                return dry_run(arguments)
-
-            start(describe)
+        if "--dry-run" in ctx.args and not {"-h", "--help"} & set(ctx.args):
+            rest = [text for text in ctx.args if text != "--dry-run"]
+            sys.argv = [ctx.command_path, *rest]
+            start_module("cli.dry_run")
         super().invoke(ctx)
 
 
@@ -123,6 +115,12 @@ def _campaign() -> None:
 
 _campaign.add_command(
     Forwarded("scaling", "campaigns.scaling", "Throughput by the number of replicas.")
+)
+_campaign.add_command(
+    Forwarded("search", "campaigns.search", "The highest rate that holds the limits.")
+)
+_campaign.add_command(
+    Forwarded("sweep", "campaigns.sweep", "A run for each point of a grid or list.")
 )
 command.add_command(_campaign)
 for _command in (

@@ -10,7 +10,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from base.data import carried_path
+from base.files import carried_path
 from cli.diagnosis import Diagnosis, bad, good, warning
 from cli.host_checks import parse_cpus
 from offline_bundle.packages import read_packages

@@ -9,7 +9,7 @@ from conf.option import LONGEST_S, option
 
 @dataclass(slots=True, kw_only=True)
 class EngineConfig:
-    """What answers the samples in a replica."""
+    """The engine, which answers the samples of a replica."""
 
     name: str = option("engine: vllm, synthetic or endpoint")
     warmup_requests: int = option(
@@ -31,7 +31,19 @@ class VllmConfig(EngineConfig):
     )
     env: dict[str, str] = option("environment variables for each replica", {})
     in_process: bool = option(
-        "run vLLM's engine core inside the replica process, not in a child of it", True
+        "run vLLM's engine core in the replica process, not in a child process", True
+    )
+    adaptive_batching: bool = option(
+        "Server, Interactive: choose each step's prompt tokens by the limit of TPOT;"
+        " engine.options.max_num_batched_tokens is then the most that a step may have",
+        False,
+    )
+    step_model: list[float] | None = option(
+        "adaptive_batching: seconds of a step, a prompt token, a decoding request and a"
+        " cached token; left out: measured in the warm-up",
+        None,
+        at_least=0,
+        at_most=LONGEST_S,
     )
     cpu_kv_cache_gib: int = option(
         "KV cache of a replica on a CPU, in GiB", 2, at_least=1, at_most=65_536
@@ -40,7 +52,7 @@ class VllmConfig(EngineConfig):
 
 @dataclass(slots=True, kw_only=True)
 class SyntheticConfig(EngineConfig):
-    """Deterministic tokens and a service-time model; needs no model and no device.
+    """Deterministic tokens and a model of step times; needs no model and no device.
 
     A step costs step_s + prefill_s_per_token x (prompt tokens in it)
     + decode_s_per_sequence x (sequences in it).
@@ -59,7 +71,7 @@ class SyntheticConfig(EngineConfig):
         "sequences that run at once", 1024, at_least=1, at_most=10_000_000
     )
     max_num_batched_tokens: int = option(
-        "prompt tokens that one step may take in",
+        "most prompt tokens in one step",
         8192,
         at_least=1,
         at_most=1_000_000_000,
@@ -78,62 +90,61 @@ class SyntheticConfig(EngineConfig):
 
 @dataclass(slots=True, kw_only=True)
 class EndpointConfig(EngineConfig):
-    """Servers that run already, with the OpenAI completions protocol; one a replica."""
+    """Running servers with the OpenAI completions protocol, one for each replica."""
 
     urls: list[str] = option(
-        "addresses of the servers, e.g. engine.urls=[http://a:8000,http://b:8000];"
-        " one replica each",
+        "addresses of the servers, one for each replica,"
+        " e.g. engine.urls=[http://a:8000,http://b:8000]",
         [],
     )
     served_model: str | None = option(
-        "name under which the servers know the model; left out: their only one", None
+        "name of the model on the servers; left out: their only model", None
     )
     max_concurrency: int = option(
-        "requests, and so connections, that are open to one server at once",
+        "most requests, and so connections, that are open to one server at once",
         1024,
         at_least=1,
         at_most=65_536,
     )
     connect_timeout_s: float = option(
-        "seconds a connection may take", 10.0, above=0, at_most=LONGEST_S
+        "longest time in s to connect", 10.0, above=0, at_most=LONGEST_S
     )
     first_byte_timeout_s: float = option(
-        "seconds until an answer's first byte; where nothing is streamed (Offline),"
-        " until the whole answer",
+        "longest time in s to an answer's first byte, or to the whole answer where"
+        " nothing is streamed (Offline)",
         240.0,
         above=0,
         at_most=LONGEST_S,
     )
     chunk_timeout_s: float = option(
-        "seconds between two parts of a streamed answer",
+        "longest time in s between two parts of a streamed answer",
         60.0,
         above=0,
         at_most=LONGEST_S,
     )
     busy_timeout_s: float = option(
-        "seconds that a server may answer one request with 429 or 503",
+        "longest time in s that a server may answer one request with 429 or 503",
         60.0,
         above=0,
         at_most=LONGEST_S,
     )
     retries: int = option(
-        "times a request is sent again whose connection broke before its answer began",
+        "how often a request is sent again if its connection breaks before the answer"
+        " begins",
         2,
         at_least=0,
         at_most=100,
     )
     api_key_env: str | None = option(
-        "environment variable that holds the servers' API key", None
+        "environment variable with the servers' API key", None
     )
-    api_key_file: str | None = option(
-        "file that holds the servers' API key", None, path=True
-    )
+    api_key_file: str | None = option("file with the servers' API key", None, path=True)
     api_key_header: str = option(
-        "header that carries the key; Authorization: as a Bearer token",
+        "header for the key; with Authorization it is sent as a Bearer token",
         "Authorization",
     )
     ca_file: str | None = option(
-        "certificates (PEM) that https servers are checked by; left out: the host's",
+        "certificates (PEM) to verify https servers; left out: those of the host",
         None,
         path=True,
     )

@@ -1,4 +1,4 @@
-"""Text of `--help`, made from the schema so that it cannot go stale."""
+"""Text of `--help`, generated from the schema."""
 
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -17,12 +17,13 @@ _USAGE = """\
 usage: python -m sut.main [--config FILE] [OPTION=VALUE ...]
        python -m sut.main --help | --version
 
-Runs MLPerf LoadGen over vLLM replicas and leaves a run folder with its report.
-Without options: SmolLM2-135M on vLLM over the embedded sample, Offline, run=smoke.
---config runs/<id>/config.yaml repeats an earlier run; options then change values.
-Texts and paths are used literally, ~ is the home folder; engine.options takes
-[1,2], {a: 1} and, for special characters, "'quoted text'". An option that can have no
-effect in the run is refused.
+Runs MLPerf LoadGen over vLLM replicas and writes a run folder with a report.
+Default: SmolLM2-135M on vLLM over the embedded sample, scenario=offline run=smoke.
+--config runs/<id>/config.yaml repeats an earlier run; options change single values.
+experiment_file=PATH reads an experiment of your own, in the form of conf/experiment.
+Text and paths are used literally; ~ is the home folder. engine.options takes lists
+[1,2], mappings {a: 1} and, for special characters, "'quoted text'". An option that
+cannot have an effect in the run is refused.
 
 exit code: 0 good, 1 finished but not good, 2 bad input, 3 aborted
 """
@@ -37,6 +38,7 @@ _SECTIONS: tuple[tuple[str, type, str], ...] = (
     ("engine=endpoint", EndpointConfig, "engine."),
     ("cluster", schema.ClusterConfig, "cluster."),
     ("cluster=external", schema.ExternalConfig, "cluster."),
+    ("cluster=ray", schema.RayConfig, "cluster."),
     ("run", schema.RunConfig, "run."),
 )
 
@@ -96,7 +98,7 @@ def _version(name: str) -> str:
 def _options(node: Any, prefix: str) -> Iterator[OptionHelp]:
     hints = get_type_hints(node)
     shown = {"name"}
-    if node is schema.ExternalConfig:
+    if node in (schema.ExternalConfig, schema.RayConfig):
         shown |= {spec.name for spec in fields(schema.ClusterConfig)}
     for spec in fields(node):
         hint = hints[spec.name]

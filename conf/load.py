@@ -1,9 +1,8 @@
 """Composes the command line into a typed `Config`; every mistake is a `UserError`.
 
-Hydra composes the groups (`engine=synthetic experiment=harness`), whose files are our
-own. Types, defaults and unknown options are checked here, against `conf.schema`, and
-single values are read by `conf.values`: no message of Hydra's is ever about what the
-user wrote.
+Hydra only composes the groups (`engine=synthetic experiment=harness`) from our own
+files. Types, defaults and unknown options are checked here, against `conf.schema`, and
+`conf.values` reads single values. So all messages about user input are our own.
 """
 
 import copy
@@ -21,15 +20,14 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from base.data import data_path
 from base.decode import YAML_LOADER, DecodeError, plain_yaml
 from base.errors import UserError
+from base.files import data_path
 from conf import schema
-from conf.effect import check_effects
-from conf.endpoint import place_endpoints
+from conf.consistency import check_effects, name_origins, place_endpoints
 from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
+from conf.experiment_file import OPTION, merge, read_experiment
 from conf.option import range_error
-from conf.origin import name_origins
 from conf.secrets import masked
 from conf.values import from_plain, from_text, value_kind
 
@@ -40,7 +38,11 @@ _VARIANTS: dict[str, dict[str, type]] = {
         "synthetic": SyntheticConfig,
         "endpoint": EndpointConfig,
     },
-    "cluster": {"local": schema.ClusterConfig, "external": schema.ExternalConfig},
+    "cluster": {
+        "local": schema.ClusterConfig,
+        "external": schema.ExternalConfig,
+        "ray": schema.RayConfig,
+    },
 }
 """Groups whose choices have options of their own, by the name of the choice."""
 _LARGEST_FILE = 1 << 20
@@ -53,10 +55,10 @@ def load_config(
     """Return the typed configuration for the command line `overrides`.
 
     Args:
-        overrides: options, e.g. `["scenario=server", "cluster.replicas=2"]`; where one
-            is given twice, the last counts.
+        overrides: options, e.g. `["scenario=server", "cluster.replicas=2"]`; if one
+            is given twice, the last one counts.
         resolved: the `config.yaml` of an earlier run to start from, instead of the
-            defaults; overrides then change single values, not groups.
+            defaults. Overrides then change single values, not groups.
 
     Raises:
         UserError: unknown key or choice, wrong type, empty or out-of-range value, or
@@ -64,14 +66,17 @@ def load_config(
     """
     given = [_split(text) for text in overrides]
     groups = {key: value for key, value in given if key in GROUPS}
-    values = [(key, text) for key, text in given if key not in GROUPS]
-    if resolved is None:
+    file = next((text for key, text in reversed(given) if key == OPTION), None)
+    values = [(key, text) for key, text in given if key not in (*GROUPS, OPTION)]
+    if file is not None:
+        tree = _with_experiment(file, groups, resolved)
+    elif resolved is None:
         tree = copy.deepcopy(_compose(tuple(sorted(groups.items()))))
     else:
         tree = _from_file(resolved)
         for key, text in groups.items():
             raise UserError(
-                f"'{key}={text}': beside --config only single values can be changed"
+                f"'{key}={text}': with --config only single values can be changed"
             )
     for key, text in values:
         _set(tree, key, text)
@@ -85,10 +90,30 @@ def load_config(
     return config
 
 
-def to_yaml(config: schema.Config) -> str:
-    """Return the whole configuration as YAML that `load_config(resolved=)` reads.
+def _with_experiment(text: str, groups: dict[str, str], resolved: Path | None) -> Tree:
+    """Return the presets of `groups` and of the experiment file `text`, and its values.
 
-    Secrets are masked in it.
+    Raises:
+        UserError: it is no experiment, or there is another one.
+    """
+    if resolved is not None or "experiment" in groups:
+        other = "--config" if resolved is not None else "experiment="
+        raise UserError(f"{OPTION}={text}: give either it or {other}")
+    chosen, values = read_experiment(text)
+    for group, name in chosen.items():
+        if group not in GROUPS or group == "experiment":
+            raise UserError(f"{OPTION}={text}: override /{group}: no such group")
+        _check_choice(group, name)
+    composed = _compose(tuple(sorted({**chosen, **groups}.items())))
+    tree = copy.deepcopy(composed)
+    merge(tree, values)
+    return tree
+
+
+def to_yaml(config: schema.Config) -> str:
+    """Return the configuration as YAML, with masked secrets.
+
+    `load_config(resolved=)` can read it.
     """
     return yaml.dump(
         _plain(asdict(masked(config))),
@@ -112,7 +137,7 @@ def _split(text: str) -> tuple[str, str]:
         hint = f": {plain}" if text.startswith("-") and "=" in plain else ""
         raise UserError(f"{text!a}: options are written KEY=VALUE{hint} (see --help)")
     if key.startswith("hydra"):
-        raise UserError(f"{key}: Hydra's own settings are not used here")
+        raise UserError(f"{key}: options of Hydra itself are not available")
     if key in ("scenario.name", "engine.name", "cluster.name"):
         group = key.partition(".")[0]
         example = f"{group}={choices(group)[0]}"
@@ -137,7 +162,7 @@ def _check_choice(group: str, name: str) -> None:
 
 @cache
 def _compose(groups: tuple[tuple[str, str], ...]) -> Tree:
-    """Return the presets of `groups`; what they leave open is not in it."""
+    """Return the values that the presets of `groups` set."""
     GlobalHydra.instance().clear()
     with initialize_config_module("conf", version_base="1.3"):
         composed = compose("config", overrides=[f"{k}={v}" for k, v in groups])
@@ -147,7 +172,7 @@ def _compose(groups: tuple[tuple[str, str], ...]) -> Tree:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes each value where it belongs, however often it occurs."""
+    """Writes repeated values in full, without YAML aliases."""
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
@@ -199,7 +224,7 @@ def _set(tree: Tree, key: str, text: str) -> None:
             _set_item(tree, part, rest, from_text(key, spec, get_args(node)[1], text))
         else:
             whole = ".".join(parts[: depth + 1])
-            raise UserError(f"{key}: no such option; {whole} holds a single value")
+            raise UserError(f"{key}: no such option; {whole} is a single value")
         return
     raise UserError(
         f"{key}: name one of its options, e.g. {key}.{fields(kind)[0].name}"
@@ -207,7 +232,7 @@ def _set(tree: Tree, key: str, text: str) -> None:
 
 
 def _set_item(tree: Tree, part: str, rest: list[str], value: Any) -> None:
-    """Put a value into a mapping, whose keys may be mappings again."""
+    """Put a value into a mapping, which may be nested."""
     for name in [part, *rest[:-1]]:
         if not isinstance(tree.get(name), dict):
             tree[name] = {}
@@ -232,7 +257,7 @@ def _unknown(kind: Any, parts: list[str]) -> str:
     name = ".".join(parts)
     for choice, other in _VARIANTS.get(parts[0], {}).items():
         if len(parts) == 2 and parts[1] in [f.name for f in fields(other)]:
-            return f"{name}: no such option here; it is one of {parts[0]}={choice}"
+            return f"{name}: only {parts[0]}={choice} has this option"
     known = [f.name for f in fields(kind)]
     near = difflib.get_close_matches(parts[-1], known, 1)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
@@ -240,7 +265,7 @@ def _unknown(kind: Any, parts: list[str]) -> str:
 
 
 def _build(kind: Any, tree: Any, prefix: str) -> Any:
-    """Return the dataclass `kind` with the values of `tree` and its own defaults."""
+    """Return the dataclass `kind` with the values of `tree`, else its defaults."""
     if not isinstance(tree, dict):
         raise UserError(f"{prefix.rstrip('.')}: not a mapping of options")
     hints = get_type_hints(kind)
@@ -256,7 +281,7 @@ def _build(kind: Any, tree: Any, prefix: str) -> Any:
         elif spec.name in tree:
             values[spec.name] = from_plain(key, hints[spec.name], tree[spec.name])
         elif spec.default is MISSING and spec.default_factory is MISSING:
-            raise UserError(f"{key}: no value is given")
+            raise UserError(f"{key}: no value was given")
     return kind(**values)
 
 

@@ -5,9 +5,9 @@ from dataclasses import MISSING, Field, field
 from typing import Any
 
 _LARGEST = 1e12
-"""No option means anything beyond it, and LoadGen's integers would overflow."""
+"""No option needs a larger value, and LoadGen's integers would overflow."""
 LONGEST_S = 1e6
-"""Longest time of any option in s, 11 days: ZeroMQ's timeouts are 32-bit ms."""
+"""Longest time of any option in s (11 days): ZeroMQ's timeouts are 32-bit ms."""
 
 
 def option(
@@ -24,11 +24,11 @@ def option(
 
     Args:
         help_text: one line for `--help`.
-        default: the value where the user gives none; a `list` or `dict` is copied.
+        default: the default value; a `list` or `dict` is copied.
         above: exclusive lower bound.
         at_least: inclusive lower bound.
         at_most: inclusive upper bound.
-        one_of: the only texts that it takes; empty: any.
+        one_of: the allowed texts; empty: any.
         path: whether it is a path, in which `~` is the home folder.
     """
     metadata = {
@@ -75,7 +75,7 @@ def _text_error(spec: Field[Any], value: str) -> str | None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        # Bytes of the command line that are no UTF-8: no record could hold them.
+        # Bytes of the command line that are not UTF-8: no record could store them.
         return f"is {value!a}: not UTF-8 text"
     allowed: Sequence[str] = spec.metadata.get("one_of") or ()
     if allowed and value not in allowed:

@@ -1,7 +1,6 @@
-"""The configuration tree as typed dataclasses; every field documents itself.
+"""The configuration as typed dataclasses; every field has its own help text.
 
-Hydra fills these once at the border (`conf.load`). Inward of it nothing handles
-untyped configuration.
+`conf.load` fills them once, at the start. No other code handles untyped configuration.
 """
 
 from dataclasses import dataclass
@@ -47,6 +46,13 @@ class BalancerName(Enum):
     capacity_weighted = "capacity_weighted"
 
 
+class NodeOrder(Enum):
+    """How the nodes of a Ray cluster are filled."""
+
+    pack = "pack"
+    spread = "spread"
+
+
 class LiveView(Enum):
     """How progress is shown during a run."""
 
@@ -61,16 +67,16 @@ class ScenarioConfig:
 
     name: ScenarioName = option("LoadGen scenario", ScenarioName.offline)
     target_qps: float | None = option(
-        "Server, Interactive: arrival rate in queries/s (left out: 1, in a smoke run);"
-        " Offline: expected samples/s, which sizes a full run"
-        " (1.1 x 600 s x target_qps)",
+        "Server, Interactive: arrival rate in queries/s (a smoke run's default is 1);"
+        " Offline: expected samples/s, which sets the size of a full run"
+        " (1.1 x 600 s x target_qps samples)",
         None,
         at_least=1e-4,
         at_most=1e7,
     )
     expected_latency_ms: float | None = option(
-        "SingleStream: expected latency in ms, which sizes the run;"
-        " left out: measured by the warm-up",
+        "SingleStream: expected latency in ms, which sets the number of queries;"
+        " left out: measured in the warm-up",
         None,
         at_least=0.001,
         at_most=1e7,
@@ -82,8 +88,8 @@ class ModelConfig:
     """The model that every replica serves."""
 
     name: str = option(
-        "name used in reports; left out: that of the folder, where model.path gives"
-        " another model than the preset's"
+        "name used in reports; left out: the folder's name if model.path gives another"
+        " model than the preset"
     )
     path: str | None = option(
         "checkpoint folder (config.json, tokenizer.json, *.safetensors)",
@@ -92,21 +98,21 @@ class ModelConfig:
     )
     weights: Weights = option("origin of the weights", Weights.checkpoint)
     vocabulary: str | None = option(
-        "name of the vocabulary that prompts must be tokenized with; left out: that of"
-        " the folder's own tokenizer",
+        "name of the vocabulary for prompts; left out: that of the tokenizer in the"
+        " model's folder",
         None,
     )
     is_benchmark: bool = option(
         "whether MLPerf's accuracy targets apply to this model", False
     )
     dtype: str = option(
-        "computation type, as vLLM names it; auto: bfloat16, but float32 on a CPU"
-        " without AVX-512, where bfloat16 is several times slower",
+        "vLLM's dtype; auto: bfloat16, or float32 on a CPU without AVX-512, where"
+        " bfloat16 is several times slower",
         "auto",
         one_of=_DTYPES,
     )
     max_model_len: int = option(
-        "longest prompt plus answer in tokens", 2668, at_least=256, at_most=10_000_000
+        "most tokens of a prompt and its answer", 2668, at_least=256, at_most=10_000_000
     )
 
 
@@ -115,29 +121,28 @@ class DatasetConfig:
     """The samples behind the query sample library."""
 
     name: str = option(
-        "name used in reports; left out: that of the file, where dataset.path gives"
-        " other data than the preset's"
+        "name used in reports; left out: the file's name if dataset.path gives other"
+        " data than the preset"
     )
     path: str | None = option(
-        "file in MLPerf's cnn_eval.json form (or .json.gz)", None, path=True
+        "file in MLPerf's cnn_eval.json format (or .json.gz)", None, path=True
     )
     vocabulary: str | None = option(
-        "name of the vocabulary that tok_input was made with; left out: the model's"
-        " own",
+        "name of the vocabulary of tok_input; left out: that of the model",
         None,
     )
     is_benchmark: bool = option(
         "whether MLPerf's accuracy targets apply to this data", False
     )
     count: int | None = option(
-        "use only the first count samples (made-up data: how many to make)",
+        "use only the first N samples; dataset=synthetic: number of samples to make",
         None,
         at_least=1,
         at_most=100_000_000,
     )
     prompt_tokens: int | None = option(
-        "made-up data: length of every prompt; left out: lengths like those of real"
-        " prompts",
+        "dataset=synthetic: tokens of every prompt; left out: lengths like those of"
+        " real prompts",
         None,
         at_least=1,
         at_most=10_000_000,
@@ -148,53 +153,59 @@ class DatasetConfig:
 class ClusterConfig:
     """How many replicas run, on what, and how their health is judged."""
 
-    name: str = option("cluster: local (this host) or external (hosts that join)")
+    name: str = option(
+        "cluster: local (this host), external (hosts that join) or ray (a Ray cluster)"
+    )
     replicas: int | None = option(
-        "number of replicas; left out: one per group of GPUs, or one on a CPU",
+        "number of replicas; left out: one for each cluster.gpus_per_replica GPUs, or"
+        " one on a CPU",
         None,
         at_least=1,
         at_most=4096,
     )
     gpus_per_replica: int | None = option(
-        "GPUs of one replica (0: CPU); left out: 1 where a GPU is found, else 0",
+        "GPUs of each replica (0: CPU); left out: 1 if a GPU is found, else 0",
         None,
         at_least=0,
         at_most=1024,
     )
     balancer: BalancerName | None = option(
-        "policy that chooses the replica for a sample; left out: prefill_aware where"
+        "policy that chooses the replica for a sample; left out: prefill_aware if"
         " answers are streamed, else least_outstanding_tokens",
         None,
     )
     longest_first: bool = option(
-        "Offline: hand out the longest prompts first inside one pass over the data set",
+        "Offline: send the longest prompts first, within one pass over the data set",
         False,
     )
     max_attempts: int = option(
-        "times that engines may refuse a sample before the run is aborted",
+        "how often engines may refuse a sample before the run is aborted",
         3,
         at_least=1,
         at_most=1_000_000,
     )
     restarts: int = option(
-        "times that each replica may be restarted after it was lost in the run",
+        "how often each replica may be restarted after it was lost during the run",
         0,
         at_least=0,
         at_most=1_000_000,
     )
     load_timeout_s: float = option(
-        "seconds a replica may take to be ready", 1800.0, above=0, at_most=LONGEST_S
+        "longest time in s until a replica is ready",
+        1800.0,
+        above=0,
+        at_most=LONGEST_S,
     )
     heartbeat_timeout_s: float = option(
-        "seconds without a heartbeat (one comes each second) after which a replica is"
-        " fenced",
+        "a replica is fenced after this time in s without a heartbeat (it sends one"
+        " each second)",
         15.0,
         at_least=3,
         at_most=LONGEST_S,
     )
     step_timeout_s: float = option(
-        "seconds that a replica may hold samples without finishing an engine step"
-        " before it is fenced",
+        "a replica is fenced if it has samples and finishes no engine step for this"
+        " time in s",
         60.0,
         above=0,
         at_most=LONGEST_S,
@@ -203,18 +214,56 @@ class ClusterConfig:
 
 @dataclass(slots=True, kw_only=True)
 class ExternalConfig(ClusterConfig):
-    """Replicas on hosts that join by themselves, each with `python -m sut.node`."""
+    """Replicas on nodes; each node joins by `python -m sut.node`."""
 
     nodes: int = option("number of nodes", at_least=1, at_most=4096)
     key: str = option(
-        "key file, made by python -m sut.keys; every node needs a copy", path=True
+        "key file made by python -m sut.keys; each node needs a copy", path=True
     )
     listen: str = option(
-        "address and port where nodes join; replicas connect to the next port",
+        "address and port that nodes connect to; replicas connect to the next port",
         "0.0.0.0:5555",
     )
     join_timeout_s: float = option(
-        "seconds to wait until all nodes have joined",
+        "longest time in s until all nodes have joined",
+        600.0,
+        above=0,
+        at_most=LONGEST_S,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class RayConfig(ClusterConfig):
+    """Replicas on the nodes of a Ray cluster, which starts a node agent for each."""
+
+    address: str | None = option(
+        "Ray cluster to join: auto (RAY_ADDRESS, or the one that this host is part of)"
+        " or its HOST:PORT; local: start one on this host for this run; left out: auto"
+        " where there is one, else local",
+        None,
+    )
+    cpus_per_replica: int | None = option(
+        "cores that Ray reserves for each replica; left out: a node's cores divided by"
+        " the replicas that it has room for",
+        None,
+        at_least=1,
+        at_most=4096,
+    )
+    order: NodeOrder = option(
+        "pack: fill one node after the other; spread: one replica per node in turn",
+        NodeOrder.pack,
+    )
+    labels: dict[str, str] = option(
+        "labels that a Ray node must have to get replicas, e.g. cluster.labels.pool=a",
+        {},
+    )
+    listen: str | None = option(
+        "address and port of this host where node agents join; replicas connect to the"
+        " next port; left out: the address by which Ray knows this host, free ports",
+        None,
+    )
+    join_timeout_s: float = option(
+        "seconds to wait until Ray has started all node agents",
         600.0,
         above=0,
         at_most=LONGEST_S,
@@ -223,18 +272,18 @@ class ExternalConfig(ClusterConfig):
 
 @dataclass(slots=True, kw_only=True)
 class RunConfig:
-    """Length, strictness and records of a run.
+    """Length, rules and records of a run.
 
-    The last five fields relax LoadGen's rules and belong to run=smoke alone.
+    The last five fields relax LoadGen's rules, so only run=smoke takes them.
     """
 
     kind: RunKind = option("smoke or full", RunKind.smoke)
-    dir: str = option("folder under which each run makes its own", "runs", path=True)
+    dir: str = option("folder in which each run makes its folder", "runs", path=True)
     user_conf: str | None = option(
-        "LoadGen's user.conf; left out: the one of this package", None, path=True
+        "LoadGen's user.conf; left out: that of this package", None, path=True
     )
     audit_conf: str | None = option(
-        "LoadGen's audit file for mode=compliance; left out: this package's TEST06",
+        "LoadGen's audit file for mode=compliance; left out: that of TEST06",
         None,
         path=True,
     )
@@ -242,30 +291,30 @@ class RunConfig:
     steps: bool = option("write steps.bin, 40 bytes for each engine step", True)
     live: LiveView = option("auto (rich on a terminal), rich or plain", LiveView.auto)
     stall_timeout_s: float = option(
-        "seconds without any progress until the run is aborted",
+        "the run is aborted after this time in s without progress",
         300.0,
         above=0,
         at_most=LONGEST_S,
     )
     min_queries: int | None = option(
-        "smoke: fewest queries; left out: the data set once (Offline),"
-        " 64 (Server, Interactive), 20 (SingleStream)",
+        "smoke: minimum number of queries; left out: the data set once (Offline), 64"
+        " (Server, Interactive) or 20 (SingleStream)",
         None,
         at_least=1,
         at_most=1_000_000_000,
     )
     min_duration_s: float | None = option(
-        "smoke: shortest duration in s", None, at_least=0, at_most=LONGEST_S
+        "smoke: minimum duration in s", None, at_least=0, at_most=LONGEST_S
     )
     ttft_ms: float | None = option(
-        "smoke: limit of TTFT in ms", None, at_least=0.001, at_most=1000 * LONGEST_S
+        "smoke: TTFT limit in ms", None, at_least=0.001, at_most=1000 * LONGEST_S
     )
     tpot_ms: float | None = option(
-        "smoke: limit of TPOT in ms", None, at_least=0.001, at_most=1000 * LONGEST_S
+        "smoke: TPOT limit in ms", None, at_least=0.001, at_most=1000 * LONGEST_S
     )
     latency_percentile: float | None = option(
-        "smoke: percentile at which latency is judged; left out: 0.9 (Server,"
-        " Interactive), 0.5 (SingleStream)",
+        "smoke: percentile of the latency limits, 0 to 1; left out: 0.9 (Server,"
+        " Interactive) or 0.5 (SingleStream)",
         None,
         at_least=0.001,
         at_most=0.999,
@@ -283,6 +332,6 @@ class Config:
     scenario: ScenarioConfig = option("what LoadGen does")
     model: ModelConfig = option("the model that every replica serves")
     dataset: DatasetConfig = option("the samples")
-    engine: EngineConfig = option("what answers the samples in a replica")
+    engine: EngineConfig = option("the engine of each replica")
     cluster: ClusterConfig = option("replicas and their health")
-    run: RunConfig = option("length, strictness and records of a run")
+    run: RunConfig = option("length, rules and records of a run")

@@ -1,4 +1,4 @@
-"""Values of a configuration that must not be written into files that others read."""
+"""Secrets in a configuration, which must not be written into records."""
 
 import re
 from collections.abc import Iterator, MutableMapping, Sequence
@@ -11,7 +11,7 @@ from conf.schema import Config
 
 MASK = "*** not recorded ***"
 _GROUPS = ("env", "options")
-"""Groups of engine options that users fill with names of their own."""
+"""Engine options that are mappings with names chosen by the user."""
 _SECRET_WORDS = {
     *("AUTH", "CREDENTIAL", "CREDENTIALS", "KEY", "APIKEY", "PASSWD", "PASSWORD"),
     *("SECRET", "TOKEN"),
@@ -19,7 +19,7 @@ _SECRET_WORDS = {
 
 
 def is_secret(name: str) -> bool:
-    """Whether a variable or option of this name holds a secret, as HF_TOKEN does."""
+    """Return whether a variable or option of this name is a secret, like HF_TOKEN."""
     return not _SECRET_WORDS.isdisjoint(re.split(r"[^A-Z]+", name.upper()))
 
 
@@ -43,7 +43,7 @@ def require_secrets(config: Config) -> None:
     """Refuse a recorded configuration whose secrets were not given again.
 
     Raises:
-        UserError: it names them.
+        UserError: a secret is missing; the message names all of them.
     """
     names = [name for name, node, key in _secrets(config) if node[key] == MASK]
     if names:
@@ -54,7 +54,7 @@ def require_secrets(config: Config) -> None:
 
 
 def _secrets(config: Config) -> Iterator[tuple[str, MutableMapping[str, Any], str]]:
-    """Yield each secret as its option, the mapping that holds it, and its key there."""
+    """Yield the option, the mapping that contains it and the key of each secret."""
     if isinstance(config.engine, VllmConfig):
         for name in _GROUPS:
             yield from _in(f"engine.{name}", getattr(config.engine, name))

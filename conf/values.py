@@ -1,8 +1,8 @@
 """Typed values of options, from the text of a command line and from YAML.
 
-Text of an option that is a string or a path is taken as it stands: folders are called
-`job=12`, `run (1)` or `müller`. Only what may hold any value (`engine.options`) is read
-by Hydra's grammar.
+Text of an option that is a string or a path is used literally, since folders may be
+called `job=12`, `run (1)` or `müller`. Only options that take any value
+(`engine.options`) are read by Hydra's grammar.
 """
 
 import types
@@ -18,6 +18,8 @@ from hydra.errors import HydraException
 from base.errors import UserError
 
 _LEFT_OUT = "null"
+_AUTO = "auto"
+"""Another word for it, where a number is left out: `cluster.replicas=auto`."""
 _SWITCHES = {"true": True, "false": False}
 _SWITCHES |= {"yes": True, "no": False, "on": True, "off": False}
 
@@ -46,10 +48,12 @@ def from_text(key: str, spec: Field[Any], hint: Any, text: str) -> Any:
     kind, optional = value_kind(hint)
     if kind is Any:
         return _from_grammar(key, text)
+    if text == _AUTO and optional and kind in (int, float):
+        return None
     if text == _LEFT_OUT:
         if optional:
             return None
-        raise UserError(f"{key}: it cannot be left out{_choices_of(kind)}")
+        raise UserError(f"{key} cannot be left out{_choices_of(kind)}")
     if kind is str:
         text = _unquoted(text)
         return _expanded(key, text) if spec.metadata.get("path") else text
@@ -63,10 +67,10 @@ def from_text(key: str, spec: Field[Any], hint: Any, text: str) -> Any:
 
 
 def from_plain(key: str, hint: Any, value: Any) -> Any:
-    """Return a value out of YAML as an option of the type `hint` holds it.
+    """Return a value from YAML, converted to the type `hint` of its option.
 
     Raises:
-        UserError: it is of another type.
+        UserError: the value has another type.
     """
     kind, optional = value_kind(hint)
     if kind is Any:
@@ -74,7 +78,7 @@ def from_plain(key: str, hint: Any, value: Any) -> Any:
     if value is None:
         if optional:
             return None
-        raise UserError(f"{key}: it cannot be left out{_choices_of(kind)}")
+        raise UserError(f"{key} cannot be left out{_choices_of(kind)}")
     if get_origin(kind) is dict:
         if not isinstance(value, dict):
             raise UserError(f"{key}: {value!r} is not a mapping {{KEY: VALUE, ...}}")
@@ -98,7 +102,7 @@ def from_plain(key: str, hint: Any, value: Any) -> Any:
 
 
 _SHOWN = 200
-"""Characters of a value that a message repeats, at most."""
+"""Most characters of a value that a message repeats."""
 
 
 def _scalar(key: str, kind: Any, text: str) -> Any:
@@ -133,22 +137,22 @@ def _from_grammar(key: str, text: str) -> Any:
     if override is None or override.is_sweep_override():
         shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
         raise UserError(
-            f"{key}={shown}: cannot be read as a value; put a text with special"
-            f" characters into quotes of its own: {key}=\"'TEXT'\", and write a list"
-            " as [1,2] and a mapping as {a: 1}"
+            f"{key}={shown}: cannot be read as a value; quote text with special"
+            f" characters: {key}=\"'TEXT'\"; write a list as [1,2] and a mapping as"
+            " {a: 1}"
         )
     return override.value()
 
 
 def _unquoted(text: str) -> str:
-    """Return `text` without quotes around all of it, which Hydra's grammar needed."""
+    """Return `text` without the quotes around it, if there are any."""
     if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
         return text[1:-1].replace(f"\\{text[0]}", text[0])
     return text
 
 
 def _expanded(key: str, text: str) -> str:
-    """Return a path with the home folder for `~`: bash does not do so after `=`."""
+    """Return a path with `~` expanded, which bash does not do after `=`."""
     if not text.startswith("~"):
         return text
     try:

@@ -4,10 +4,12 @@
 #SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-node=8
 #SBATCH --exclusive
+#SBATCH --no-kill
 #SBATCH --time=01:00:00
 # One run over all nodes of the job, from a checkout with .venv (make run) on a file
 # system that they share:
 #   sbatch deploy/slurm.sh scenario=offline model=llama3_1-8b model.path=CHECKPOINT ...
+# A node that fails ends its replicas, not the job (--no-kill): the run goes on without it.
 # A campaign: RUN=campaigns.scaling sbatch deploy/slurm.sh replicas=1,2,4,8,16 ...
 set -eu
 python=${PYTHON:-.venv/bin/python}
@@ -24,8 +26,9 @@ trap end EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 "$python" -m sut.keys "$key/key"
-# Slurm gives a step one core per task by default.
-srun --cpus-per-task="$SLURM_CPUS_ON_NODE" \
+# Slurm gives a step one core per task by default, and ends it with the first node that
+# fails or the first task that exits.
+srun --cpus-per-task="$SLURM_CPUS_ON_NODE" --no-kill --kill-on-bad-exit=0 --wait=0 \
     "$python" -m sut.node --connect "$(hostname):$port" --key "$key/key" &
 nodes=$!
 "$python" -m "${RUN:-sut.main}" cluster=external "cluster.nodes=$SLURM_JOB_NUM_NODES" \

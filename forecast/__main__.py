@@ -4,10 +4,15 @@ RUN is the folder of a run with step records. The options are those of a run; wi
 any, the recorded run itself is forecast. Writes `forecast.json` into the first RUN.
 """
 
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("forecast.__main__")
+
 from collections.abc import Sequence
 from pathlib import Path
 
-from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode
 from forecast.evidence import pooled, read_evidence
 from forecast.predict import Estimate, forecast
@@ -68,7 +73,3 @@ def _table(record: ForecastRecord) -> str:
 def _line(name: str, figure: Estimate) -> str:
     span = f"{figure.low:,.2f} to {figure.high:,.2f}"
     return f"{name:<16}{figure.value:>12,.2f}{span:>26}"
-
-
-if __name__ == "__main__":
-    start(main)

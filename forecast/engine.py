@@ -7,6 +7,7 @@ blocks run out, the request that came last is preempted: it waits at the front, 
 computes its prompt and its answer so far again.
 """
 
+import heapq
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -92,6 +93,8 @@ class ModelEngine:
         self._ending: dict[int, list[_Sequence]] = {}
         self._phases = [0] * shape.kv_block_size
         """Decoding sequences by the step, modulo the block size, that needs a block."""
+        self._ends: list[int] = []
+        """Keys of `_ending`, as a heap."""
         self._free = shape.kv_blocks
         self._steps = 0
         self._cached = 0
@@ -122,8 +125,12 @@ class ModelEngine:
         prompt = sample.prompt_tokens
         self._waiting.append(_Sequence(sample, prompt, prompt, output))
 
-    def begin_step(self, now: float) -> float:  # noqa: ARG002  (the seam's)
-        """Begin a step; return how long it takes."""
+    def begin_step(
+        self,
+        now: float,  # noqa: ARG002  (the seam's)
+        quiet_s: float = 0.0,
+    ) -> float:
+        """Begin a step; return how long it takes, with those that it stands for."""
         plan = self._next or self._plan()
         self._next = None
         self._current = plan
@@ -137,9 +144,56 @@ class ModelEngine:
             self.most[place] = max(self.most[place], value)
         factor, extra_s = next(self._noise)
         model = self._model.duration_s
-        return extra_s + factor * model(
+        taken_s = extra_s + factor * model(
             plan.prefill, plan.decode, plan.begun, plan.context
         )
+        if taken_s < quiet_s and not (plan.firsts or plan.ended):
+            taken_s += self._decode_on(quiet_s - taken_s)
+        return taken_s
+
+    def _decode_on(self, quiet_s: float) -> float:
+        """Take the steps that begin in `quiet_s` and only decode; return their time."""
+        if self._waiting or self._partial or not self._decoding:
+            return 0.0
+        following = self._next
+        if following is not None and (following.firsts or following.ended):
+            return 0.0
+        while self._ends and self._ends[0] <= self._steps:
+            heapq.heappop(self._ends)
+        most = self._ends[0] - 1 - self._steps
+        most = min(most, self._steps_with_room(most))
+        decode, context = len(self._decoding), self._cached
+        if following is not None:
+            context -= decode
+        first = self._model.duration_s(0, decode, 0, context)
+        growth = self._model.duration_s(0, decode, 0, context + decode) - first
+        taken_s, count = 0.0, 0
+        while count < most and taken_s < quiet_s:
+            count += 1
+            factor, extra_s = next(self._noise)
+            taken_s += extra_s + factor * (first + count * growth)
+        if self._free is not None:
+            size = self._shape.kv_block_size
+            for step in range(self._steps + 1, self._steps + count + 1):
+                self._free -= self._phases[step % size]
+        self._steps += count
+        self._cached += count * decode
+        if count:
+            if following is not None:
+                self._next = StepPlan(decode=decode, context=self._cached)
+            self.most[2] = max(self.most[2], float(self._cached))
+        return taken_s
+
+    def _steps_with_room(self, most: int) -> int:
+        """Return how many of the next steps surely have the blocks that they need."""
+        if self._free is None:
+            return most
+        size = self._shape.kv_block_size
+        # Near the end of the cache every step is taken by itself: it may preempt.
+        most = min(most, 4 * size)
+        if (most // size + 1) * len(self._decoding) > self._free:
+            return 0
+        return most
 
     def end_step(self, now: float) -> Produced:  # noqa: ARG002  (the seam's)
         """End it; return what it produced."""
@@ -204,6 +258,7 @@ class ModelEngine:
             return taken
         sequence.ends = self._steps + sequence.output
         self._ending.setdefault(sequence.ends, []).append(sequence)
+        heapq.heappush(self._ends, sequence.ends)
         self._decoding[sequence] = None
         self._phases[self._phase(sequence)] += 1
         return taken

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import UserError
-from forecast.measures import Limits
+from forecast.limits import Limits, Samples
 from forecast.step_time import FEWEST, StepTime, fit_step_time
-from record.folder import RunFolder, read_json
-from record.lines import read_lines
+from record.folder import RunFolder, read_json, read_lines
 from record.steps import Steps, read_steps
 from record.structs import ReplicaRecord, SampleRecord, SettingsRecord
 
@@ -58,10 +57,16 @@ class Evidence:
         """Whether first tokens were reported."""
         return self.first is not None
 
+    @property
+    def samples(self) -> Samples:
+        """What figures and limits are computed from."""
+        return Samples(
+            issued=self.issued, first=self.first, done=self.done, tokens=self.tokens
+        )
+
     def setting(self, name: str, default: float = 0.0) -> float:
         """Return a LoadGen setting that was in force."""
-        value = self.settings.effective.get(name, default)
-        return float(value) if isinstance(value, int | float) else default
+        return _setting(self.settings, name, default)
 
     @property
     def schedule_seed(self) -> int:
@@ -72,12 +77,27 @@ class Evidence:
     @property
     def limits(self) -> Limits:
         """The latency limits of the run."""
-        server = self.settings.loadgen_scenario == "Server"
-        return Limits(
-            ttft_s=self.setting("ttft_latency") / _NS_PER_S or None if server else None,
-            tpot_s=self.setting("tpot_latency") / _NS_PER_S or None if server else None,
-            percentile=self.setting("server_target_latency_percentile", 0.99),
-        )
+        return run_limits(self.settings)
+
+
+def run_limits(settings: SettingsRecord) -> Limits:
+    """Return the latency limits that LoadGen judged a run by."""
+    server = settings.loadgen_scenario == "Server"
+    ttft, tpot = (
+        _setting(settings, name) / _NS_PER_S or None
+        for name in ("ttft_latency", "tpot_latency")
+    )
+    return Limits(
+        ttft_s=ttft if server else None,
+        tpot_s=tpot if server else None,
+        percentile=_setting(settings, "server_target_latency_percentile", 0.99),
+        early_stopping=settings.kind == "full",
+    )
+
+
+def _setting(settings: SettingsRecord, name: str, default: float = 0.0) -> float:
+    value = settings.effective.get(name, default)
+    return float(value) if isinstance(value, int | float) else default
 
 
 def read_evidence(path: Path) -> Evidence:
@@ -175,9 +195,9 @@ def _issue_s(samples: list[SampleRecord]) -> float:
 
 def _ways_s(samples: list[SampleRecord]) -> NDArray[np.float64]:
     ways = [
-        max(0.0, (s.completed_ns - s.dispatched_ns - s.held_ns) / 2 / _NS_PER_S)
+        max(0.0, (s.completed_ns - s.dispatched_ns - s.residence_ns) / 2 / _NS_PER_S)
         for s in samples
-        if s.completed_ns and s.dispatched_ns and s.held_ns is not None
+        if s.completed_ns and s.dispatched_ns and s.residence_ns is not None
     ]
     return np.array(ways or [_WAY_S])
 

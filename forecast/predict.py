@@ -1,44 +1,33 @@
 """The forecast of one run: its figures with intervals, and the highest rate."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from conf.schema import BalancerName
-from forecast.arrivals import Workload, workload
-from forecast.engine import EngineShape, ModelEngine
+from forecast.engine import ModelEngine
 from forecast.evidence import Evidence, ReplicaEvidence, pooled
-from forecast.measures import Limits, measures
-from forecast.simulation import Result, Simulation
-from forecast.step_time import StepTime, resampled
-from sut.balancers import make_balancer
+from forecast.highest_rate import RateSearch, speed_error
+from forecast.limits import LimitState
+from forecast.measures import measures
+from forecast.step_time import StepTime, resampled, scaled
+from forecast.target import (
+    Target,
+    make_engines,
+    recorded_target,
+    run_engines,
+    samples_of,
+    simulate,
+    target_load,
+)
 
 REPLICATES = 16
 """Simulations with models of bootstrap samples, for the interval."""
-_RATE_REPLICATES = 5
 _LEVEL = (0.05, 0.95)
-_TOLERANCE = 0.003
-"""Of the highest rate."""
-_AT_ONCE = 4096
 _BEYOND = 1.05
 """How far a step may be above all recorded ones and still count as like them."""
 _FEATURES = ("prefill tokens", "decoding sequences", "cached tokens")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """The run to forecast."""
-
-    server: bool
-    rate: float
-    """Queries/s; of no use in Offline."""
-    queries: int
-    replicas: int
-    balancer: BalancerName | None
-    shape: EngineShape
-    limits: Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +44,8 @@ class Forecast:
     """What a run would do."""
 
     figures: dict[str, Estimate]
-    keeps_limits: bool | None
-    """None: there are none."""
+    limits: list[LimitState]
+    """Where the run is with each limit; empty: there are none."""
     highest_rate: Estimate | None
     """Queries/s that hold the limits; None: there are no limits, or no rate does, or
     (with `keeps_limits`) every rate does."""
@@ -65,14 +54,20 @@ class Forecast:
     backtest: dict[str, tuple[float, float]]
     """Each figure of a recorded run, forecast and measured, where it fits worst."""
 
+    @property
+    def keeps_limits(self) -> bool | None:
+        """Whether every limit is kept; None: there are none."""
+        return all(one.load <= 1 for one in self.limits) if self.limits else None
+
 
 def forecast(runs: Sequence[Evidence], target: Target) -> Forecast:
     """Return the forecast of `target` from recorded runs.
 
-    The interval holds two things: the spread of simulations with models of bootstrap
-    samples and noise of their own, and the largest error that the same procedure makes
-    for a recorded run itself, to either side. The models and the noise come from all
-    runs, the samples from the first.
+    The interval holds three things: the spread of simulations with models of bootstrap
+    samples, of another speed and with noise of their own; the largest error that the
+    same procedure makes for a recorded run itself; and what forecasts of held-out runs
+    were off by beyond that (`widening`). The models and the noise come from all runs,
+    the samples from the first.
 
     Args:
         runs: recorded, of one kind.
@@ -80,141 +75,55 @@ def forecast(runs: Sequence[Evidence], target: Target) -> Forecast:
     """
     evidence = pooled(runs)
     models = [replica.model for replica in evidence.replicas]
+    speed = speed_error(runs, models)
     backtest: dict[str, tuple[float, float]] = {}
     for run in runs:
         for name, pair in _backtest(run, models).items():
             if name not in backtest or _error(pair) > _error(backtest[name]):
                 backtest[name] = pair
-    load = _workload(evidence, target)
-    engines = _engines(target, models, load, seed=0)
-    result = _run(evidence, target, load, engines)
-    point = _measured(result, target)
+    load = target_load(evidence, target)
+    engines = make_engines(target, models, load, seed=0)
+    samples = samples_of(run_engines(evidence, target, load, engines), target)
+    point = measures(samples)
     draws = [
-        _measured(
-            _run(evidence, target, load, _engines(target, drawn, load, seed)), target
-        )
-        for seed, drawn in _draws(evidence.replicas, REPLICATES)
+        measures(simulate(evidence, target, drawn, seed))
+        for seed, drawn in _draws(evidence.replicas, speed)
     ]
-    highest = _highest(evidence, target, models, backtest)
-    keeps = None
-    if target.server and target.limits.any:
-        keeps = not _misses(result, target.limits)
+    figures = {
+        name: interval(
+            name, value, [draw[name] for draw in draws], _error(backtest.get(name))
+        )
+        for name, value in point.items()
+    }
+    limited = target.server and target.limits.any
     return Forecast(
-        figures={
-            name: _estimate(value, [draw[name] for draw in draws], backtest.get(name))
-            for name, value in point.items()
-        },
-        keeps_limits=keeps,
-        highest_rate=highest,
+        figures=figures,
+        limits=target.limits.judge(samples) if limited else [],
+        highest_rate=_highest(evidence, target, speed) if limited else None,
         beyond=_beyond(engines, models),
         backtest=backtest,
     )
 
 
-def simulate(evidence: Evidence, target: Target) -> Result:
-    """Return one simulated run of `target`, by the models of the recorded one."""
-    load = _workload(evidence, target)
-    models = [replica.model for replica in evidence.replicas]
-    return _run(evidence, target, load, _engines(target, models, load, seed=0))
-
-
-def recorded_target(evidence: Evidence) -> Target:
-    """Return the recorded run itself as a target."""
-    engine = evidence.replicas[0].record.engine
-    first = evidence.replicas[0]
-
-    def whole(name: str, default: int) -> int:
-        value = engine.get(name)
-        return value if isinstance(value, int) and value > 0 else default
-
-    kv_tokens = first.kv_tokens
-    return Target(
-        server=evidence.settings.loadgen_scenario == "Server",
-        rate=evidence.setting("server_target_qps", 1.0),
-        queries=len(evidence.issued),
-        replicas=len(evidence.replicas),
-        balancer=None,
-        shape=EngineShape(
-            max_num_seqs=whole("max_num_seqs", 1024),
-            max_num_batched_tokens=whole("max_num_batched_tokens", 8192),
-            kv_blocks=kv_tokens // first.kv_block if kv_tokens else None,
-            kv_block_size=first.kv_block,
-            asynchronous=engine.get("async_scheduling") is True,
-            streaming=evidence.streaming,
-        ),
-        limits=evidence.limits,
-    )
-
-
-def _workload(evidence: Evidence, target: Target) -> Workload:
-    seed = evidence.schedule_seed
-    return workload(evidence, target.server, target.rate, target.queries, seed)
-
-
-def _engines(
-    target: Target, models: Sequence[StepTime], load: Workload, seed: int
-) -> list[ModelEngine]:
-    rng = np.random.default_rng(seed)
-    return [
-        ModelEngine(
-            target.shape,
-            model,
-            load.outputs,
-            model.noise(np.random.default_rng(number)),
-        )
-        for number, model in zip(
-            rng.integers(0, 2**32, target.replicas),
-            (models[n % len(models)] for n in range(target.replicas)),
-            strict=True,
-        )
-    ]
-
-
-def _run(
-    evidence: Evidence, target: Target, load: Workload, engines: Sequence[ModelEngine]
-) -> Result:
-    streaming = target.shape.streaming
-    simulation = Simulation(
-        engines,
-        make_balancer(target.balancer, streaming),
-        load.lengths,
-        by_demand=not streaming,
-        network_s=_drawn(evidence.ways_s),
-        issue_s=evidence.issue_s,
-    )
-    return simulation.run(load.arrivals, load.indices)
-
-
-def _drawn(values: NDArray[np.float64]) -> Iterator[float]:
-    """Yield values at random, by the thousand."""
-    rng = np.random.default_rng(0)
-    while True:
-        yield from rng.choice(values, _AT_ONCE).tolist()
-
-
-def _measured(result: Result, target: Target) -> Mapping[str, float]:
-    first = result.first if target.shape.streaming else None
-    return measures(result.issued, first, result.completed, result.tokens.astype(float))
-
-
-def _misses(result: Result, limits: Limits) -> bool:
-    return limits.broken(
-        result.issued, result.first, result.completed, result.tokens.astype(float)
-    )
-
-
 def _draws(
-    replicas: Sequence[ReplicaEvidence], count: int
+    replicas: Sequence[ReplicaEvidence], speed: float
 ) -> list[tuple[int, list[StepTime]]]:
+    rng = np.random.default_rng(5)
+    half = rng.normal(0, speed, REPLICATES // 2 + 1)
+    # In pairs of opposite sign, so that few draws have no mean of their own.
+    factors = np.exp(np.stack([half, -half], axis=1).ravel())
     return [
         (
             seed,
             [
-                resampled(r.model, r.steps, r.kv_tokens, r.kv_block, seed)
+                scaled(
+                    resampled(r.model, r.steps, r.kv_tokens, r.kv_block, seed),
+                    float(factors[seed]),
+                )
                 for r in replicas
             ],
         )
-        for seed in range(1, count + 1)
+        for seed in range(1, REPLICATES + 1)
     ]
 
 
@@ -222,84 +131,81 @@ def _backtest(
     evidence: Evidence, models: Sequence[StepTime]
 ) -> dict[str, tuple[float, float]]:
     target = recorded_target(evidence)
-    load = _workload(evidence, target)
+    load = target_load(evidence, target)
     if target.server:
         # When LoadGen did issue: it may have been late.
         load = replace(load, arrivals=evidence.issued)
-    again = _measured(
-        _run(evidence, target, load, _engines(target, models, load, seed=0)), target
-    )
-    measured = measures(evidence.issued, evidence.first, evidence.done, evidence.tokens)
+    engines = make_engines(target, models, load, seed=0)
+    again = measures(samples_of(run_engines(evidence, target, load, engines), target))
+    measured = measures(evidence.samples)
     return {name: (again[name], measured[name]) for name in measured if name in again}
 
 
-def _estimate(
-    value: float, draws: Sequence[float], checked: tuple[float, float] | None
+def interval(
+    name: str, value: float, draws: Sequence[float], backtest: float = 1.0
 ) -> Estimate:
-    low, high = (float(np.quantile([value, *draws], share)) for share in _LEVEL)
-    error = 1.0 if checked is None else _error(checked)
-    return Estimate(value=value, low=low / error, high=high * error)
+    """Return a figure with its interval.
 
-
-def _error(pair: tuple[float, float]) -> float:
-    """Return the ratio of the larger to the smaller; 1 where one is no duration."""
-    return max(pair) / min(pair) if min(pair) > 0 else 1.0
-
-
-def _highest(
-    evidence: Evidence,
-    target: Target,
-    models: Sequence[StepTime],
-    backtest: Mapping[str, tuple[float, float]],
-) -> Estimate | None:
-    limits = target.limits
-    if not target.server or not limits.any:
-        return None
-    value = _highest_rate(evidence, target, models, seed=0)
-    if value is None:
-        return None
-    found = [
-        _highest_rate(evidence, target, drawn, seed, near=value)
-        for seed, drawn in _draws(evidence.replicas, _RATE_REPLICATES)
-    ]
-    rates = [rate for rate in found if rate is not None]
-    # What the forecast of the recorded run was wrong by, as a rate: by its TPOT, which
-    # follows the load, and no tail of a queue, which multiplies errors.
-    return _estimate(value, rates, backtest.get("tpot_ms_p50"))
-
-
-def _highest_rate(
-    evidence: Evidence,
-    target: Target,
-    models: Sequence[StepTime],
-    seed: int,
-    near: float | None = None,
-) -> float | None:
-    """Return the highest rate that holds the limits, by bisection.
-
-    None: none does, or every one.
+    Args:
+        name: of the figure.
+        value: of the figure.
+        draws: what simulations of other models, speeds and noise gave.
+        backtest: ratio by which the forecast of a recorded run itself was off, at
+            least 1.
     """
+    low, high = (float(np.quantile([value, *draws], share)) for share in _LEVEL)
+    if not 0 < low <= value <= high:
+        return Estimate(value=value, low=low, high=high)
+    more = math.hypot(math.log(backtest), widening(name))
+    below, above = math.log(value / low), math.log(high / value)
+    return Estimate(
+        value=value,
+        low=value * math.exp(-math.hypot(below, more)),
+        high=value * math.exp(math.hypot(above, more)),
+    )
 
-    def holds(rate: float) -> bool:
-        tried = replace(target, rate=rate)
-        load = _workload(evidence, tried)
-        engines = _engines(tried, models, load, seed)
-        return not _misses(_run(evidence, tried, load, engines), target.limits)
 
-    low = high = near or target.rate
-    while holds(high):
-        low, high = high, high * (1.1 if near else 1.5)
-        if high > 1000 * target.rate:
-            return None
-    if low == high:
-        while not holds(low):
-            low, high = low / (1.1 if near else 1.5), low
-            if low < target.rate / 1000:
-                return None
-    while high / low > 1 + _TOLERANCE:
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+_WIDENING = {
+    "samples_per_s": 0.01,
+    "tokens_per_s": 0.01,
+    "ttft_ms_p50": 0.165,
+    "ttft_ms_p90": 0.245,
+    "ttft_ms_p99": 0.245,
+    "tpot_ms_p50": 0.03,
+    "tpot_ms_p90": 0.06,
+    "tpot_ms_p99": 0.06,
+}
+"""90th percentile of the errors of 12 held-out forecasts of the synthetic engine, a
+split-conformal bound: `benchmarks/2026-11_forecast.md`, checked on runs of vLLM."""
+_WIDENING_OTHER = 0.08
+
+
+def widening(name: str) -> float:
+    """Return the error in the logarithm of a figure that forecasts have anyway."""
+    return _WIDENING.get(name, _WIDENING_OTHER)
+
+
+def _error(pair: tuple[float, float] | None) -> float:
+    """Return the ratio of the larger to the smaller; 1 where one is no duration."""
+    if pair is None or min(pair) <= 0:
+        return 1.0
+    return max(pair) / min(pair)
+
+
+def _highest(evidence: Evidence, target: Target, speed: float) -> Estimate | None:
+    search = RateSearch(
+        evidence=evidence, target=target, queries_at=lambda _: target.queries
+    )
+    found = search.estimate(target.rate, speed)
+    if found is None:
+        return None
+    # The schedule is LoadGen's own: what is uncertain is the model alone.
+    factor = math.exp(1.645 * speed)
+    return Estimate(
+        value=found.run_rate,
+        low=min(found.run_rate / factor, found.run_rate * found.low / found.rate),
+        high=max(found.run_rate * factor, found.run_rate * found.high / found.rate),
+    )
 
 
 def _beyond(engines: Sequence[ModelEngine], models: Sequence[StepTime]) -> list[str]:

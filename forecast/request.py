@@ -10,8 +10,8 @@ from base.benchmark import ScenarioName
 from base.errors import UserError
 from conf.schema import BalancerName
 from forecast.evidence import Evidence
-from forecast.measures import Limits
-from forecast.predict import Target, recorded_target
+from forecast.limits import Limits
+from forecast.target import Target, recorded_target
 from scenarios.rules import rules
 from scenarios.schedule import ServerSchedule
 
@@ -56,7 +56,8 @@ def make_target(evidence: Evidence, overrides: Sequence[str]) -> Target:
             f"run.latency_percentile={percentile:g} must be between 0 and 1"
         )
     ttft, tpot = target.limits.ttft_s, target.limits.tpot_s
-    limits = Limits(
+    limits = replace(
+        target.limits,
         ttft_s=_number(given, "run.ttft_ms", 1000 * (ttft or 0.0)) / 1000 or None,
         tpot_s=_number(given, "run.tpot_ms", 1000 * (tpot or 0.0)) / 1000 or None,
         percentile=percentile,

@@ -6,7 +6,9 @@ from msgspec import Struct
 
 from conf.schema import BalancerName
 from forecast.evidence import Evidence
-from forecast.predict import Estimate, Forecast, Target
+from forecast.limits import LimitState
+from forecast.predict import Estimate, Forecast
+from forecast.target import Target
 
 
 class ModelRecord(Struct, kw_only=True):
@@ -49,7 +51,13 @@ class ForecastRecord(Struct, kw_only=True):
     """Share of runs that an interval is meant to hold."""
     figures: dict[str, Estimate]
     keeps_limits: bool | None
+    """Whether this run would keep its limits; null: it has none."""
+    limits: list[LimitState]
+    """Each limit with the value that is forecast; `load` above 1: it is missed."""
     highest_rate: Estimate | None
+    """Queries/s of the fastest run of this length that keeps all limits, with its 90%
+    interval: for a run that failed, the rate that it would have held. null: there are
+    no limits, or no rate keeps them, or (with `keeps_limits`) every rate does."""
     beyond: list[str]
     backtest: dict[str, Backtest]
     models: list[ModelRecord]
@@ -82,6 +90,7 @@ def forecast_record(
         level=0.9,
         figures=found.figures,
         keeps_limits=found.keeps_limits,
+        limits=found.limits,
         highest_rate=found.highest_rate,
         beyond=found.beyond,
         backtest={

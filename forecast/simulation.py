@@ -6,6 +6,7 @@ engines and the network between them.
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -50,8 +51,14 @@ class TimedEngine(Protocol):
     def queue(self, sample: Sample, now: float) -> None:
         """Take in a sample."""
 
-    def begin_step(self, now: float) -> float:
-        """Begin a step; return how long it takes."""
+    def begin_step(self, now: float, quiet_s: float = 0.0) -> float:
+        """Begin a step; return how long it takes.
+
+        Args:
+            now: the time.
+            quiet_s: no sample comes for so long. Steps in which no answer begins or
+                ends may be taken as one while they begin in this time.
+        """
 
     def end_step(self, now: float) -> Produced:
         """End it; return what it produced."""
@@ -87,7 +94,11 @@ class TimedSynthetic:
         prompt = self._prompts[sample.qsl_index]
         self._engine.queue(Request(sample.seq, sample.attempt, prompt), now)
 
-    def begin_step(self, now: float) -> float:
+    def begin_step(
+        self,
+        now: float,
+        quiet_s: float = 0.0,  # noqa: ARG002  (it takes every step by itself)
+    ) -> float:
         """Begin a step; return how long it takes."""
         return self._engine.begin_step(now)
 
@@ -133,6 +144,8 @@ class _Replica:
     engine: TimedEngine
     inbox: list[Sample] = field(default_factory=list)
     received: int = 0
+    coming: int = 0
+    """Samples on their way to it."""
     stepping: bool = False
     to: list[float] = field(default_factory=lambda: [0.0])
     """When the last message to it arrives."""
@@ -165,9 +178,13 @@ class Simulation:
             issue_s: time from the issue until a sample is handed out.
         """
         self._dispatcher = Dispatcher(balancer, lengths)
+        self._lengths = lengths
         self._replicas = [_Replica(engine=engine) for engine in engines]
         self._network_s = network_s or itertools.repeat(_NETWORK_S)
         self._issue_s = issue_s
+        self._by_demand = by_demand
+        self._issues: list[float] = []
+        """Times at which samples are handed to the dispatcher, descending."""
         typical = int(np.median(lengths))
         for number, engine in enumerate(engines):
             target = queue_target(engine.budget, typical) if by_demand else None
@@ -189,6 +206,12 @@ class Simulation:
         self._first = np.zeros(len(arrivals))
         self._completed = np.zeros(len(arrivals))
         self._tokens = np.zeros(len(arrivals), np.int64)
+        if len(self._replicas) == 1 and not self._by_demand:
+            self._run_alone(arrivals, indices)
+            return self._result(arrivals)
+        self._issues = sorted(
+            {float(t) + self._issue_s for t in arrivals}, reverse=True
+        )
         begins = np.flatnonzero(np.diff(arrivals, prepend=-1.0))
         for begin, end in zip(begins, [*begins[1:], len(arrivals)], strict=True):
             numbers, rows = list(range(begin, end)), indices[begin:end].tolist()
@@ -198,6 +221,9 @@ class Simulation:
             self._now, _, happen = heapq.heappop(self._events)
             happen()
         assert self._dispatcher.completed == len(arrivals)
+        return self._result(arrivals)
+
+    def _result(self, arrivals: Times) -> Result:
         return Result(
             issued=arrivals,
             first=self._first,
@@ -205,6 +231,32 @@ class Simulation:
             tokens=self._tokens,
             finished=self._finished,
         )
+
+    def _run_alone(self, arrivals: Times, indices: NDArray[np.int64]) -> None:
+        """Run one replica that gets each sample at once: there is nothing to choose."""
+        engine, network = self._replicas[0].engine, self._network_s
+        rows, lengths = indices.tolist(), self._lengths
+        delays = np.fromiter(itertools.islice(network, len(rows)), float, len(rows))
+        # No message overtakes another.
+        comes = np.maximum.accumulate(arrivals + self._issue_s + delays).tolist()
+        comes.append(math.inf)
+        now, back, place = comes[0], 0.0, 0
+        while place < len(rows) or engine.busy:
+            if not engine.busy:
+                now = max(now, comes[place])
+            while comes[place] <= now:
+                row = rows[place]
+                engine.queue(Sample(place, place, row, lengths[row], 0, 1), now)
+                place += 1
+            now += engine.begin_step(now, comes[place] - now)
+            produced = engine.end_step(now)
+            if produced.first or produced.done:
+                back = max(back, now + next(network))
+            for seq, _ in produced.first:
+                self._first[seq] = back
+            for seq, _, tokens in produced.done:
+                self._completed[seq], self._tokens[seq] = back, tokens
+        self._finished[0] = back
 
     def _at(self, moment: float, happen: Callable[[], None]) -> None:
         self._count += 1
@@ -217,6 +269,7 @@ class Simulation:
 
     def _issue(self, ids: list[int], indices: list[int]) -> Callable[[], None]:
         def happen() -> None:
+            self._issues.pop()
             self._dispatcher.issue([(self._ns, ids, indices)])
             self._assign()
 
@@ -228,11 +281,13 @@ class Simulation:
 
     def _assign(self) -> None:
         for number, samples in self._dispatcher.assign(self._ns).items():
+            self._replicas[number].coming += len(samples)
             self._send(self._replicas[number].to, self._arrive(number, samples))
 
     def _arrive(self, number: int, samples: list[Sample]) -> Callable[[], None]:
         def happen() -> None:
             replica = self._replicas[number]
+            replica.coming -= len(samples)
             replica.inbox += samples
             if not replica.stepping:
                 self._begin_step(number)
@@ -247,8 +302,14 @@ class Simulation:
         replica.inbox.clear()
         replica.stepping = replica.engine.busy
         if replica.stepping:
-            duration = replica.engine.begin_step(self._now)
+            duration = replica.engine.begin_step(self._now, self._quiet_s(replica))
             self._at(self._now + duration, lambda: self._end_step(number))
+
+    def _quiet_s(self, replica: _Replica) -> float:
+        """Return for how long no sample can reach the replica."""
+        if self._by_demand or replica.coming:
+            return 0.0
+        return self._issues[-1] - self._now if self._issues else math.inf
 
     def _end_step(self, number: int) -> None:
         replica = self._replicas[number]

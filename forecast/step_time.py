@@ -12,7 +12,7 @@ one.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,4 +171,14 @@ def resampled(
         factors=drawn.factors,
         extra_s=drawn.extra_s,
         most=model.most,
+    )
+
+
+def scaled(model: StepTime, factor: float) -> StepTime:
+    """Return the model of an engine whose steps all take `factor` times as long."""
+    return replace(
+        model,
+        coefficients=model.coefficients * factor,
+        overhead_s=model.overhead_s * factor,
+        extra_s=model.extra_s * factor,
     )

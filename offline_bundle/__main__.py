@@ -1,5 +1,11 @@
 """`python -m offline_bundle`: packs everything for a host without a network."""
 
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("offline_bundle.__main__")
+
 import argparse
 import re
 import shutil
@@ -10,10 +16,8 @@ from collections.abc import Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
-from base.command import ArgumentParser, run_command, start
-from base.data import ROOT
 from base.errors import ExitCode, UserError
-from base.project import list_files
+from base.files import ROOT, list_files
 from offline_bundle.archive import SCRIPT, write_bundle
 from offline_bundle.packages import (
     choose_lock,
@@ -178,7 +182,3 @@ def _source(scratch: Path) -> Path:
     paths = (p.relative_to(source) for p in source.rglob("*") if p.is_file())
     list_files(source, sorted(p.as_posix() for p in paths if p.name[0] != "."))
     return source
-
-
-if __name__ == "__main__":
-    start(main)

@@ -9,8 +9,8 @@ from pathlib import Path
 from string import Template
 from typing import IO, cast
 
-from base.data import data_path
 from base.errors import UserError
+from base.files import data_path
 
 SCRIPT = "mlperf-sut.sh"
 _TEMPLATE = data_path("offline_bundle", "host.sh")

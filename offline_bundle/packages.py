@@ -11,8 +11,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from base.data import ROOT
 from base.errors import UserError
+from base.files import ROOT
 
 LOCKS = ROOT / "requirements"
 _NAME = re.compile(

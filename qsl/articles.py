@@ -1,6 +1,6 @@
-"""Articles with their reference summaries, from the source that `qsl.prepare` is given.
+"""Reads articles and their reference summaries from the source of `qsl.prepare`.
 
-`datasets` takes a second to import, so only the functions that use it do.
+`datasets` takes a second to import, so only the functions that need it import it.
 """
 
 import csv
@@ -15,8 +15,8 @@ import pyarrow.parquet
 from base.benchmark import SAMPLES, Benchmark
 from base.decode import DecodeError, decode_with
 from base.errors import UserError
-from base.lfs import refuse_lfs_pointer
-from qsl.official import read_full_rows
+from base.files import refuse_lfs_pointer
+from qsl.cnn_eval import read_full_rows
 
 HUB = "abisee/cnn_dailymail"
 _VERSION = "3.0.0"
@@ -31,11 +31,11 @@ _LARGEST_CELL = 2**31 - 1
 
 
 class _Row(msgspec.Struct):
-    """One row of a source; what only some uses need may be missing."""
+    """One row of a source; fields that only some uses need may be missing."""
 
     article: str | None = None
     highlights: str | list[str] | None = None
-    """The reference summary: one sentence a line, or a list of them."""
+    """The reference summary: one sentence on each line, or a list of sentences."""
     id: str | int | None = None
 
 
@@ -45,21 +45,22 @@ class Article:
 
     article: str
     summary: str
-    """One sentence a line."""
+    """One sentence on each line."""
     id: str = ""
     where: str = ""
-    """Its file and row, for messages."""
+    """File and row, for messages."""
 
 
 def read_articles(source: str, split: str) -> list[Article]:
-    """Return the articles of `source`, in its order; some may have no text.
+    """Return the articles of `source` in its order; some may be empty.
 
     Args:
         source: the data set's name on the Hugging Face hub, or a file.
         split: the split to take from the hub; a file has only one.
 
     Raises:
-        UserError: the source is missing, out of reach or damaged; says in which row.
+        UserError: the source is missing, cannot be reached or is damaged; the message
+            names the row.
     """
     if source == HUB:
         return _from_hub(split)
@@ -80,29 +81,29 @@ def read_articles(source: str, split: str) -> list[Article]:
             refuse_lfs_pointer(path, file.read(_HEAD_BYTES))
         articles = list(readers[path.suffix](path))
     except OSError as error:
-        # pyarrow's have no number and some lines.
+        # Errors of pyarrow have no number and several lines.
         reason = error.strerror or " ".join(str(error).split())
         raise UserError(f"{path}: {reason}") from error
     return articles
 
 
 def check_texts(articles: Sequence[Article]) -> None:
-    """Check that each of the articles that are used has both texts.
+    """Check that each article has an article text and a summary.
 
     Raises:
-        UserError: one has none, or white space alone; says in which row.
+        UserError: a text is missing or only white space; the message names the row.
     """
     for item in articles:
         for name, text in (("article", item.article), ("summary", item.summary)):
             if not text.strip():
-                raise UserError(f"{item.where}: has no {name}, or an empty one")
+                raise UserError(f"{item.where}: has no {name}")
 
 
 def draw_edge(articles: list[Article]) -> list[Article]:
     """Return the 5,000 articles of the edge benchmark, in its order.
 
-    The benchmark draws them by `datasets`' shuffle with seed 42, from the validation
-    split in its own order.
+    The benchmark takes the first 5,000 of the validation split after shuffling it by
+    `datasets` with seed 42.
 
     Raises:
         UserError: there are fewer articles.
@@ -119,20 +120,20 @@ def draw_edge(articles: list[Article]) -> list[Article]:
 
 
 def pick_calibration(articles: list[Article], listing: Path) -> list[Article]:
-    """Return the articles whose ids `listing` has, one a line, in its order.
+    """Return the articles whose ids the file `listing` has, in its order.
 
     Raises:
-        UserError: the list is missing or empty, or an id is not among the articles, or
-            belongs to different ones.
+        UserError: the list is missing or empty, or no article or different articles
+            have an id.
     """
     try:
         wanted = listing.read_text(encoding="utf-8-sig").split()
     except OSError as error:
         raise UserError(f"{listing}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{listing}: no list of ids: {error}") from error
+        raise UserError(f"{listing}: not a list of ids: {error}") from error
     if not wanted:
-        raise UserError(f"{listing}: holds no ids")
+        raise UserError(f"{listing}: contains no ids")
     by_id: dict[str, Article] = {}
     others: dict[str, Article] = {}
     for item in articles:
@@ -161,7 +162,7 @@ def _from_hub(split: str) -> list[Article]:
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
-            f"{HUB}: {lines[0]}; where the hub is out of reach, give a file with its"
+            f"{HUB}: {lines[0]}; if the hub cannot be reached, give a file with its"
             f" {split} split instead: {_ENDS}"
         ) from error
     if split == "validation" and len(articles) != VALIDATION_ROWS:
@@ -203,7 +204,7 @@ def _from_parquet(path: Path) -> Iterator[Article]:
         with path.open("rb") as file:
             yield from _from_table(str(path), pyarrow.parquet.read_table(file))
     except (pa.ArrowException, ValueError, OverflowError) as error:
-        # The text of names and values is decoded as late as they are looked at.
+        # pyarrow decodes names and values only when they are used.
         lines = str(error).splitlines() or ["no Parquet file"]
         raise UserError(f"{path}: {lines[0]}") from error
 

@@ -1,6 +1,6 @@
 """Keeps decoded data sets as memory-mapped Arrow files.
 
-Decoding a full cnn_eval.json takes seconds; mapping its tokens takes none.
+Decoding a full cnn_eval.json takes seconds; mapping an Arrow file takes no time.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from conf.cache import cache_folder
+from base.files import cache_folder
 
 _FORM = b"2"
 _SHA256 = b"sha256"
@@ -27,30 +27,30 @@ class Columns:
     """The columns of a data set."""
 
     tokens: NDArray[np.int32]
-    """All prompts end to end, shape (total tokens,)."""
+    """All prompts, concatenated, shape (total tokens,)."""
     offsets: NDArray[np.int64]
     """Prompt i is tokens[offsets[i]:offsets[i + 1]]; shape (samples + 1,)."""
     references: list[str]
     sha256: str
-    """Of the file that they were read from."""
+    """SHA-256 of the file that they were read from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the columns of one state of a data set file are kept.
+    """The cache entry for one state of a data set file.
 
-    The name of a kept file ends in its CRC-32, so that a damaged one is known as such
-    before anything in it is believed.
+    The name of a cached file ends in its CRC-32, so that damage is detected before the
+    file is used.
     """
 
     folder: Path
     file: str
-    """Stands for the path of the data set file."""
+    """Digest of the path of the data set file."""
     state: str
-    """Stands for its size and times."""
+    """Digest of its size and times."""
 
     def load(self) -> Columns | None:
-        """Return the kept copy; None if there is none, or it is damaged."""
+        """Return the cached columns; None if there are none, or they are damaged."""
         for path in self.folder.glob(f"{self.file}-{self.state}-*.arrow"):
             try:
                 with pa.memory_map(str(path)) as file:
@@ -62,7 +62,7 @@ class Place:
         return None
 
     def keep(self, columns: Columns) -> None:
-        """Keep these columns, and nothing older of the same file.
+        """Cache these columns, and remove older ones of the same file.
 
         Raises:
             OSError: the user's cache cannot be written.
@@ -82,13 +82,13 @@ class Place:
 
 
 def place_of(source: Path) -> Place:
-    """Return the place for the file `source` as it is now.
+    """Return the cache entry for the current state of the file `source`.
 
     Raises:
         OSError: there is no such file.
     """
     found = source.stat()
-    # The change time moves with every write, also one that restores the other two.
+    # Every write updates the change time, even one that restores the other two.
     state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     return Place(cache_folder() / "datasets", _digest(source.resolve()), _digest(state))
 
@@ -98,7 +98,7 @@ def _digest(part: object) -> str:
 
 
 def _named(path: Path) -> str:
-    """Return the checksum in the name of a kept file."""
+    """Return the checksum in the name of a cached file."""
     return path.stem.rpartition("-")[2]
 
 

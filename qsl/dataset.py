@@ -9,20 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.benchmark import SAMPLES, Benchmark
-from base.data import data_path
 from base.errors import UserError
+from base.files import data_path
+from base.log import announce
 from base.memory import available_bytes
 from conf.schema import DatasetConfig
 from qsl.cache import Columns, place_of
-from qsl.official import Row, read_rows
-from qsl.progress import announce
+from qsl.cnn_eval import Row, read_rows
 
 EMBEDDED = data_path("qsl", "embedded/cnn_eval.json")
 _MADE_UP_VOCABULARY = (3, 32_000)
 _PREPARE = "make it with `python -m qsl.prepare`"
 _MEAN_TOKENS = 833
 _BYTES_PER_TOKEN, _BYTES_PER_SAMPLE = 8, 200
-"""Made-up data in memory: its tokens, and the messages that hold them again."""
+"""Memory of synthetic data: tokens, and the messages that contain them again."""
 _WORTH_KEEPING_BYTES = 1 << 20
 _LARGE_BYTES = 50 << 20
 
@@ -33,13 +33,13 @@ class Dataset:
 
     name: str
     tokens: NDArray[np.int32]
-    """All prompts end to end, shape (total tokens,)."""
+    """All prompts, concatenated, shape (total tokens,)."""
     offsets: NDArray[np.int64]
     """Prompt i is tokens[offsets[i]:offsets[i + 1]]; shape (samples + 1,)."""
     references: list[str]
-    """Reference summaries; empty where the data is made up."""
+    """Reference summaries; empty for synthetic data."""
     sha256: str = ""
-    """Of the file that they were read from; empty where the data is made up."""
+    """SHA-256 of the file that they were read from; empty for synthetic data."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -59,20 +59,22 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     """Return the samples that `config` names.
 
     Raises:
-        UserError: no such file, damaged, not in cnn_eval.json form, fewer samples than
-            asked for, or more than memory holds.
+        UserError: the file is missing, damaged or not in cnn_eval.json format; it has
+            fewer samples than requested; or memory is too small for the samples.
     """
     if config.name == "synthetic":
         if config.path is not None:
-            raise UserError("dataset.path: dataset=synthetic is made up, not read")
+            raise UserError(
+                "dataset.path: dataset=synthetic reads no file; leave it out"
+            )
         return _make_up(
             config.count or SAMPLES[Benchmark.datacenter], config.prompt_tokens
         )
     if config.prompt_tokens is not None:
-        raise UserError("dataset.prompt_tokens is for dataset=synthetic alone")
+        raise UserError("dataset.prompt_tokens is only for dataset=synthetic")
     dataset = _read(config)
     if not len(dataset):
-        raise UserError(f"{_where(config)}: holds no samples")
+        raise UserError(f"{_where(config)}: contains no samples")
     empty = np.flatnonzero(dataset.lengths == 0)
     if len(empty):
         raise UserError(f"{_where(config)}: row {empty[0]}: tok_input is empty")
@@ -82,7 +84,7 @@ def load_dataset(config: DatasetConfig) -> Dataset:
 def check_prompts(
     dataset: Dataset, config: DatasetConfig, vocab_size: int, prompt_limit: int
 ) -> None:
-    """Check that a model can take every prompt; prompts are never cut.
+    """Check that a model can take every prompt; prompts are never truncated.
 
     Args:
         dataset: the samples.
@@ -91,14 +93,14 @@ def check_prompts(
         prompt_limit: longest prompt in tokens that leaves room for the answer.
 
     Raises:
-        UserError: a prompt is over the limit, or an id outside the vocabulary.
+        UserError: a prompt is too long, or a token id is outside the vocabulary.
     """
     longest = int(np.argmax(dataset.lengths))
     if dataset.lengths[longest] > prompt_limit:
         raise UserError(
             f"{_where(config)}: row {longest}: the prompt has"
-            f" {dataset.lengths[longest]} tokens, but model.max_model_len leaves room"
-            f" for {prompt_limit}; raise it"
+            f" {dataset.lengths[longest]} tokens, but model.max_model_len allows only"
+            f" {prompt_limit}; raise it"
         )
     outside = np.flatnonzero((dataset.tokens < 0) | (dataset.tokens >= vocab_size))
     if len(outside):
@@ -118,14 +120,14 @@ def _read(config: DatasetConfig) -> Dataset:
     if config.path is None and config.name != "sample":
         raise UserError(
             f"dataset={config.name} needs dataset.path=FILE, the data set in MLPerf's"
-            f" cnn_eval.json form; {_PREPARE}"
+            f" cnn_eval.json format; {_PREPARE}"
         )
     path = Path(config.path) if config.path else EMBEDDED
     columns = _columns(path)
     rows = len(columns.offsets) - 1
     if config.count is not None and config.count > rows > 0:
         raise UserError(
-            f"dataset.count={config.count}: {_where(config)} holds {rows} samples;"
+            f"dataset.count={config.count}: {_where(config)} has {rows} samples;"
             " lower it or leave it out"
         )
     offsets = columns.offsets[: config.count and config.count + 1]
@@ -141,16 +143,16 @@ def _read(config: DatasetConfig) -> Dataset:
 def _columns(path: Path) -> Columns:
     try:
         size = path.stat().st_size
-        # Taken before the reading: what changes meanwhile is not kept as the new state.
+        # Before reading: a file that changes meanwhile is not cached as the new state.
         place = place_of(path) if size >= _WORTH_KEEPING_BYTES else None
     except OSError:
-        size, place = 0, None  # read_rows says why
+        size, place = 0, None  # read_rows reports the reason
     except UserError:
-        place = None  # without a cache the run only starts seconds later
+        place = None  # without a cache the run only starts a few seconds later
     if place and (kept := place.load()):
         return kept
     if size >= _LARGE_BYTES:
-        announce(f"reading {path} ({size >> 20} MiB; later runs map a kept copy)")
+        announce(f"reading {path} ({size >> 20} MiB; later runs use a cached copy)")
     rows, digest = read_rows(path)
     columns = _from_rows(rows, path, digest)
     if place:
@@ -180,10 +182,10 @@ def _fits(ids: list[int]) -> bool:
 
 
 def _make_up(count: int, length: int | None) -> Dataset:
-    """Return random prompts of `length`, or of lengths that follow CNN/DailyMail's.
+    """Return random prompts of `length`, or with lengths like those of CNN/DailyMail.
 
-    The log-normal was fitted to 1,000 tokenized validation prompts: median 765,
-    mean 833, 90th percentile 1,435, from 141 to 2,267 tokens.
+    The log-normal distribution was fitted to 1,000 tokenized validation prompts: median
+    765, mean 833, 90th percentile 1,435, from 141 to 2,267 tokens.
     """
     _refuse_too_much(count, length or _MEAN_TOKENS)
     rng = np.random.default_rng(20_250_101)
@@ -202,6 +204,6 @@ def _refuse_too_much(count: int, length: int) -> None:
     if free is not None and needed > free:
         raise UserError(
             f"dataset.count={count} prompts of {length} tokens need"
-            f" {needed / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} GiB are"
+            f" {needed / 2**30:,.1f} GiB of memory, but {free / 2**30:,.1f} GiB are"
             " free; lower dataset.count"
         )

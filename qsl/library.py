@@ -10,9 +10,9 @@ from qsl.dataset import Dataset
 
 @contextmanager
 def query_sample_library(dataset: Dataset, performance_count: int) -> Iterator[object]:
-    """Yield a LoadGen QSL over `dataset`, destroyed afterwards.
+    """Yield a LoadGen QSL over `dataset`, which is destroyed afterwards.
 
-    Samples are in memory already, so LoadGen's load and unload calls do no work.
+    Samples are already in memory, so LoadGen's load and unload calls do nothing.
 
     Args:
         dataset: the samples.

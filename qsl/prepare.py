@@ -1,15 +1,24 @@
-"""`python -m qsl.prepare`: CNN/DailyMail to MLPerf's cnn_eval.json form."""
+"""`python -m qsl.prepare`: converts CNN/DailyMail to MLPerf's cnn_eval.json format."""
+
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("qsl.prepare")
 
 import argparse
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 from tokenizers import Tokenizer
 
-from base.command import ArgumentParser, run_command, start
+from base.benchmark import SAMPLES
 from base.errors import UserError, write_failure
+from base.log import track
 from qsl.articles import (
     EDGE_ROWS,
     HUB,
@@ -20,12 +29,44 @@ from qsl.articles import (
     pick_calibration,
     read_articles,
 )
-from qsl.official import FullRow, read_full_rows
-from qsl.progress import track
-from qsl.rows_file import RowsFile
-from qsl.summary import Summary, summarize
-from qsl.template import TEMPLATE, prompt
+from qsl.cnn_eval import TEMPLATE, FullRow, RowsFile, prompt, read_full_rows
 from qsl.tokenizer import load_encoder
+
+_SUITES = {count: suite.value for suite, count in SAMPLES.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Digest of a data set file, and the lengths of its prompts in tokens."""
+
+    path: Path
+    sha256: str
+    lengths: Sequence[int]
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines to print."""
+        count = len(self.lengths)
+        suite = f", as in the {_SUITES[count]} suite" if count in _SUITES else ""
+        low, median, p90, high = np.percentile(self.lengths, [0, 50, 90, 100])
+        yield f"{self.path}: {count} samples{suite}"
+        yield f"sha256 {self.sha256}"
+        yield (
+            f"prompt tokens: min {low:.0f}, median {median:.0f},"
+            f" mean {np.mean(self.lengths):.1f}, p90 {p90:.0f}, max {high:.0f},"
+            f" total {sum(self.lengths)}"
+        )
+
+
+def summarize(path: Path, lengths: Sequence[int]) -> Summary:
+    """Return the summary of the file `path`, whose prompts have these lengths.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Summary(path=path, sha256=digest, lengths=lengths)
+
 
 _BATCH = 64
 Instruction = dict[str, str] | str
@@ -43,11 +84,11 @@ def prepare(
         articles: in the order of the file.
         encoder: the model's tokenizer.
         target: file to write.
-        instruction: what each row holds as such.
+        instruction: the field `instruction` of each row.
 
     Raises:
-        UserError: the target lies in no folder.
-        Aborted: it cannot be written.
+        UserError: the target's folder does not exist.
+        Aborted: the target cannot be written.
     """
     try:
         file = RowsFile(target, _fingerprint(articles, encoder, instruction))
@@ -70,17 +111,17 @@ def check(
     encoder: Tokenizer,
     instruction: Instruction,
 ) -> tuple[Summary, list[str]]:
-    """Hold the file `path` against what `prepare` would write.
+    """Compare the file `path` with what `prepare` would write.
 
     Returns:
-        Its summary, and one line for each row that differs.
+        The summary of the file, and one line for each row that differs.
 
     Raises:
         UserError: the file is missing or damaged.
     """
     found = read_full_rows(path)
     if not found:
-        raise UserError(f"{path}: holds no samples")
+        raise UserError(f"{path}: contains no samples")
     problems = []
     if len(found) != len(articles):
         problems.append(f"{len(found)} rows, not {len(articles)}")
@@ -131,14 +172,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "source",
         help=f"{HUB} (from the Hugging Face hub), or a file: .jsonl, .csv or .parquet"
-        " with `article` and `highlights`, or .json or .json.gz in cnn_eval.json form",
+        " with `article` and `highlights`, or .json(.gz) in cnn_eval.json format",
     )
     parser.add_argument("tokenizer", type=Path, help="folder of the model's tokenizer")
     parser.add_argument(
         "target",
         type=Path,
         nargs="?",
-        help="file to write; with --check: to check (left out: the source itself)",
+        help="file to write; with --check: file to check (left out: the source)",
     )
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
@@ -148,7 +189,8 @@ def _parser() -> argparse.ArgumentParser:
         "--calibration",
         type=Path,
         metavar="LIST",
-        help="file of ids, one a line: the calibration set, from the train split",
+        help="file with one id on each line: make the calibration set of these ids"
+        " from the train split",
     )
     parser.add_argument(
         "--check", action="store_true", help="check the target instead of writing it"
@@ -174,12 +216,12 @@ def _run(options: argparse.Namespace) -> int:
     else:
         articles = read_articles(options.source, "validation")
     if not articles:
-        raise UserError(f"{options.source}: holds no articles")
+        raise UserError(f"{options.source}: contains no articles")
     if options.edge:
         if len(articles) != VALIDATION_ROWS:
             print(
-                f"note: drawn from {len(articles)} articles, not {VALIDATION_ROWS}: not"
-                " the benchmark's edge set"
+                f"note: the source has {len(articles)} articles, not"
+                f" {VALIDATION_ROWS}, so this is not the benchmark's edge set"
             )
         articles = draw_edge(articles)
     check_texts(articles)
@@ -193,9 +235,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _report_check(problems: list[str]) -> int:
     if not problems:
-        print("as this command would write it")
+        print("equal to what this command would write")
         return 0
-    print(f"differs in {len(problems)} places, first: {problems[0]}")
+    print(f"differences: {len(problems)}, first: {problems[0]}")
     return 1
 
 
@@ -203,9 +245,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     return run_command(
         lambda: _run(_parser().parse_args(arguments)),
-        interrupted="interrupted; the same command resumes it",
+        interrupted="interrupted; run the same command again to resume",
     )
-
-
-if __name__ == "__main__":
-    start(main)

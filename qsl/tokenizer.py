@@ -26,9 +26,10 @@ _SPECIAL_TOKENS = 256
 
 
 def load_encoder(folder: Path) -> Tokenizer:
-    """Return the tokenizer in `folder`, which neither cuts nor pads.
+    """Return the tokenizer in `folder`, without truncation or padding.
 
-    Takes tokenizer.json, Llama 3's tokenizer.model, or what else transformers reads.
+    Reads tokenizer.json, Llama 3's tokenizer.model, or any format that transformers
+    reads.
 
     Raises:
         UserError: no such folder, or no tokenizer in it.
@@ -48,8 +49,8 @@ def load_encoder(folder: Path) -> Tokenizer:
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"{folder}: no tokenizer.json, tokenizer.model or other tokenizer that"
-            f" could be read: {reason}"
+            f"{folder}: no readable tokenizer.json, tokenizer.model or other tokenizer:"
+            f" {reason}"
         ) from error
     encoder.no_truncation()
     encoder.no_padding()
@@ -76,8 +77,9 @@ def _llama_3(path: Path) -> Tokenizer:
     ).converted()
     if encoder.token_to_id(_BEGIN) != _LLAMA_3_RANKS:
         raise UserError(
-            f"{path}: not Llama 3's: {encoder.token_to_id(_BEGIN)} tokens without the"
-            f" special ones, not {_LLAMA_3_RANKS}"
+            f"{path}: not the tokenizer of Llama 3: it has"
+            f" {encoder.token_to_id(_BEGIN)} tokens without the special ones, not"
+            f" {_LLAMA_3_RANKS}"
         )
     encoder.post_processor = TemplateProcessing(
         single=f"{_BEGIN} $A", special_tokens=[(_BEGIN, _LLAMA_3_RANKS)]

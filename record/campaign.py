@@ -1,4 +1,4 @@
-"""`campaign.json`: what a campaign asked for, which runs it made, what it found."""
+"""`campaign.json`: the request, the runs and the results of a campaign."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,6 +10,7 @@ from record.folder import read_json
 NAME = "campaign.json"
 Status = Literal["running", "good", "not good", "interrupted"]
 Phase = Literal["repeat", "search", "confirm"]
+"""`search` has runs that may fail: they show where to look."""
 
 
 class CampaignRun(Struct, kw_only=True):
@@ -20,15 +21,15 @@ class CampaignRun(Struct, kw_only=True):
     replicas: int
     phase: Phase
     rate: float | None = None
-    """Arrival rate that was asked for, in queries/s; None: the scenario has none."""
+    """Requested arrival rate in queries/s; None if the scenario has no rate."""
     queries: int | None = None
-    """Queries that were asked for; None: as the configuration has it."""
+    """Requested number of queries; None: as the configuration has it."""
     seconds: float = 0.0
-    """From its start to its end, loading included."""
+    """From its start to its end, including loading."""
     counts: bool = False
-    """Whether it passed; with a rate: whether the system sustained it."""
+    """Whether it passed; with a rate, whether the system sustained it."""
     reason: str = ""
-    """Why it does not count; empty where it does."""
+    """Why it does not count; empty if it does."""
 
 
 class CampaignSize(Struct, kw_only=True):
@@ -36,17 +37,64 @@ class CampaignSize(Struct, kw_only=True):
 
     replicas: int
     sustained_qps: float | None = None
-    """Server: rate of arrivals that every confirming run sustained, in queries/s."""
+    """Server: arrival rate that every confirming run sustained, in queries/s."""
     valid_qps: float | None = None
-    """Server: highest rate of arrivals of any run that LoadGen calls VALID."""
+    """Server: highest arrival rate of any run that LoadGen calls VALID."""
     runs: int = 0
-    """Runs that stand for the size."""
+    """Number of runs that represent this size."""
     reason: str = ""
-    """Why the size has no result; empty where it has one."""
+    """Why the size has no result; empty if it has one."""
+    low_qps: float | None = None
+    """95% interval of the highest rate in the long run, where a search forecast it."""
+    high_qps: float | None = None
+    limiting: str | None = None
+    """The limit with the least headroom at the sustained rate, where it is known."""
+    headroom: float | None = None
+    """Of that limit, as a share."""
+
+
+class LimitResult(Struct, kw_only=True):
+    """One latency limit in the run that confirmed a rate."""
+
+    name: str
+    """E.g. "TTFT p99"."""
+    value: float
+    limit: float
+    unit: str
+    headroom: float
+    """Share of the limit that is left: 0.1 is 10% below it; negative: missed."""
+
+
+class SearchResult(Struct, kw_only=True):
+    """What a search found; all rates in queries/s of the whole cluster."""
+
+    target_qps: float | None = None
+    """`scenario.target_qps` of the fastest run that held the limits; None: none did."""
+    sustained_qps: float | None = None
+    """Rate at which its queries arrived: limits held, queue not growing. LoadGen draws
+    arrivals, so it is some percent beside `target_qps`. None: no run was in a steady
+    state."""
+    valid_qps: float | None = None
+    """Highest rate of arrivals of any run of full length that LoadGen calls VALID."""
+    estimate_qps: float | None = None
+    """Highest rate that holds the limits in the long run, from all runs."""
+    low_qps: float | None = None
+    """95% interval of it."""
+    high_qps: float | None = None
+    goodput_qps: float | None = None
+    """Completed queries/s that kept every limit by themselves, in that run."""
+    limiting: str = ""
+    """The limit with the least headroom in that run."""
+    limits: list[LimitResult] = field(default_factory=list)
+    """Of that run."""
+    queries: int | None = None
+    """Queries of that run."""
+    notes: list[str] = field(default_factory=list)
+    """What the reader should know, one sentence each."""
 
 
 class Campaign(Struct, kw_only=True):
-    """A campaign as far as it has come."""
+    """A campaign in its current state."""
 
     kind: str
     """Which campaign, e.g. scaling."""
@@ -57,6 +105,8 @@ class Campaign(Struct, kw_only=True):
     status: Status = "running"
     sizes: list[CampaignSize] = field(default_factory=list)
     runs: list[CampaignRun] = field(default_factory=list)
+    search: SearchResult | None = None
+    """Of `campaigns.search`."""
 
 
 def read_campaign(root: Path) -> Campaign:

@@ -1,23 +1,102 @@
-"""Names of the files in a run folder, and the folder's creation."""
+"""The run folder: names of its files, and how they are written and read."""
 
 import contextlib
 import errno
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from base.decode import DecodeError, decode_json
-from record.errors import RecordError
+from base.decode import DecodeError, decode_json, decode_with
+from base.errors import ExitCode, SutError
+
+
+class RecordError(SutError):
+    """A file of a run folder is missing or damaged."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+    def __init__(self, path: Path, problem: str, line: int | None = None) -> None:
+        """Name the file, the line where it is known, and the problem."""
+        where = f"{path}:{line}" if line else str(path)
+        super().__init__(f"{where}: {problem}")
+
 
 T = TypeVar("T")
+
+_CHUNK_BYTES = 8 * 2**20
+
+
+def read_lines(path: Path, kind: type[T] | Any) -> Iterator[T]:
+    """Yield each line of `path` decoded as `kind`.
+
+    A last line without a newline was cut off when the run died, and is left out.
+
+    Raises:
+        RecordError: the file is missing, or another line does not fit `kind`.
+    """
+    for batch in read_batches(path, kind):
+        yield from batch
+
+
+def read_batches(path: Path, kind: type[T] | Any) -> Iterator[list[T]]:
+    """Yield the lines of `path` as `read_lines` does, in batches of about 10,000.
+
+    Raises:
+        RecordError: the file is missing, or a whole line does not fit `kind`.
+    """
+    decoder = msgspec.json.Decoder(kind)
+    before, rest = 0, b""
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                whole, newline, tail = (rest + chunk).rpartition(b"\n")
+                rest = tail
+                if newline:
+                    yield _decode(path, decoder, whole, before)
+                    before += whole.count(b"\n") + 1
+    except OSError as error:
+        raise RecordError(path, error.strerror or str(error)) from error
+
+
+def cut_off(path: Path) -> bool:
+    """Return whether the last line of `path` lacks its newline.
+
+    Raises:
+        RecordError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            if not file.tell():
+                return False
+            file.seek(-1, 2)
+            return file.read(1) != b"\n"
+    except OSError as error:
+        raise RecordError(path, error.strerror or str(error)) from error
+
+
+def _decode(
+    path: Path, decoder: msgspec.json.Decoder[T], text: bytes, before: int
+) -> list[T]:
+    lines = text.split(b"\n")
+    found: list[T] = []
+    try:
+        for line in lines:
+            found.append(decode_with(decoder, line))
+    except DecodeError as error:
+        raise RecordError(path, str(error), before + len(found) + 1) from error
+    return found
+
+
 _MOST_AT_ONCE = 1000
-"""Runs that may start within one second under the same root."""
+"""Most runs that may start within one second under the same root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +107,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, root: Path, label: str) -> "RunFolder":
-        """Make `root/<UTC time>-<label>`; `root/latest` stays as it is.
+        """Make `root/<UTC time>-<label>`; `root/latest` does not change.
 
         Raises:
             OSError: the folder cannot be made.
@@ -43,14 +122,17 @@ class RunFolder:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
     def become_latest(self) -> str | None:
-        """Point the link `latest`, beside this folder, at it; return why not, or None.
+        """Let the link `latest`, beside this folder, point to it.
 
-        The link is a convenience. Some file systems have none, and in a copy of a root
-        `latest` may be a folder.
+        The link is only a convenience: some file systems have no links, and in a copied
+        root `latest` may be a folder.
+
+        Returns:
+            Why the link was not set; None if it was.
         """
         link = self.path.parent / "latest"
         if link.exists() and not link.is_symlink():
-            return f"{link} stays as it is: no link; move it away"
+            return f"{link} is not a link and was not changed; move it away"
         # A name that no other process uses, wherever it runs.
         draft = link.with_name(f".latest-{token_hex(8)}")
         try:
@@ -63,7 +145,7 @@ class RunFolder:
         return None
 
     def discard(self) -> None:
-        """Remove the folder of a run that was refused before it had begun."""
+        """Remove the folder of a run that was refused before it started."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def __truediv__(self, name: str) -> Path:
@@ -77,7 +159,7 @@ class RunFolder:
 
     @property
     def detail_log(self) -> Path:
-        """LoadGen's detail log, one JSON object a line."""
+        """LoadGen's detail log, one JSON object on each line."""
         return self.path / "mlperf_log_detail.txt"
 
     @property
@@ -112,7 +194,7 @@ class RunFolder:
 
     @property
     def replicas(self) -> Path:
-        """Replicas as they stood when ready."""
+        """Replicas as they were when ready."""
         return self.path / "replicas.json"
 
     @property
@@ -122,7 +204,7 @@ class RunFolder:
 
     @property
     def events(self) -> Path:
-        """One line per fault and what was done about it."""
+        """One line for each fault and each reaction to it."""
         return self.path / "events.jsonl"
 
     @property
@@ -142,7 +224,7 @@ class RunFolder:
 
     @property
     def forecast(self) -> Path:
-        """What another run would do, by `python -m forecast`."""
+        """What another run would do, written by `python -m forecast`."""
         return self.path / "forecast.json"
 
     @property
@@ -151,18 +233,18 @@ class RunFolder:
         return self.path / "verdict.json"
 
     def replica_log(self, replica: int) -> Path:
-        """Return where the output of a replica's process goes."""
+        """Return the file that receives the output of a replica's process."""
         return self.path / "replicas" / f"replica-{replica}.log"
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` (structs, dicts, lists) as indented JSON, whole or not at all."""
+    """Write `value` (structs, dicts, lists) as indented JSON, atomically."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=2)
     write_text(path, text.decode() + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
+    """Write `text` to `path`, atomically."""
     draft = path.with_name(f".{path.name}.{token_hex(8)}")
     try:
         draft.write_text(text)

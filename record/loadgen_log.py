@@ -1,4 +1,4 @@
-"""Parses LoadGen's detail and accuracy logs."""
+"""Parses LoadGen's detail and accuracy logs and its trace."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.decode import DecodeError, decode_with
-from record.errors import RecordError
-from record.json_types import Json
+from record.folder import RecordError
+from record.structs import Json
 
 _PREFIX = ":::MLLOG "
 _NO_NUMBER = re.compile(r'("value": )-?(?:nan|inf)\b')
@@ -61,7 +61,7 @@ class Answer:
     qsl_index: int
     tokens: NDArray[np.int32]
     first: NDArray[np.int32] | None
-    """What FirstTokenComplete carried; None where nothing was streamed."""
+    """What FirstTokenComplete reported; None if nothing was streamed."""
     token_count: int | None
     """Number of tokens that was reported to LoadGen."""
 
@@ -69,7 +69,7 @@ class Answer:
 def read_detail(path: Path) -> DetailLog:
     """Return the parsed `mlperf_log_detail.txt`.
 
-    A last line without its newline was cut off when the run died: it is left out.
+    A last line without a newline was cut off when the run died, and is left out.
 
     Raises:
         RecordError: the file is missing or another line is damaged.
@@ -79,7 +79,7 @@ def read_detail(path: Path) -> DetailLog:
         if not line.startswith(_PREFIX) or not line.endswith("\n"):
             continue
         try:
-            # LoadGen writes a mean over nothing as -nan, which is no JSON.
+            # LoadGen writes the mean of no values as -nan, which is not JSON.
             text = _NO_NUMBER.sub(r"\1null", line[len(_PREFIX) :])
             entry = decode_with(_DECODER, text)
             _check_number(entry)
@@ -97,7 +97,7 @@ def read_detail(path: Path) -> DetailLog:
 def read_answers(path: Path) -> list[Answer]:
     """Return the records of `mlperf_log_accuracy.json`, in order of completion.
 
-    A log without its closing bracket (the run died) gives the records it holds.
+    If the log has no closing bracket (the run died), the complete records are returned.
 
     Raises:
         RecordError: the file is missing or a record is damaged.
@@ -141,9 +141,9 @@ def is_closed(path: Path) -> bool:
 def _check_number(entry: _Entry) -> None:
     value = entry.value
     if entry.key in _COUNTS and not (isinstance(value, int) and 0 <= value < 2**63):
-        raise DecodeError(f"{entry.key} is no count: {value!r:.40}")
+        raise DecodeError(f"{entry.key} is not a count: {value!r:.40}")
     if entry.key in _NUMBERS and not isinstance(value, int | float | None):
-        raise DecodeError(f"{entry.key} is no number: {value!r:.40}")
+        raise DecodeError(f"{entry.key} is not a number: {value!r:.40}")
 
 
 def _tokens(hexadecimal: str) -> NDArray[np.int32]:
@@ -155,3 +155,69 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8", errors="replace").splitlines(True)
     except OSError as error:
         raise RecordError(path, error.strerror or str(error)) from error
+
+
+IntArray = NDArray[np.int64]
+
+_SAMPLE = re.compile(
+    rb'"name":"Sample".*?"ts":([\d.]+),"args":\{"sample_seq":(\d+),.*?'
+    rb'"issue_start_ns":(-?\d+),"complete_ns":(-?\d+)'
+)
+_TOKEN = re.compile(
+    rb'"name":"Token_Latency".*?"ts":([\d.]+),"args":\{ ?'
+    rb'"issue_delay":(-?\d+),"issue_to_done":(-?\d+)'
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Trace:
+    """Times by LoadGen's clock, one entry per traced sample, in order of `seq`."""
+
+    seq: IntArray
+    issue_delay_ns: IntArray
+    """From the scheduled time to the issue."""
+    latency_ns: IntArray
+    """From the scheduled time to the completion."""
+    ttft_ns: IntArray
+    """From the scheduled time to the first token; -1 if none was reported."""
+
+
+def read_trace(path: Path) -> Trace | None:
+    """Return the samples in `mlperf_log_trace.json`; None if there are none.
+
+    A line that was cut off when the run died is left out.
+
+    Raises:
+        RecordError: the file cannot be read.
+    """
+    rows: list[tuple[int, int, int, bytes]] = []
+    first: dict[bytes, int] = {}
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                if match := _SAMPLE.search(line):
+                    ts, seq, issue, complete = match.groups()
+                    rows.append((int(seq), int(issue), int(complete), ts))
+                elif match := _TOKEN.search(line):
+                    ts, delay, done = match.groups()
+                    # The token event does not name its sample, but both events have
+                    # the scheduled time.
+                    first[ts] = int(delay) + int(done)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RecordError(path, error.strerror or str(error)) from error
+    except ValueError as error:
+        raise RecordError(path, f"a number that is not a time: {error}") from error
+    if not rows:
+        return None
+    rows.sort()
+    try:
+        return Trace(
+            seq=np.array([row[0] for row in rows], np.int64),
+            issue_delay_ns=np.array([row[1] for row in rows], np.int64),
+            latency_ns=np.array([row[2] for row in rows], np.int64),
+            ttft_ns=np.array([first.get(row[3], -1) for row in rows], np.int64),
+        )
+    except OverflowError as error:
+        raise RecordError(path, "a number beyond 64 bits") from error

@@ -1,14 +1,14 @@
-"""Digests of the code that makes a run: they show whether two runs share it."""
+"""Digests of the code that makes a run; they show whether two runs used the same."""
 
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from base.data import ROOT, carried_path
+from base.files import ROOT, carried_path
 from record.folder import RunFolder, write_json
 
 _PACKAGES = ("accuracy", "base", "conf", "qsl", "record", "scenarios", "sut")
-"""What decides answers, their timing and their scores."""
+"""The packages that decide answers, their timing and their scores."""
 
 
 def source_digests(root: Path = ROOT) -> dict[str, str]:
@@ -43,7 +43,7 @@ def write_source(folder: RunFolder) -> None:
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield name and path; the names are the same in a checkout and in a wheel."""
+    """Yield name and path of each file; a wheel and a checkout have the same names."""
     for package in _PACKAGES:
         for pattern in ("*.py", "*.yaml", "*.config"):
             for path in (root / package).rglob(pattern):

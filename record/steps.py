@@ -1,9 +1,9 @@
 """`steps.bin`: one record for each engine step of each replica.
 
-The file is a header of `HEADER_BYTES` bytes and then records of `STEP.itemsize` bytes,
-in the order in which batches came in; the records of one replica are in order of time.
-The header is one line of JSON, padded with spaces, that names the version and the
-fields. A record that was cut off at the end is left out.
+The file has a header of `HEADER_BYTES` bytes, then records of `STEP.itemsize` bytes in
+the order in which batches arrived. The records of one replica are in order of time. The
+header is one line of JSON, padded with spaces, with the version and the fields. A
+record that was cut off at the end is left out.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from record.errors import RecordError
+from record.folder import RecordError
 
 STEP = np.dtype(
     [
@@ -29,13 +29,13 @@ STEP = np.dtype(
 )
 """One step of a replica's engine; `docs/steps.md` defines the fields.
 
-start_ns: when it began, in ns, on the run's clock as all points in time of a run.
+start_ns: when it began, in ns, by the run's clock.
 duration_ns: until its tokens were known, in ns. Steps of a replica do not overlap.
-prefill_tokens: tokens of prompts that it computed.
-decode_sequences: sequences that were past their prompt and got one more token.
+prefill_tokens: prompt tokens that it computed.
+decode_sequences: sequences that had finished their prompt and got one more token.
 running, waiting: requests in either state after the step was scheduled.
-kv_blocks_free: KV cache blocks that were free then; -1: the engine has none.
-preempted: requests whose cache was taken away for this step; at most 65,535.
+kv_blocks_free: free KV cache blocks at that time; -1 if the engine has none.
+preempted: requests whose cache was freed for this step; at most 65,535.
 """
 _FORMAT = "mlperf-sut steps"
 _VERSION = 1
@@ -46,7 +46,7 @@ Steps = NDArray[np.void]
 
 
 def header() -> bytes:
-    """Return what stands before the records."""
+    """Return the header of the file."""
     text = json.dumps(
         {"format": _FORMAT, "version": _VERSION, "fields": STEP.descr}
     ).encode()
@@ -55,13 +55,13 @@ def header() -> bytes:
 
 
 def read_steps(path: Path) -> Steps:
-    """Return the records of the file `path`, mapped into memory as they are read.
+    """Return the records of the file `path`, as a memory map.
 
-    A file that grows meanwhile gives what it holds now.
+    If the file is still growing, the records that it has now are returned.
 
     Raises:
-        RecordError: the file is missing, is no `steps.bin` of this version, or holds a
-            value that no step has.
+        RecordError: the file is missing, is not a `steps.bin` of this version, or has
+            an impossible value.
     """
     try:
         with path.open("rb") as file:
@@ -94,4 +94,4 @@ def _header_problem(head: bytes) -> str:
             return f"version {found['version']!r} of the format, not {_VERSION}"
     except (ValueError, TypeError, KeyError, RecursionError):
         pass
-    return "not a file of engine steps: its header is another"
+    return "not a file of engine steps: its header is different"

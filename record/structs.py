@@ -3,23 +3,24 @@
 Times named `*_ns` are nanoseconds. Points in time are the coordinator's monotonic
 clock plus one offset to the epoch, fixed when the run starts (`ClockRecord.epoch_ns`):
 setting the host's clock does not change them. Durations (`queue_ns`, `prefill_ns`,
-`decode_ns`) were measured inside the replica, so no two clocks are ever subtracted from
-each other.
+`decode_ns`) were measured inside the replica, so times of two clocks are never
+subtracted from each other.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from record.json_types import Json
+Json = Any
+"""A value read from JSON or written to it; readers that need one type check it."""
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-"""What a column of numpy can hold: records of other programs may hold more."""
+"""The range of a numpy column; records of other programs may exceed it."""
 Seconds = Annotated[float, Meta(ge=0.0, le=1e15)]
-"""A duration. JSON has no NaN and no infinity: what holds them cannot be read again."""
+"""A duration. JSON has no NaN and no infinity, so a record must not contain them."""
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-"""Answers travel as int32."""
+"""Answers are sent as int32."""
 CheckOutcome = Literal["passed", "failed", "skipped"]
 EventKind = Literal[
     "fence",
@@ -33,7 +34,7 @@ EventKind = Literal[
     "pause",
 ]
 """`clock`: the host's clock was set during LoadGen's test. `pause`: the coordinator's
-process did not run for some time of it."""
+process did not run for some time during the test."""
 
 
 class SampleRecord(Struct, gc=False):
@@ -48,7 +49,7 @@ class SampleRecord(Struct, gc=False):
     replica: Int64 | None
     """Its number; null if the sample never left the coordinator."""
     attempt: Int64
-    """1 for the first try; one more for each time the sample was handed out again."""
+    """1 for the first attempt, plus 1 for each time the sample was sent again."""
     issued_ns: Int64
     """LoadGen issued it."""
     dispatched_ns: Int64 | None
@@ -67,16 +68,17 @@ class SampleRecord(Struct, gc=False):
     output_tokens: Int64
     finish_reason: str | None
     """vLLM's: `length` or `stop`."""
-    status: Literal["completed", "lost"]
-    held_ns: Int64 | None = None
-    """From the request's arrival at the replica to the answer's departure, measured
-    there. The rest of dispatch to completion is spent in messages."""
+    status: Literal["completed", "lost", "unfinished"]
+    """`unfinished`: open when a campaign stopped the run early."""
+    residence_ns: Int64 | None = None
+    """From the request's arrival in the replica to the sending of the answer, measured
+    there. The rest of the time from dispatch to completion is spent in messages."""
     cached_tokens: Int64 | None = None
     """Prompt tokens that the engine took from its prefix cache."""
 
 
 class EventRecord(Struct, kw_only=True):
-    """Something out of the ordinary: a line of `events.jsonl`."""
+    """A fault, or a reaction to one: a line of `events.jsonl`."""
 
     t_ns: Int64
     kind: EventKind
@@ -90,13 +92,13 @@ class ClockRecord(Struct, kw_only=True):
     """`clock.json`: the host's clock, which LoadGen reads, during LoadGen's test."""
 
     epoch_ns: Int64
-    """What was added to the monotonic clock for every point in time of the run."""
+    """Added to the monotonic clock for every point in time of the run."""
     begin_ns: Int64
     """When LoadGen was started."""
     end_ns: Int64
-    """When the clocks were compared for the last time, after LoadGen had ended."""
+    """When the clocks were last compared, after LoadGen had ended."""
     largest_drift_ns: Int64
-    """Largest change of (wall clock - monotonic clock) since `begin_ns`, by size."""
+    """Largest change of (wall clock - monotonic clock) since `begin_ns`, with sign."""
 
 
 class DeviceLine(Struct, kw_only=True, tag_field="source", tag="device"):
@@ -116,6 +118,18 @@ class DeviceLine(Struct, kw_only=True, tag_field="source", tag="device"):
     throttle_reasons: Int64 | None = None
     """NVML's bit mask of clock event reasons."""
     ecc_errors: Int64 | None = None
+    """Uncorrected errors since the driver was loaded."""
+    ecc_corrected: Int64 | None = None
+    """Corrected errors since the driver was loaded."""
+    pcie_generation: Int64 | None = None
+    """Of the link at this moment; an idle device may lower it."""
+    pcie_width: Int64 | None = None
+    pcie_replays: Int64 | None = None
+    """Packets that were sent again, in every tenth line."""
+    nvlink_errors: Int64 | None = None
+    """Replays, recoveries and CRC errors of all NVLinks, in every tenth line."""
+    xid: Int64 | None = None
+    """NVIDIA's number of the last fault since the replica was started."""
 
 
 class EngineLine(Struct, kw_only=True, tag_field="source", tag="engine"):
@@ -129,27 +143,27 @@ class EngineLine(Struct, kw_only=True, tag_field="source", tag="engine"):
     kv_used: float | None
     """Share of the KV cache in use, 0 to 1."""
     server_running: Int64 | None = None
-    """Where the engine is a server: what it reports for all its clients."""
+    """If the engine is a server: running requests of all its clients."""
     server_waiting: Int64 | None = None
     prefix_cache_hit_tokens: Int64 | None = None
-    """Prompt tokens that the server took from its cache since it was started."""
+    """Prompt tokens that the server took from its prefix cache since it was started."""
 
 
 class HostLine(Struct, kw_only=True, tag_field="source", tag="host"):
-    """What the host's processors did for one process: a line of `telemetry.jsonl`."""
+    """Use of the host's processors by one process: a line of `telemetry.jsonl`."""
 
     t_ns: Int64
     node: str
     replica: Int64 | None
     """None: the coordinator."""
     process_cpu_pct: float | None = None
-    """Processor time of the process since the line before; 100 is one core."""
+    """Processor time of the process since the previous line; 100 is one core."""
     host_cpu_pct: float | None = None
-    """Share of all processor time of the host that was in use since then."""
+    """Share of the host's processor time that was in use since the previous line."""
     steal_pct: float | None = None
-    """Share of it that the hypervisor gave to others."""
+    """Share of the host's processor time that the hypervisor gave to other guests."""
     involuntary_switches: Int64 | None = None
-    """Times that the process was made to wait for a core, since it began."""
+    """How often the process lost its core to another one, since it started."""
 
 
 TelemetryLine = DeviceLine | EngineLine | HostLine
@@ -164,20 +178,52 @@ class DeviceLimits(Struct, kw_only=True):
     memory_clock_mhz: int | None = None
     power_w: float | None = None
     link: str | None = None
-    """To other devices or the host, e.g. "NVLink x18, PCIe gen5 x16"."""
+    """Links to other devices or the host, e.g. "NVLink x18, PCIe gen5 x16"."""
 
 
 class DeviceUse(Struct, kw_only=True):
-    """What others did with a device before its replica loaded anything."""
+    """Use of a device by other processes before its replica loaded anything."""
 
     device: str
     memory_used_bytes: int | None = None
-    """Without what the driver keeps for itself."""
+    """Without the memory that the driver reserves."""
     utilization_pct: float | None = None
 
 
+class DeviceHealth(Struct, kw_only=True):
+    """The state of a device before its replica loaded anything."""
+
+    device: str
+    persistence_mode: bool | None = None
+    numa_node: int | None = None
+    """Of the host's memory that is nearest."""
+    pcie_generation_max: int | None = None
+    """What device and slot can do together."""
+    pcie_width_max: int | None = None
+    nvlinks_up: int | None = None
+    nvlinks_down: int | None = None
+    idle_sm_clock_mhz: int | None = None
+    ecc_uncorrected_lifetime: int | None = None
+    remapped_rows: int | None = None
+    """Rows of memory that were replaced after uncorrected errors."""
+    remap_pending: bool | None = None
+    """Whether a row waits for a reset to be replaced."""
+    remap_failed: bool | None = None
+
+
+class HostHealth(Struct, kw_only=True):
+    """The cores that a replica may use."""
+
+    numa_nodes: list[int] | None = None
+    """NUMA nodes on which they lie."""
+    isolated_cpus: int | None = None
+    """How many of them the kernel isolates from its scheduler."""
+    cpu_quota: float | None = None
+    """Cores that its container may use at once; None: no limit."""
+
+
 class ReplicaRecord(Struct, kw_only=True):
-    """A replica as it stood when it was ready: an entry of `replicas.json`."""
+    """A replica as it was when it became ready: an entry of `replicas.json`."""
 
     replica: Int64
     node: str
@@ -200,15 +246,20 @@ class ReplicaRecord(Struct, kw_only=True):
     """Latency of the last warm-up request, of the same shape as the first."""
     limits: list[DeviceLimits] = field(default_factory=list)
     before: list[DeviceUse] = field(default_factory=list)
-    """Its GPUs before it loaded anything."""
+    """Use of its GPUs before it loaded anything."""
+    health: list[DeviceHealth] = field(default_factory=list)
+    """State of its GPUs before it loaded anything."""
+    host: HostHealth | None = None
     capacity_tokens_per_s: float | None = None
-    """Prompt and answer tokens per second of having work; known after the run."""
+    """Prompt and answer tokens per second while it had work; known after the run."""
     restarts: int = 0
-    """Times that it was lost and restarted; the rest describes its last process."""
+    """How often it was lost and restarted; other fields describe the last process."""
     steps_missing: Int64 | None = None
-    """Engine steps of which there is no record; None: none were recorded."""
+    """Engine steps without a record; None if steps were not recorded."""
     steps_clock_error_ns: Int64 | None = None
     """Largest error of their `start_ns`; 0 on the coordinator's own host."""
+    memory_node: int | None = None
+    """NUMA node to which its memory is bound; None: to none."""
 
 
 class Relaxed(Struct, kw_only=True):
@@ -220,7 +271,7 @@ class Relaxed(Struct, kw_only=True):
 
 
 class SettingsRecord(Struct, kw_only=True):
-    """`settings.json`: what was asked for, and the settings that LoadGen used."""
+    """`settings.json`: the request, and the settings that LoadGen used."""
 
     benchmark: str
     scenario: str
@@ -233,18 +284,18 @@ class SettingsRecord(Struct, kw_only=True):
     """Whether model and data are the benchmark's own."""
     stop_token_ids: list[TokenId]
     tokenizer: str | None
-    """The model's tokenizer.json; None: it has none."""
+    """The model's tokenizer.json, if it has one."""
     effective: dict[str, Json]
     rules: dict[str, Json]
     relaxed: list[Relaxed]
     dataset_sha256: str | None = None
-    """Of the data set's file; None: it is made up."""
+    """SHA-256 of the data set's file; None if the data are synthetic."""
     version: str = ""
-    """Of this package; empty in runs made before it was recorded."""
+    """Version of this package; empty in runs of versions that did not record it."""
 
 
 class Check(Struct, kw_only=True):
-    """One thing the gate looked at."""
+    """One check of the gate."""
 
     name: str
     limit: Json
@@ -254,33 +305,34 @@ class Check(Struct, kw_only=True):
 
     @property
     def reason(self) -> str:
-        """What was found, in a few words."""
+        """The value and the limit, as a phrase."""
         tail = f" ({self.note})" if self.note else ""
         return f"{self.name} is {self.value}, limit {self.limit}{tail}"
 
 
 class Verdict(Struct, kw_only=True):
-    """`verdict.json`: the gate's judgement of the run."""
+    """`verdict.json`: the gate's judgment of the run."""
 
-    outcome: Literal["passed", "failed", "aborted"]
+    outcome: Literal["passed", "failed", "aborted", "stopped"]
+    """`stopped`: a campaign ended the run early. It shows nothing about the system."""
     degraded: bool
     submission_candidate: bool
     relaxed: list[str]
     checks: list[Check] = field(default_factory=list)
     reason: str = ""
     eligible: bool | None = None
-    """Whether the run is a submission candidate once no check fails; None: not known,
+    """Whether the run is a submission candidate if no check fails; None if not known,
     as in verdicts of earlier versions."""
 
     def replace(self, names: Iterable[str], checks: Iterable[Check]) -> None:
-        """Put `checks` in the place of the checks `names`, and decide again.
+        """Replace the checks `names` by `checks`, and update the outcome.
 
-        A run that was aborted stays so.
+        A run that was aborted or stopped keeps its outcome.
         """
         gone = set(names)
         kept = [check for check in self.checks if check.name not in gone]
         self.checks = [*kept, *checks]
-        if self.outcome == "aborted":
+        if self.ended_early:
             return
         failures = self.failures
         self.outcome = "failed" if failures else "passed"
@@ -289,6 +341,43 @@ class Verdict(Struct, kw_only=True):
         self.submission_candidate = eligible and not failures
 
     @property
+    def ended_early(self) -> bool:
+        """Whether the run ended before LoadGen did."""
+        return self.outcome in ("aborted", "stopped")
+
+    @property
     def failures(self) -> list[Check]:
-        """Checks that did not hold."""
+        """The failed checks."""
         return [check for check in self.checks if check.outcome == "failed"]
+
+
+_HELD_BYTES = 100 * 2**20
+"""A CUDA context takes more than this; the driver's own helpers take less."""
+_BUSY_PCT = 5.0
+
+
+def shared_devices(record: ReplicaRecord) -> list[DeviceUse]:
+    """Return the devices of a replica that other processes were using.
+
+    Not seen are processes that started later, and those that held no memory and were
+    idle at that moment. A restarted replica reports none, since the readings may still
+    include its own earlier process.
+    """
+    return [
+        use
+        for use in record.before
+        if not record.restarts
+        and ((use.memory_used_bytes or 0) >= _HELD_BYTES or is_busy(use))
+    ]
+
+
+def is_busy(use: DeviceUse) -> bool:
+    """Return whether other processes kept the device busy."""
+    return (use.utilization_pct or 0.0) >= _BUSY_PCT
+
+
+def describe_use(use: DeviceUse) -> str:
+    """Return the use of a device as text, e.g. "cuda:0 12.0 GiB and 30% busy"."""
+    held = (use.memory_used_bytes or 0) / 2**30
+    busy = use.utilization_pct
+    return f"{use.device} {held:,.1f} GiB" + (f" and {busy:.0f}% busy" if busy else "")

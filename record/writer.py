@@ -1,4 +1,4 @@
-"""Writes the files of a run folder that grow with the run, in a thread of its own."""
+"""Writes the files of a run folder that grow during the run, in its own thread."""
 
 import threading
 from collections import deque
@@ -14,23 +14,24 @@ from record.structs import EventRecord, SampleRecord, TelemetryLine
 
 _FLUSH_S = 0.2
 _CLOSE_S = 60.0
-"""Longest that the last records may take to be written: a file system may hang."""
+"""Longest time to write the last records, since a file system may hang."""
 _LINES_AT_ONCE = 128
-"""Encoding holds Python's lock, which LoadGen's thread may be waiting for."""
+"""Most lines encoded at once: encoding holds Python's lock, which LoadGen's thread
+may be waiting for."""
 
 
 class RecordWriter:
-    """Takes records from any thread; a thread of its own encodes and writes them.
+    """Takes records from any thread; its own thread encodes and writes them.
 
-    `failure` is the error that stopped it, such as a full disk: the caller must look.
+    `failure` is the error that stopped it, e.g. a full disk. The caller must check it.
     """
 
     def __init__(self, folder: RunFolder, steps: bool = False) -> None:
         """Open the files.
 
         Args:
-            folder: where they are.
-            steps: whether engine steps are recorded, too.
+            folder: the run folder.
+            steps: whether engine steps are recorded.
 
         Raises:
             OSError: a file cannot be opened.
@@ -66,9 +67,9 @@ class RecordWriter:
         self.close()
 
     def close(self) -> None:
-        """Write what is queued and close the files; safe to call twice.
+        """Write the queued records and close the files; safe to call twice.
 
-        What cannot be written in time is left out, and `failure` is set.
+        Records that cannot be written in time are lost, and `failure` is set.
         """
         self._stop.set()
         self._thread.join(_CLOSE_S)

@@ -4,7 +4,15 @@ One run folder gives the symmetry report of that run, which is written into the 
 Several run folders also give their scaling by number of replicas. That report is
 written into --out; without --out, into the folder that contains all of them. The folder
 of a campaign gives the report of all runs that the campaign made.
+
+`python -m report compare A... -- B...` compares two configurations.
 """
+
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("report.__main__")
 
 import argparse
 import os
@@ -13,11 +21,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, write_failure
 from record.campaign import NAME, Campaign, read_campaign
-from record.errors import RecordError
+from record.folder import RecordError
 from report.build import write_files
+from report.compare.__main__ import main as compare
 from report.content import make_report
 from report.reading.config import MAY_DIFFER, differences
 from report.reading.folder import read_run
@@ -29,7 +37,10 @@ _QUIET_S = 3.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    return run_command(lambda: _report(_parser().parse_args(arguments)))
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["compare"]:
+        return compare(given[1:])
+    return run_command(lambda: _report(_parser().parse_args(given)))
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -126,7 +137,3 @@ def _parser() -> argparse.ArgumentParser:
         ' {"NAME": {"flops": {"16": 9e14, "8": 1.9e15}, "bytes_per_s": 3e12}}',
     )
     return parser
-
-
-if __name__ == "__main__":
-    start(main)

@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Struct
 
 from record.campaign import Campaign
-from record.json_types import Json
+from record.structs import Json
 from report.figures import Section
+from report.findings.answers import answer_findings
 from report.findings.collect import collect
 from report.findings.finding import ORDER, Finding, Found, Recommendation
 from report.findings.scaling import scaling_findings
@@ -102,7 +103,7 @@ def make_report(
         symmetry=symmetry(subject, nodes, replicas),
         resources=resources(subject, ratings),
         latency=latency(subject),
-        tokens=tokens(subject),
+        tokens=tokens(subject, runs),
         timeline=timeline(analysis),
         cold_start=cold_start(subject),
         findings=[one.finding for one in found],
@@ -174,5 +175,6 @@ def _findings(
         first = same[0][1]
         first.finding.title += f" (in {names})"
         found.append(first)
+    found += answer_findings(runs)
     found += scaling_findings(runs, scaling_by_size(runs))
     return sorted(found, key=lambda one: ORDER.index(one.finding.severity))

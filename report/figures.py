@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from record.json_types import Json
+from record.structs import Json
 
 Row = TypeVar("Row")
 

@@ -3,7 +3,7 @@
 import json
 from importlib.resources import files
 
-from record.json_types import Json
+from record.structs import Json
 
 SCHEMA: dict[str, Json] = json.loads(
     files("report").joinpath("report.schema.json").read_text()

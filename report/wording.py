@@ -1,6 +1,6 @@
 """How values and lists are written in sentences and in cells of tables."""
 
-from record.json_types import Json
+from record.structs import Json
 
 _SHOWN = 10
 """Items of a list that a sentence names before it counts the rest."""

@@ -1,1 +1,1 @@
-"""What a scenario means to LoadGen, and the judgement of a finished run."""
+"""LoadGen's settings and schedule for each scenario, and the gate for finished runs."""

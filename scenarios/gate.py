@@ -1,35 +1,35 @@
 """Judges a finished run from its folder alone, without LoadGen.
 
-LoadGen's VALID and the official checker miss most faults: a sample completed twice,
-an error in the log or a run stopped early all pass them. This gate does not.
+LoadGen's VALID and the official checker miss most faults. Both accept a sample that was
+completed twice, an error in the log, and a run that was stopped early. The gate does
+not.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from base.benchmark import COMPLIANCE_SAMPLES, MAX_TOKENS
-from record.errors import RecordError
-from record.folder import RunFolder, read_json
-from record.json_types import Json
-from record.lines import read_lines
+from record.folder import RecordError, RunFolder, read_json, read_lines
 from record.loadgen_log import Answer, DetailLog, read_answers, read_detail
 from record.structs import (
     Check,
     CheckOutcome,
     ClockRecord,
     EventRecord,
+    Json,
     ReplicaRecord,
     SampleRecord,
     SettingsRecord,
     Verdict,
 )
+from scenarios.checks import time_problems, token_problems
 from scenarios.steady_state import judge_samples
-from scenarios.times import time_problems
-from scenarios.token_checks import token_problems
 
 DRIFT_LIMIT_MS = 10.0
-"""Change of the wall clock against the monotonic clock that is accepted:
-far above reading errors and far below MLPerf's latency limits."""
+"""Largest accepted change of (wall clock - monotonic clock): far above reading errors
+and far below MLPerf's latency limits."""
 _AUDIT_WARNING = "Found Audit Config file"
 _UNMET = {
     "result_perf_constraints_met": "latency limits were exceeded",
@@ -82,7 +82,7 @@ def judge(folder: RunFolder) -> Verdict:
 
 
 def _unknown(folder: RunFolder, samples: list[SampleRecord]) -> bool:
-    """Return whether prefix-cache hits or the answers' own token ids are not known."""
+    """Return whether prefix-cache hits or the token ids of answers are unknown."""
     if any(s.status == "completed" and s.cached_tokens is None for s in samples):
         return True
     if not folder.replicas.exists():
@@ -116,7 +116,7 @@ def _common(
 
 
 def _issued(settings: SettingsRecord, log: DetailLog) -> int:
-    """Return how many samples LoadGen says it issued."""
+    """Return the number of samples that LoadGen issued, by its log."""
     if settings.mode == "accuracy":
         return int(log.values.get("effective_accuracy_sample_count", 0))
     per_query = int(log.values.get("generated_samples_per_query", 1))
@@ -133,7 +133,7 @@ def _prefix_cache(samples: list[SampleRecord]) -> Check:
 
 
 def _clock(clock: ClockRecord | None, events: list[EventRecord]) -> Check:
-    """Return whether the host's clock, by which LoadGen measures, ran evenly."""
+    """Check that the host's clock, which LoadGen reads, was not set during the test."""
     if clock is None:
         check = _check("clock", DRIFT_LIMIT_MS, None, True)
         return _skipped(check, "the run did not watch the host's clock")
@@ -150,7 +150,7 @@ def _clock(clock: ClockRecord | None, events: list[EventRecord]) -> Check:
 def _times(
     clock: ClockRecord | None, log: DetailLog, samples: list[SampleRecord]
 ) -> Check:
-    """Check that all times are possible: in order, and inside the run."""
+    """Check that all times are possible: in order and within the run."""
     problems = time_problems(clock, log, samples)
     return _check("times_possible", 0, len(problems), not problems, problems)
 
@@ -178,11 +178,11 @@ def _performance(
 
 
 def _steady_state(settings: SettingsRecord, samples: list[SampleRecord]) -> Check:
-    """Return whether the system sustained the arrival rate.
+    """Check that the system sustained the arrival rate.
 
-    A full run is as long as MLPerf's rules ask, so LoadGen's result stands,
-    and a growing queue is only noted. A smoke run whose queue grew fails: a longer run
-    would have exceeded the limits.
+    A full run is as long as MLPerf's rules require, so LoadGen's result counts and a
+    growing queue is only noted. A smoke run fails if its queue grew: a longer run would
+    have exceeded the limits.
     """
     judged = judge_samples(samples)
     check = _check(
@@ -194,7 +194,7 @@ def _steady_state(settings: SettingsRecord, samples: list[SampleRecord]) -> Chec
 
 
 def _unmet(log: DetailLog) -> str:
-    """Return what LoadGen found unmet, where it gives no reason of its own."""
+    """Return which of LoadGen's conditions failed, if LoadGen gives no reason."""
     parts = [text for key, text in _UNMET.items() if log.values.get(key) is False]
     if log.values.get("early_stopping_met") is False:
         results = [str(log.values.get(f"early_stopping_{k}result")) for k in _STOPPING]
@@ -273,7 +273,7 @@ def _check(
 
 
 def _rule(settings: SettingsRecord, check: Check) -> Check:
-    """Skip a failed check on MLPerf's rules in a smoke run, which relaxes them."""
+    """In a smoke run, skip a failed check of MLPerf's rules, since they are relaxed."""
     if settings.kind == "smoke" and check.outcome == "failed":
         return _skipped(check, "relaxed by run=smoke")
     return check
@@ -314,4 +314,11 @@ def aborted(folder: RunFolder, reason: str) -> Verdict:
         submission_candidate=False,
         relaxed=relaxed,
         reason=reason,
+    )
+
+
+def stopped(folder: RunFolder, reason: str) -> Verdict:
+    """Return the verdict on a run that the campaign that made it ended early."""
+    return msgspec.structs.replace(
+        aborted(folder, reason), outcome="stopped", degraded=False
     )

@@ -1,16 +1,14 @@
-"""Plans a run from its configuration; refuses what cannot be run."""
+"""Plans a run from its configuration; refuses a run that is not possible."""
 
 from pathlib import Path
 
 from base.benchmark import SCENARIOS, Benchmark, ScenarioName
-from base.data import carried_path, data_path
 from base.errors import UserError
+from base.files import carried_path, data_path
 from conf.engines import VllmConfig
 from conf.schema import Config, Mode, RunKind, Weights
-from scenarios.plan import ScenarioPlan
-from scenarios.relaxations import relaxations
+from scenarios.plan import ScenarioPlan, refuse_too_many, relaxations
 from scenarios.rules import rules
-from scenarios.size import refuse_too_many
 
 _LOADGEN_SCENARIOS = {
     ScenarioName.offline: "Offline",
@@ -95,7 +93,7 @@ def _loadgen_model(benchmark: Benchmark, scenario: ScenarioName) -> str:
 def _user_conf(
     config: Config, model: str, scenario: str
 ) -> tuple[list[str], list[str]]:
-    """Return the lines of the file, and the one that an option adds."""
+    """Return the lines of the file, and the line that an option adds."""
     path = Path(config.run.user_conf or carried_path("user.conf"))
     given = _read(path, "run.user_conf").rstrip().splitlines()
     if config.scenario.target_qps is not None and scenario != "SingleStream":
@@ -171,7 +169,7 @@ def _set_elsewhere(plan: ScenarioPlan) -> str:
 
 
 def _unused_sizes(plan: ScenarioPlan) -> list[str]:
-    """Return a note where user.conf sizes runs, but not this one."""
+    """Return a note if user.conf sets the size of other runs, but not of this one."""
     single = plan.loadgen_scenario == "SingleStream"
     key = "target_latency" if single else "target_qps"
     lines = plan.lines_elsewhere(key)

@@ -1,8 +1,8 @@
 """LoadGen's Server schedule, simulated from its seed.
 
-Server issues whole passes over the data set until the schedule has reached the
-shortest duration, so that a rate a little too high doubles the run: at 22.1 queries/s
-13,368 queries end just before 600 s, and LoadGen appends 13,368 more.
+Server issues whole passes over the data set until the schedule reaches the minimum
+duration. So a slightly higher rate can double the run: at 22.1 queries/s 13,368 queries
+end just before 600 s, and LoadGen appends 13,368 more.
 """
 
 import math
@@ -19,7 +19,7 @@ _ROUND_UP = 1.001
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What LoadGen would issue at one rate."""
+    """The queries that LoadGen would issue at one rate."""
 
     target_qps: float
     queries: int
@@ -67,8 +67,8 @@ class ServerSchedule:
 
     def times(self, count: int) -> NDArray[np.float64]:
         """Return the times of `count` + 1 arrivals at 1 query/s, the first at 0."""
-        # C++: a generate_canonical<double, 53> of std::mt19937 takes two words, the
-        # low one first, and std::exponential_distribution is -log(1 - u) / rate.
+        # C++: generate_canonical<double, 53> takes two words of std::mt19937, the low
+        # word first; std::exponential_distribution is -log(1 - u) / rate.
         generator = np.random.RandomState(self.seed % _WORD)
         words = generator.randint(0, _WORD, 2 * count, dtype=np.uint32)
         unit = (words[0::2] + words[1::2].astype(np.float64) * _WORD) / _WORD**2
@@ -92,11 +92,11 @@ def singlestream_queries(
 ) -> int:
     """Return how many queries LoadGen issues in SingleStream: all that it generates.
 
-    It generates twice what fills the shortest duration, in whole passes, and with
-    equal issue it does not end before the last of them.
+    It generates whole passes with twice the queries that fill the minimum duration.
+    With equal issue it does not end before the last query.
 
     Args:
-        expected_s: latency in s that LoadGen is set to expect.
+        expected_s: expected latency in s, as set in LoadGen.
         data_set: samples of the data set.
         min_duration_s: shortest duration.
     """
@@ -110,7 +110,7 @@ def singlestream_expected_s(
     """Return the expected latency in s that makes the run as short as allowed.
 
     Args:
-        measured_s: mean latency of a query; it may turn out 5% less.
+        measured_s: mean latency of a query; the run may be 5% faster.
         data_set: samples of the data set.
         min_duration_s: shortest duration.
     """

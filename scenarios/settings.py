@@ -9,15 +9,14 @@ from base.errors import UserError
 from base.version import VERSION
 from conf.schema import Mode, RunKind
 from record.folder import RunFolder, write_json, write_text
-from record.json_types import Json
-from record.structs import Relaxed, SettingsRecord
+from record.structs import Json, Relaxed, SettingsRecord
 from scenarios.plan import ScenarioPlan
-from scenarios.user_conf import ConfLine
+from scenarios.rules import ConfLine
 
 _FIRST, _BUILT_IN, _OWN = 1, 0, 2
-"""What FromConfig reads: the rules and a file, the rules alone, a file alone."""
+"""What FromConfig reads: the rules and a file, only the rules, or only a file."""
 _PROBES = ("1", "2", "0")
-"""Values of which at least one is another than a setting has."""
+"""Every setting differs from at least one of these values."""
 
 _MODES = {
     Mode.performance: lg.TestMode.PerformanceOnly,
@@ -30,12 +29,12 @@ _MODES = {
 def build_settings(plan: ScenarioPlan, folder: RunFolder) -> lg.TestSettings:
     """Return LoadGen's settings for `plan`, read from the folder's own user.conf.
 
-    Call it once per process: LoadGen applies its built-in rules to the first
-    `FromConfig` alone.
+    Call it once per process: LoadGen applies its built-in rules only to the first
+    `FromConfig`.
 
     Raises:
-        UserError: user.conf holds a bad value or, in run=full, a line that LoadGen
-            passes over; or run=full would break a rule.
+        UserError: user.conf has a bad value or, in run=full, a line that LoadGen
+            ignores; or run=full would break a rule.
     """
     write_text(folder.user_conf, plan.user_conf)
     if plan.audit_conf is not None:
@@ -71,8 +70,8 @@ def build_settings(plan: ScenarioPlan, folder: RunFolder) -> lg.TestSettings:
 def ineffective_lines(plan: ScenarioPlan) -> list[ConfLine]:
     """Return the lines of user.conf for this run that LoadGen ignores.
 
-    LoadGen itself is tried: if another value in a line changes no setting, the line
-    has no effect. Lines that an option of the command line replaces are left out.
+    This asks LoadGen itself: if another value in a line changes no setting, the line
+    has no effect. Lines that an option replaces are left out.
     """
     lines = plan.lines
     own = lines[-1].key if plan.adds_a_line else None
@@ -98,7 +97,7 @@ def _has_effect(plan: ScenarioPlan, lines: list[ConfLine], line: ConfLine) -> bo
 
 
 def _settings_of(plan: ScenarioPlan, text: str) -> dict[str, Json]:
-    """Return what a user.conf with this text leads to, apart from the run's own."""
+    """Return the settings that LoadGen reads from a user.conf with this text."""
     settings = lg.TestSettings()
     with NamedTemporaryFile("w", suffix=".conf") as file:
         file.write(text)
@@ -125,7 +124,7 @@ def _refused_line(plan: ScenarioPlan, code: int) -> str:
 def set_expected_latency(
     settings: lg.TestSettings, plan: ScenarioPlan, folder: RunFolder, latency_ns: int
 ) -> None:
-    """Tell LoadGen (and the run's user.conf) how long a SingleStream query takes."""
+    """Set the expected latency of SingleStream in LoadGen and the run's user.conf."""
     settings.single_stream_expected_latency_ns = latency_ns
     key = f"{plan.loadgen_model}.{plan.loadgen_scenario}.target_latency"
     text = f"{plan.user_conf}# measured by the warm-up, in ms\n"

@@ -1,8 +1,8 @@
-"""Whether a run of Server or Interactive was in a steady state: its rate counts then.
+"""Whether a run of Server or Interactive was in a steady state, so its rate counts.
 
-A rate that a system sustains is one at which its queue does not grow, however long the
-run is. A short run does not show that: as long as the whole run fits into one batch,
-latencies hardly depend on the rate. So a run is judged by three questions:
+A system sustains a rate if its queue does not grow, no matter how long the run is. A
+short run does not show this: while the whole run fits into one batch, latencies hardly
+depend on the rate. So a run is judged by three questions:
 
 - Was it long enough? Queries must arrive for `FEWEST_LATENCIES` service latencies.
   The first `RAMP_LATENCIES` of them fill the batch from empty and are left out, as the
@@ -17,8 +17,8 @@ latencies hardly depend on the rate. So a run is judged by three questions:
 - Did completions keep up with arrivals? In a shorter run too, a difference of more
   than `GROSS` standard deviations of Poisson arrivals and completions is growth.
 
-All three look at the time between the end of the ramp and the last arrival. What
-follows the last arrival, the drain, says nothing about a rate.
+All three use the time between the end of the ramp and the last arrival. The drain after
+the last arrival says nothing about a rate.
 """
 
 from collections.abc import Iterable
@@ -44,8 +44,8 @@ Steadiness = Literal["steady", "growing", "too_short"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """What a run's samples say about its steady state."""
+class Judgment:
+    """Whether a run was in a steady state, and the numbers behind it."""
 
     word: Steadiness
     reason: str
@@ -53,7 +53,7 @@ class Judgement:
     arrivals_s: float = 0.0
     """From the first arrival to the last, in s."""
     service_s: float = 0.0
-    """Median latency of a sample without its wait in a queue, in s."""
+    """Median latency of a sample without its time in a queue, in s."""
     rate_per_s: float = 0.0
     """Arrivals per second from the first arrival to the last."""
     arrived_per_s: float = 0.0
@@ -61,20 +61,20 @@ class Judgement:
     completed_per_s: float = 0.0
     """Completions per second in the same time."""
     finished_per_s: float = 0.0
-    """Completions from the first arrival to the last completion, the drain included."""
+    """Completions per second from the first arrival to the last completion."""
     growth_per_s: float = 0.0
-    """Slope of the number of open samples there, in samples/s."""
+    """Slope of the number of open samples in that time, in samples/s."""
     p: float = 1.0
-    """Probability of such a slope, or a greater one, where there is no growth."""
+    """Probability of this slope or a greater one if there is no growth."""
 
     @property
     def latencies(self) -> float:
-        """How many service latencies queries arrived for."""
+        """Time between first and last arrival, in service latencies."""
         return self.arrivals_s / self.service_s if self.service_s else 0.0
 
 
-def judge_samples(samples: Iterable[SampleRecord]) -> Judgement:
-    """Return the judgement on the lines of a run's `samples.jsonl`."""
+def judge_samples(samples: Iterable[SampleRecord]) -> Judgment:
+    """Return the judgment on the lines of a run's `samples.jsonl`."""
     rows = [
         (
             s.issued_ns,
@@ -84,7 +84,7 @@ def judge_samples(samples: Iterable[SampleRecord]) -> Judgement:
         for s in samples
     ]
     if not rows:
-        return Judgement(word="too_short", reason="No sample was issued.")
+        return Judgment(word="too_short", reason="No sample was issued.")
     begin = min(issued for issued, _, _ in rows)
     issued, ttft, latency = np.array(
         [(issued - begin, ttft, latency) for issued, ttft, latency in rows]
@@ -92,8 +92,8 @@ def judge_samples(samples: Iterable[SampleRecord]) -> Judgement:
     return judge_times(issued / 1e9, (issued + ttft) / 1e9, (issued + latency) / 1e9)
 
 
-def judge_times(issued: FloatArray, first: FloatArray, done: FloatArray) -> Judgement:
-    """Return the judgement on a run's samples.
+def judge_times(issued: FloatArray, first: FloatArray, done: FloatArray) -> Judgment:
+    """Return the judgment on a run's samples.
 
     Args:
         issued: when each sample was issued, in s, in any order; shape (samples,).
@@ -102,7 +102,7 @@ def judge_times(issued: FloatArray, first: FloatArray, done: FloatArray) -> Judg
     """
     answered = np.isfinite(done)
     if answered.sum() < _FEWEST_SAMPLES:
-        return Judgement(
+        return Judgment(
             word="too_short",
             reason=f"Only {int(answered.sum())} samples were completed: too few to"
             " judge.",
@@ -113,7 +113,7 @@ def judge_times(issued: FloatArray, first: FloatArray, done: FloatArray) -> Judg
     ramp = begin + RAMP_LATENCIES * service
     finished = float(answered.sum() / (done[answered].max() - begin))
     if end <= ramp:
-        return _judgement("too_short", begin, end, service, rate, finished)
+        return _judgment("too_short", begin, end, service, rate, finished)
     arrived = int(((issued > ramp) & (issued <= end)).sum())
     completed = int(((done > ramp) & (done <= end)).sum())
     growth, p = _trend(issued, done, ramp, end)
@@ -124,14 +124,14 @@ def judge_times(issued: FloatArray, first: FloatArray, done: FloatArray) -> Judg
     word: Steadiness = "steady" if long_enough else "too_short"
     if fell_behind or (long_enough and grew):
         word = "growing"
-    return _judgement(word, begin, end, service, rate, finished, *rates, growth, p)
+    return _judgment(word, begin, end, service, rate, finished, *rates, growth, p)
 
 
 def _service_s(issued: FloatArray, first: FloatArray, done: FloatArray) -> float:
-    """Return the median latency of a sample without its wait in a queue.
+    """Return the median latency of a sample without its time in a queue, in s.
 
-    That is the time from the first token to the last, and before it what the fastest
-    sample took to its first token: nothing waited ahead of it.
+    That is the median time from first to last token, plus the shortest TTFT, since the
+    fastest sample did not wait.
     """
     streamed = ~np.isnan(first)
     if not streamed.any():
@@ -161,7 +161,7 @@ def _trend(
 
 
 def _held_s(times: FloatArray, edges: FloatArray) -> FloatArray:
-    """Return the integral up to each edge of how many `times` lie before it."""
+    """Return the integral, up to each edge, of the number of earlier `times`."""
     ordered = np.sort(times[np.isfinite(times)])
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
     before = np.searchsorted(ordered, edges, side="right")
@@ -169,7 +169,7 @@ def _held_s(times: FloatArray, edges: FloatArray) -> FloatArray:
     return held
 
 
-def _judgement(
+def _judgment(
     word: Steadiness,
     begin: float,
     end: float,
@@ -180,7 +180,7 @@ def _judgement(
     completed: float = 0.0,
     growth: float = 0.0,
     p: float = 1.0,
-) -> Judgement:
+) -> Judgment:
     span = (
         f"queries arrived for {end - begin:,.3g} s, {(end - begin) / service:,.3g}"
         f" service latencies of {service:,.3g} s"
@@ -195,7 +195,7 @@ def _judgement(
         "too_short": f"The run was too short to show a steady state: {span}; it takes"
         f" {FEWEST_LATENCIES:g}.",
     }[word]
-    return Judgement(
+    return Judgment(
         word=word,
         reason=reason,
         arrivals_s=end - begin,

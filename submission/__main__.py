@@ -1,5 +1,11 @@
 """`python -m submission`: runs, tree and checks of an MLPerf submission."""
 
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("submission.__main__")
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -8,7 +14,6 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode
 from submission.build import build_tree
 from submission.check import check_submission
@@ -88,7 +93,3 @@ def _parser() -> argparse.ArgumentParser:
     for command in (run, build, check):
         command.add_argument("request", type=Path, help="the request's YAML file")
     return parser
-
-
-if __name__ == "__main__":
-    start(main)

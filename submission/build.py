@@ -7,23 +7,21 @@ from pathlib import Path
 
 from base.benchmark import TITLES, ScenarioName
 from base.errors import UserError
-from base.project import copy_project
+from base.files import copy_project
 from conf.engines import SyntheticConfig
 from conf.schema import Config, Mode, Weights
 from record.folder import RunFolder, read_json, write_json, write_text
 from record.source import source_digests
 from record.structs import SettingsRecord
 from submission import documents
-from submission.evidence import find_run
+from submission.documents import truncated, verification_text, with_hash
 from submission.layout import BENCHMARK_FOLDERS, ResultFolder, SubmitterFolder
 from submission.machine import Machine, describe_machine
 from submission.plan import PlannedRun, plan_runs
-from submission.probe import known_rates
 from submission.published import publish
 from submission.request import Division, Request
+from submission.runs import find_run, known_rates
 from submission.system import system_description
-from submission.truncation import truncated, with_hash
-from submission.verification import verification_text
 
 Runs = dict[ScenarioName, dict[Mode, RunFolder]]
 

@@ -10,14 +10,13 @@ from base.benchmark import TITLES
 from base.errors import UserError
 from conf.load import load_config
 from conf.schema import Mode
-from record.errors import RecordError
-from record.folder import RunFolder, read_json
+from record.folder import RecordError, RunFolder, read_json
 from record.source import source_digests
 from record.structs import SettingsRecord
 from scenarios.gate import judge
 from submission.checks import TreeFinding, check_tree
-from submission.checks.finding import AGAIN, BUILD
-from submission.evidence import find_run
+from submission.checks.loaded import AGAIN, BUILD
+from submission.documents import hash_in, sha256
 from submission.layout import BENCHMARK_FOLDERS, SubmitterFolder
 from submission.official import (
     VERSION,
@@ -30,9 +29,8 @@ from submission.official import (
     verification_findings,
 )
 from submission.plan import plan_runs
-from submission.probe import known_rates
 from submission.request import Request
-from submission.truncation import hash_in, sha256
+from submission.runs import find_run, known_rates
 
 _NO_LOG = "no accuracy run of this request is there"
 _NO_TEXT = "its tokens are made up or its data set is no file"

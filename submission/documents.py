@@ -1,16 +1,18 @@
-"""The texts of a submission, from its runs as they really were."""
+"""The texts of a submission, written from the records of its runs."""
 
+import hashlib
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from base.benchmark import Benchmark
 from conf.engines import VllmConfig
 from conf.schema import Config
 from record.folder import RunFolder, read_json
-from record.json_types import Json
-from record.loadgen_log import read_detail
-from record.structs import ReplicaRecord, SettingsRecord
-from submission.conditions import digest
+from record.loadgen_log import Answer, read_answers, read_detail
+from record.structs import Json, ReplicaRecord, SettingsRecord
 from submission.request import Request, WeightFacts
+from submission.runs import digest
 
 _LONGEST_INPUT_TOKENS = 2048
 _TOKEN_BYTES = 4
@@ -32,9 +34,9 @@ def measurements(config: Config, weights: WeightFacts) -> dict[str, Json]:
 
 
 def known_weight_type(config: Config) -> str | None:
-    """Return the type of the weights where the configuration decides it.
+    """Return the type of the weights if the configuration decides it.
 
-    None: the checkpoint does (it may be quantized already).
+    None if the checkpoint decides it, since it may be quantized.
     """
     if isinstance(config.engine, VllmConfig):
         chosen = config.engine.options.get("quantization")
@@ -118,3 +120,82 @@ def samples_per_s(run: RunFolder) -> float | None:
     """
     values = read_detail(run.detail_log).values
     return next((float(values[key]) for key in _RATES if key in values), None)
+
+
+LARGEST_BYTES = 10 * 1024
+"""The official checker refuses a longer accuracy log."""
+_END_BYTES = 4096
+_GAP = b"\n\n...\n\n"
+_HASH = re.compile(r"^hash=([0-9a-f]{64})$", re.M)
+
+
+def truncated(log: bytes) -> bytes:
+    """Return the first and last 4096 bytes of `log`; all of it if it is shorter."""
+    if len(log) < _END_BYTES:
+        return log
+    return log[:_END_BYTES] + _GAP + log[-_END_BYTES:]
+
+
+def with_hash(scores: str, log: bytes) -> str:
+    """Return the text of accuracy.txt with the hash of the whole log after it."""
+    return f"{scores.rstrip()}\n\nhash={hashlib.sha256(log).hexdigest()}\n"
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_in(scores: Path) -> str | None:
+    """Return the hash in accuracy.txt; None if it has none.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    found = _HASH.search(scores.read_text(errors="replace"))
+    return found[1] if found else None
+
+
+_MAX_STOPS_AT_END = 1
+
+
+def verification_text(log: Path, settings: SettingsRecord) -> str:
+    """Return the content of verify_accuracy.txt.
+
+    Args:
+        log: LoadGen's accuracy log of the compliance run.
+        settings: of that run; its stop tokens are missing from the official script's
+            check.
+
+    Raises:
+        RecordError: the log is missing or damaged.
+    """
+    answers = read_answers(log)
+    first = _first_tokens_hold(answers) if settings.streaming else None
+    stops = all(_stops_hold(answer, settings.stop_token_ids) for answer in answers)
+    lengths = all(a.token_count == len(a.tokens) for a in answers)
+    good = first is not False and stops and lengths and bool(answers)
+    return (
+        f"First token check pass: {'Skipped' if first is None else first}\n"
+        f"EOS check pass: {stops}\n"
+        f"Sample length check pass: {lengths}\n"
+        f"TEST06 verification {'complete' if good else 'failed'}\n"
+    )
+
+
+def _first_tokens_hold(answers: Sequence[Answer]) -> bool:
+    return all(
+        a.first is not None and a.first.tolist() == a.tokens[:1].tolist()
+        for a in answers
+    )
+
+
+def _stops_hold(answer: Answer, stop_token_ids: Sequence[int]) -> bool:
+    stops = set(stop_token_ids)
+    found = [token in stops for token in answer.tokens.tolist()]
+    return sum(found) <= _MAX_STOPS_AT_END and not any(found[:-1])

@@ -8,8 +8,6 @@ from base.errors import NotGood, UserError
 from conf.schema import Mode
 from record.source import source_digests
 from submission.build import require_buildable
-from submission.evidence import Evidence, find_run
-from submission.execute import make_run
 from submission.plan import (
     PlannedRun,
     plan_runs,
@@ -17,8 +15,8 @@ from submission.plan import (
     server_schedule,
     sizing,
 )
-from submission.probe import known_rates, probe
 from submission.request import Request
+from submission.runs import Evidence, find_run, known_rates, make_run, probe
 
 _NEAR = 1.02
 """A run this much longer than the shortest is still called efficient."""

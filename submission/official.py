@@ -1,7 +1,7 @@
 """The official tools of mlcommons/inference, run from the user's checkout.
 
 Nothing in the tree is changed: truncation and verification work on copies, and what
-they make is held against what the tree has.
+they make is compared with the tree.
 """
 
 import json
@@ -15,10 +15,10 @@ from pathlib import Path
 
 from accuracy.targets import TARGETS
 from base.errors import UserError
-from record.json_types import Json
+from record.structs import Json
 from scenarios.rules import rules
 from submission.checks import TreeFinding
-from submission.checks.finding import BUILD
+from submission.checks.loaded import BUILD
 from submission.checks.performance import SEEDS
 from submission.layout import ResultFolder, SubmitterFolder, submitter_folders
 
@@ -217,7 +217,7 @@ def truncation_findings(
 def evaluation_findings(
     checkout: Checkout, scores: Path, log: Path, data_set: Path, tokenizer: Path
 ) -> Iterator[TreeFinding]:
-    """Yield where the benchmark's own script scores otherwise than accuracy.txt says.
+    """Yield scores of the benchmark's script that differ from accuracy.txt.
 
     Args:
         checkout: where the script is.

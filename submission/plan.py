@@ -37,18 +37,18 @@ class PlannedRun:
 
     @property
     def title(self) -> str:
-        """How the run is called on the screen."""
+        """Name of the run on the screen."""
         return f"{TITLES[self.scenario]} {self.mode.value}"
 
 
 def plan_runs(request: Request, rates: dict[str, float]) -> list[PlannedRun]:
     """Return the runs in the order in which they are made.
 
-    Performance comes first: its failure is the likeliest, and costs the least then.
+    Performance runs come first: they fail most often, and then the least time is lost.
 
     Args:
-        request: what the submitter asks for.
-        rates: what probes have measured, by scenario: samples/s (Offline) or ms
+        request: the submitter's request.
+        rates: results of probes by scenario, in samples/s (Offline) or ms
             (SingleStream). A value in the request's options has priority.
 
     Raises:

@@ -1,9 +1,8 @@
-"""What of a run's own records is published: only what is known to be harmless.
+"""Publishes the parts of a run's records that are known to be harmless.
 
-A record is decoded into its struct and written again, so that a field which this
-package does not know stays behind. Text that can hold anything (causes of events,
-environment variables, options of engines) is published only where it is a plain word
-or number.
+A record is decoded into its struct and written again, so that unknown fields are not
+published. Free text (causes of events, environment variables, engine options) is
+published only if it is a plain word or number.
 """
 
 import re
@@ -19,12 +18,11 @@ from omegaconf import OmegaConf
 from conf.load import load_config
 from conf.schema import Config
 from conf.secrets import is_secret
-from record.folder import RunFolder, read_json, write_json, write_text
-from record.json_types import Json
-from record.lines import read_lines
+from record.folder import RunFolder, read_json, read_lines, write_json, write_text
 from record.structs import (
     ClockRecord,
     EventRecord,
+    Json,
     ReplicaRecord,
     SettingsRecord,
     Verdict,
@@ -33,7 +31,7 @@ from submission.layout import LOADGEN_LOGS
 
 WITHHELD = "not published"
 _COPIED = (*LOADGEN_LOGS, "source.json", "user.conf")
-"""What LoadGen wrote or read, and digests: nothing of a host is in them."""
+"""Files with nothing about the host: LoadGen's files, and digests."""
 _TEXTS = {
     *("model.name", "model.vocabulary", "model.dtype"),
     *("dataset.name", "dataset.vocabulary", "engine.name", "cluster.name"),
@@ -46,13 +44,13 @@ _PATHS = {
 _ENVIRONMENT = re.compile(r"(CUDA|NCCL|OMP|PYTORCH|TORCH|TOKENIZERS|VLLM)_\w+")
 """Environment variables whose plain values are published."""
 _PLAIN = re.compile(r"(torch\.)?[A-Za-z][\w-]{0,39}|[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.I)
-"""A word or a number: no path, address or name of a host with its domain."""
+"""A word or a number, but no path, address or host name with a domain."""
 _LOCATION = re.compile(r"addr|host|(^|_)ip(_|$)|node|path|proxy|ur[il]|user", re.I)
-"""Names of what says where something is, or whose it is."""
+"""Names of fields that may contain a location or a user."""
 
 
 def publish(run: RunFolder, target: RunFolder) -> None:
-    """Write what may be published of `run` into the new folder `target`.
+    """Write the publishable part of `run` into the new folder `target`.
 
     Raises:
         OSError: a file is missing or cannot be written.
@@ -90,7 +88,7 @@ def publish(run: RunFolder, target: RunFolder) -> None:
 
 
 def _node_names(hosts: list[str]) -> Callable[[str], str]:
-    """Return what gives each host its name in the tree."""
+    """Return a function from a host's name to its name in the tree."""
     names = {host: f"node-{n}" for n, host in enumerate(dict.fromkeys(hosts), 1)}
     return lambda host: names.get(host, WITHHELD)
 
@@ -118,7 +116,7 @@ def _published(name: str, value: Any) -> Json:
 
 
 def _plain(value: Json, name: str = "") -> Json:
-    """Return `value`; every text in it that is not a plain word is withheld."""
+    """Return `value`, in which text that is not a plain word is withheld."""
     if isinstance(value, dict):
         return {key: _plain(item, key) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What the submitter asks for: one YAML file, read into typed dataclasses."""
+"""The submitter's request: one YAML file, read into typed dataclasses."""
 
 import difflib
 import re
@@ -41,14 +41,14 @@ class Status(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class WeightFacts:
-    """What `measurements.json` states about the weights: software cannot know it."""
+    """Facts about the weights for `measurements.json` that only people know."""
 
     starting_weights_filename: str = MISSING
-    """Name or address of the checkpoint as it was obtained."""
+    """Name or address of the original checkpoint."""
     weight_transformations: str = MISSING
-    """What was done to the weights, e.g. `fp8 by vLLM while loading`; or `none`."""
+    """Changes to the weights, e.g. `fp8 by vLLM while loading`; or `none`."""
     weight_data_types: str = ""
-    """Needed where the checkpoint is quantized already; empty: as configured."""
+    """Needed if the checkpoint is already quantized; empty: as configured."""
     retraining: str = "no"
 
 
@@ -73,12 +73,12 @@ class Request:
     description: dict[str, Any] = field(default_factory=dict)
     """Fields of `systems/*.json` that only people know, or know better."""
     machines: list[str] = field(default_factory=list)
-    """What `python -m submission describe` wrote on each node; empty: this host."""
+    """Files by `python -m submission describe`, one per node; empty: this host."""
     calibration: str = MISSING
-    """How the weights were calibrated or quantized: a text for the reviewers."""
+    """Text for the reviewers: how the weights were calibrated or quantized."""
     bandwidth: str = ""
-    """How the host's ingress bandwidth was shown to suffice; closed needs it. What
-    must suffice is computed from the runs."""
+    """Statement that the host's ingress bandwidth is sufficient; closed needs it. The
+    required bandwidth is computed from the runs."""
 
     @property
     def root(self) -> Path:
@@ -100,8 +100,7 @@ def read_request(path: Path) -> Request:
     """Return the request in the YAML file `path`.
 
     Raises:
-        UserError: the file is missing, is no such YAML, or asks for what is no
-            submission.
+        UserError: the file is missing, not such YAML, or not a valid request.
     """
     given = _read_yaml(path)
     try:
@@ -149,7 +148,7 @@ def _read_yaml(path: Path) -> DictConfig | ListConfig:
 
 
 def _unknown(error: ConfigKeyError) -> str:
-    """Name a field that there is not, and the one that was meant."""
+    """Name an unknown field, and the known field that is closest."""
     kind = WeightFacts if error.object_type is WeightFacts else Request
     known = [spec.name for spec in fields(kind)]
     near = difflib.get_close_matches(str(error.key), known, 1)

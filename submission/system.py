@@ -6,10 +6,10 @@ import msgspec
 
 from base.benchmark import Benchmark
 from base.errors import UserError
-from record.json_types import Json
-from submission.conditions import differences
+from record.structs import Json
 from submission.machine import Gpus, Machine
 from submission.request import Request
+from submission.runs import differences
 
 MEANINGFUL = (
     "division",

@@ -1,6 +1,6 @@
 """`python -m sut`: the same as `python -m sut.main`."""
 
-import runpy
+from sut.interrupts import start_command
 
 if __name__ == "__main__":
-    runpy.run_module("sut.main", run_name="__main__", alter_sys=True)
+    start_command("sut.main")

@@ -1,4 +1,4 @@
-"""The policies that choose a replica for each sample, and their seam; no I/O."""
+"""The policies that choose a replica for each sample, and their interface; no I/O."""
 
 import math
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from conf.schema import BalancerName
 _BETA = 8.0
 """Weight of a sample that has no first token yet."""
 _REFRESH = 64
-"""Choices until speeds are read again: they change slowly, and choices are many."""
+"""Choices until speeds are read again: speeds change slowly, and choices are many."""
 
 
 class Load(Protocol):
-    """What a policy may know of a replica."""
+    """The facts about a replica that a policy may use."""
 
     @property
     def replica(self) -> int:
@@ -21,7 +21,7 @@ class Load(Protocol):
 
     @property
     def outstanding_samples(self) -> int:
-        """Samples handed to it and not finished."""
+        """Samples sent to it and not finished."""
 
     @property
     def outstanding_tokens(self) -> int:
@@ -29,22 +29,22 @@ class Load(Protocol):
 
     @property
     def outstanding_prefills(self) -> int:
-        """Those of them that have no first token yet (0 where nothing is streamed)."""
+        """Those of them without a first token (0 if nothing is streamed)."""
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Speed it has shown, in tokens as counted above; None as long as too few."""
+        """Measured speed in tokens/s, counted as above; None if not known yet."""
 
 
 class Balancer(Protocol):
-    """Chooses a replica; may keep state of its own, does no I/O."""
+    """Chooses a replica; may keep state, does no I/O."""
 
     def choose(self, candidates: Sequence[Load]) -> Load:
         """Return one of `candidates` (never empty) for the next sample."""
 
 
 class RoundRobin:
-    """Hands the same number of samples to each replica, whatever its speed."""
+    """Sends the same number of samples to each replica, regardless of its speed."""
 
     def __init__(self) -> None:
         """Start before the first replica."""
@@ -59,7 +59,7 @@ class RoundRobin:
 
 
 class LeastOutstandingTokens:
-    """Evens out tokens in flight, so that a slow replica is handed less."""
+    """Balances outstanding tokens, so that a slow replica receives less."""
 
     def choose(self, candidates: Sequence[Load]) -> Load:
         """Return the candidate with the fewest outstanding tokens."""
@@ -73,7 +73,7 @@ class LeastOutstandingTokens:
 
 
 class PrefillAware:
-    """Keeps prompts from piling up before one replica, which is what hurts TTFT.
+    """Avoids a queue of prompts at one replica, which would raise TTFT.
 
     Score: (outstanding samples + beta x those without a first token) / speed, with
     beta = 8 as AMD's v6.1 submission found for this benchmark. The division is ours: it
@@ -104,7 +104,7 @@ def _order(load: Load) -> tuple[int, int]:
 
 
 class CapacityWeighted:
-    """Evens out the time to work off what is outstanding, not its amount."""
+    """Balances the time to finish the outstanding work, not its amount."""
 
     def __init__(self) -> None:
         """Start before the first replica has shown its speed."""
@@ -120,17 +120,17 @@ class CapacityWeighted:
 
 
 class _Speeds:
-    """Remembers each replica's speed; one that has shown none counts as the mean."""
+    """Keeps the speed of each replica; an unknown speed counts as the mean."""
 
     def __init__(self) -> None:
         self.known: dict[int, float] = {}
-        """Tokens/s by replica, of those that have shown any."""
+        """Tokens/s by replica, where known."""
         self.mean = 1.0
-        """Their mean; 1 where no replica has shown any."""
+        """Mean of the known speeds; 1 if none is known."""
         self._fresh = 0
 
     def note(self, candidates: Sequence[Load]) -> None:
-        """Take note of these replicas, unless that was done a moment ago."""
+        """Read the speeds of these replicas, unless they were read recently."""
         self._fresh -= 1
         if self._fresh > 0:
             return
@@ -142,7 +142,7 @@ class _Speeds:
             self.mean = sum(self.known.values()) / len(self.known)
 
     def of(self, load: Load) -> float:
-        """Return the replica's speed in tokens/s; the mean if it has shown none."""
+        """Return the replica's speed in tokens/s; the mean if it is not known."""
         return self.known.get(load.replica, self.mean)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from record.structs import ClockRecord
 
 _STEP_NS = 1_000_000
-"""Smallest change that is reported as a step; below it a reading may be in error."""
+"""Smallest change that is reported as a step; a smaller one may be a reading error."""
 _EXACT_NS = 20_000
 _TRIES = 8
 _PAUSE_S = 1.5
@@ -23,7 +23,7 @@ _TIME_NAMESPACE = Path("/proc/self/ns/time")
 
 
 def clock_id() -> str:
-    """Return a name that processes with one CLOCK_MONOTONIC share, and no others.
+    """Return an identity that only processes with the same CLOCK_MONOTONIC share.
 
     That clock belongs to a boot of the kernel and to a time namespace
     (time_namespaces(7)).
@@ -63,12 +63,12 @@ class RunClock:
 
     @property
     def epoch_ns(self) -> int:
-        """What is added to CLOCK_MONOTONIC."""
+        """The offset that is added to CLOCK_MONOTONIC."""
         return self._epoch_ns
 
     @property
     def watching(self) -> bool:
-        """Whether the watch over the host's clock has begun."""
+        """Whether the host's clock is being watched."""
         return self._watched is not None
 
     def watch(self) -> None:
@@ -83,7 +83,7 @@ class RunClock:
         )
 
     def look(self) -> int:
-        """Return by how many ns the host's clock was set since the last look.
+        """Return by how many ns the host's clock was set since the last call.
 
         0: it was not set, or the watch has not begun.
         """
@@ -102,12 +102,12 @@ class RunClock:
         return step
 
     def record(self) -> ClockRecord:
-        """Return what the watch has seen until the last look."""
+        """Return the record of the host's clock up to the last call."""
         assert self._watched is not None
         return self._watched
 
     def _difference(self) -> int:
-        """Return CLOCK_REALTIME less CLOCK_MONOTONIC.
+        """Return CLOCK_REALTIME minus CLOCK_MONOTONIC.
 
         Of a few readings the one counts in which this thread was interrupted least.
         """
@@ -146,7 +146,7 @@ class OwnPause:
         self.looked, self._worked_s = self.clock(), time.thread_time()
 
     def look(self) -> float:
-        """Return the seconds without running since the last look; 0 where it was none.
+        """Return the seconds without running since the last call, or 0.
 
         Time spent working is not a pause.
         """

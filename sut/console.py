@@ -8,11 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from base.log import logger
-from record.errors import RecordError
-from record.folder import RunFolder
+from record.folder import RecordError, RunFolder
 from record.loadgen_log import read_detail
-from record.neighbours import describe_use, shared_devices
-from record.structs import ReplicaRecord, Verdict
+from record.structs import ReplicaRecord, Verdict, describe_use, shared_devices
 
 _LOG = logger(__name__)
 

@@ -6,7 +6,7 @@ ignored.
 """
 
 import contextlib
-import importlib
+import ctypes
 import os
 import resource
 import signal
@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from base.command import run_command
-from base.errors import Aborted, ExitCode
+from base.child import STOP_EARLY
+from base.command import run_module
+from base.errors import Aborted, ExitCode, Stopped
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_NO_MEMORY = "failed to map segment from shared object"
-"""The loader's message for a library for which there is no memory."""
+_PR_SET_PDEATHSIG = 1
 
 
 def start_command(module: str) -> NoReturn:
@@ -34,7 +34,7 @@ def start_command(module: str) -> NoReturn:
     leave_on_interrupt()
     raise_descriptor_limit()
     try:
-        code = run_command(lambda: _import_and_run(module))
+        code = run_module(module)
     except Exception:  # noqa: BLE001  (a defect, which is no bad result: exit code 3)
         with contextlib.suppress(OSError):
             traceback.print_exc()
@@ -52,9 +52,15 @@ def abort_on_interrupt() -> None:
     _handle(_abort)
 
 
+def stop_on_request() -> None:
+    """Raise Stopped in the main thread when a campaign asks for it."""
+    signal.signal(STOP_EARLY, _stop)
+
+
 def ignore_interrupts() -> None:
     """Ignore signals: the steps that follow are short and must be completed."""
     _handle(_ignore)
+    signal.signal(STOP_EARLY, _ignore)
 
 
 @contextmanager
@@ -71,6 +77,17 @@ def interruptible() -> Iterator[None]:
         _handle(_ignore)
 
 
+def end_with(parent: int) -> None:
+    """Have the kernel send SIGTERM to this process when its parent ends.
+
+    Raises:
+        Aborted: the parent, process `parent`, has ended already.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise Aborted("the process that started this one has ended")
+
+
 def raise_descriptor_limit() -> None:
     """Raise the soft limit of open files to the hard one; children inherit it.
 
@@ -79,16 +96,6 @@ def raise_descriptor_limit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _import_and_run(module: str) -> int:
-    try:
-        main: Callable[[], int] = importlib.import_module(module).main
-    except ImportError as error:
-        if _NO_MEMORY in str(error):
-            raise MemoryError from error
-        raise
-    return main()
 
 
 def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
@@ -107,6 +114,10 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
 
 def _abort(number: int, _frame: FrameType | None) -> NoReturn:
     raise Aborted(_cause(number))
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Stopped("stopped by the campaign that made this run")
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:

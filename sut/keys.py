@@ -5,11 +5,16 @@ answer for a node: keep the file where only this user may read it, and make anot
 for another cluster.
 """
 
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("sut.keys")
+
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, UserError, write_failure
 from sut.wire.keys import make_key
 
@@ -40,7 +45,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="file to make")
     return parser
-
-
-if __name__ == "__main__":
-    start(main)

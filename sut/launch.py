@@ -1,4 +1,4 @@
-"""Builds what a run consists of from its configuration."""
+"""Builds the parts of a run from its configuration."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,11 +12,11 @@ from base.benchmark import MAX_TOKENS
 from base.errors import UserError
 from conf.engines import EndpointConfig, EngineConfig, SyntheticConfig, VllmConfig
 from conf.schema import Config, RunKind, Weights
+from qsl.cnn_eval import TEMPLATE
 from qsl.dataset import Dataset
-from qsl.template import TEMPLATE
 from qsl.tokenizer import load_encoder
 from record.folder import RunFolder
-from record.json_types import Json
+from record.structs import Json
 from record.writer import RecordWriter
 from sut.balancers import make_balancer
 from sut.clock import RunClock, clock_id
@@ -27,7 +27,13 @@ from sut.coordinator.dispatcher import Dispatcher
 from sut.coordinator.loadgen import LoadGenResponder
 from sut.coordinator.recorder import RunRecorder
 from sut.model import Model, find_model
-from sut.wire.messages import EngineSpec, ReplicaSpec, WarmupSpec
+from sut.wire.messages import (
+    AdaptiveSpec,
+    EngineSpec,
+    ReplicaSpec,
+    StepModel,
+    WarmupSpec,
+)
 from sut.wire.sockets import CoordinatorSocket
 
 _ANY_ID = 2**31 - 1
@@ -42,8 +48,20 @@ def build_coordinator(
     writer: RecordWriter,
     scratch: Callable[[], Path],
     notify: Callable[[str], None],
+    tpot_s: float | None,
 ) -> Coordinator:
     """Return a coordinator over the configured cluster; no replica is started.
+
+    Args:
+        config: the run.
+        model: found on disk.
+        dataset: the samples.
+        streaming: whether first tokens are reported before the answer.
+        folder: of the run.
+        writer: of its records.
+        scratch: makes a folder that is removed after the run.
+        notify: called with notes for the user.
+        tpot_s: limit of TPOT; None: the scenario has none.
 
     Raises:
         UserError: hosts do not have what the configuration asks for, or do not join.
@@ -55,7 +73,7 @@ def build_coordinator(
         undo.callback(socket.close)
         undo.callback(cluster.close, 0.0)
         coordinator = _coordinator(
-            config, model, dataset, streaming, cluster, socket, writer
+            config, model, dataset, streaming, cluster, socket, writer, tpot_s
         )
         undo.pop_all()
     return coordinator
@@ -69,11 +87,14 @@ def _coordinator(
     cluster: Cluster,
     socket: CoordinatorSocket,
     writer: RecordWriter,
+    tpot_s: float | None,
 ) -> Coordinator:
     _check_slowdown(config.engine, len(cluster.placements))
     clock = RunClock()
     lengths: list[int] = dataset.lengths.tolist()
-    spec = engine_spec(config, model, len(cluster.placements[0].gpus), streaming)
+    spec = engine_spec(
+        config, model, len(cluster.placements[0].gpus), streaming, tpot_s
+    )
     warmup = WarmupSpec(
         typical_tokens=int(np.median(dataset.lengths)),
         longest_tokens=max(lengths),
@@ -106,17 +127,25 @@ def _block(config: Config, dataset: Dataset, streaming: bool) -> int | None:
     return len(dataset)
 
 
-def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> EngineSpec:
-    """Return what every replica's engine is built from.
+def engine_spec(
+    config: Config,
+    model: Model,
+    gpus: int,
+    streaming: bool,
+    tpot_s: float | None = None,
+) -> EngineSpec:
+    """Return the specification of every replica's engine.
 
     Args:
         config: the run.
         model: found on disk.
         gpus: GPUs of one replica.
         streaming: whether first tokens are reported before the answer.
+        tpot_s: limit of TPOT; None: the scenario has none.
 
     Raises:
-        UserError: the configuration needs a GPU, and replicas have none.
+        UserError: the configuration needs a GPU, and replicas have none, or a limit of
+            TPOT, and the scenario has none.
     """
     dummy = config.model.weights is Weights.dummy
     name, options = _engine_options(config.engine)
@@ -141,7 +170,28 @@ def engine_spec(config: Config, model: Model, gpus: int, streaming: bool) -> Eng
         seed=0,
         options=options,
         steps=config.run.steps and name != "endpoint",
+        adaptive=_adaptive(config.engine, tpot_s),
     )
+
+
+def _adaptive(engine: EngineConfig, tpot_s: float | None) -> AdaptiveSpec | None:
+    if not isinstance(engine, VllmConfig) or not engine.adaptive_batching:
+        return None
+    if tpot_s is None:
+        raise UserError(
+            "engine.adaptive_batching=true keeps the limit of TPOT, and this scenario"
+            " has none; give scenario=server or scenario=interactive, or leave it out"
+        )
+    given = engine.step_model
+    if given is None:
+        return AdaptiveSpec(tpot_s, None)
+    if len(given) != len(StepModel.__struct_fields__) or not given[1] > 0:
+        raise UserError(
+            "engine.step_model must be four numbers of seconds: of a step, of a prompt"
+            " token (above 0), of a decoding request and of a cached token; see"
+            " step_model in replicas.json"
+        )
+    return AdaptiveSpec(tpot_s, StepModel(*given))
 
 
 def check_fits(config: Config, model: Model, dataset: Dataset) -> None:
@@ -244,7 +294,7 @@ def _environment(config: EngineConfig) -> dict[str, str]:
 
 
 def model_for(config: Config, notify: Callable[[str], None]) -> Model:
-    """Return the model on disk; for the synthetic engine one that takes any token id.
+    """Return the model on disk; for engine=synthetic, a model that takes any token id.
 
     Raises:
         UserError: the model's files are missing, damaged or do not fit.

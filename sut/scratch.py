@@ -1,4 +1,4 @@
-"""A folder for what lives only as long as a run: sockets and temporary files."""
+"""A folder for the sockets and temporary files of a run."""
 
 import contextlib
 import fcntl
@@ -15,7 +15,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Scratch:
-    """A folder that only this user may enter; gone when the block is left.
+    """A private folder, which is removed when the block ends.
 
     Its owner holds a lock on a file in it. The folder of another process is removed
     only by who gets that lock: a process number proves nothing, since containers and
@@ -42,7 +42,7 @@ class Scratch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Remove the folder and what is in it."""
+        """Remove the folder with its contents."""
         shutil.rmtree(self.path, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)
@@ -50,7 +50,7 @@ class Scratch:
 
 
 def _lock_new(folder: Path) -> int | None:
-    """Return the descriptor that locks `folder`; None: its file system has no locks.
+    """Return the descriptor that locks `folder`; None if its file system has no locks.
 
     A folder without a lock file is never taken for abandoned.
     """
@@ -95,7 +95,7 @@ def _remove_abandoned(folder: Path, descriptor: int) -> None:
 
 
 def _boot_id() -> bytes:
-    """Return what names this host since it was started; empty where it has no name."""
+    """Return an identity of this host since its start; empty if it has none."""
     with contextlib.suppress(OSError):
         return _BOOT_ID.read_bytes().strip()
     return b""

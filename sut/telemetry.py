@@ -4,18 +4,17 @@ Kernels, containers and drivers differ in what they report. A reading that canno
 is None, whatever the reason: no reading may end a run.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pynvml
 
-from record.structs import DeviceLimits, DeviceUse
+from record.structs import DeviceHealth, DeviceLimits, DeviceUse
+from sut.device_health import HealthCounters, device_health
+from sut.device_health import ask as _ask
 from sut.wire.messages import DeviceReading, HostReading
 
-_NOT_AVAILABLE = (2**32 - 1, 2**64 - 1)
-"""What NVML returns for a number that the device does not have."""
 _SWITCHES = b"nonvoluntary_ctxt_switches:"
 
 
@@ -26,10 +25,24 @@ def gpu_count() -> int:
 
 
 def gpu_uuid(index: int) -> str | None:
-    """Return the UUID of a GPU by its NVML index; None where the driver has none."""
+    """Return the UUID of the GPU with this NVML index; None if it has none."""
     handle = _ask(pynvml.nvmlDeviceGetHandleByIndex, index)
     uuid = None if handle is None else _ask(pynvml.nvmlDeviceGetUUID, handle)
     return None if uuid is None else str(uuid)
+
+
+def gpu_pci(gpu: str) -> str | None:
+    """Return the PCI address of a GPU by its NVML index or UUID; None: unknown."""
+    handle = (
+        _ask(pynvml.nvmlDeviceGetHandleByIndex, int(gpu))
+        if gpu.isdigit()
+        else _ask(pynvml.nvmlDeviceGetHandleByUUID, gpu)
+    )
+    found = None if handle is None else _ask(pynvml.nvmlDeviceGetPciInfo, handle)
+    if found is None:
+        return None
+    address = found.busId
+    return address.decode() if isinstance(address, bytes) else str(address)
 
 
 def has_device(uuid: str) -> bool:
@@ -42,7 +55,7 @@ class DeviceMonitor:
     """Reads the devices of one replica."""
 
     def __init__(self, gpus: list[str]) -> None:
-        """Watch these GPUs (NVML indices or UUIDs); none: this process on its CPU."""
+        """Read these GPUs (NVML indices or UUIDs), or the CPU if there are none."""
         self._process: psutil.Process | None = _ask(psutil.Process)
         self._handles: dict[str, Any] = {}
         if gpus:
@@ -53,6 +66,11 @@ class DeviceMonitor:
                 if gpu.isdigit()
                 else _ask(pynvml.nvmlDeviceGetHandleByUUID, gpu)
             )
+        self._counters = {
+            gpu: HealthCounters(handle)
+            for gpu, handle in self._handles.items()
+            if handle is not None
+        }
 
     def names(self) -> list[str]:
         """Return a readable name for each device."""
@@ -69,11 +87,15 @@ class DeviceMonitor:
         return {"driver": str(release)} if release else {}
 
     def limits(self) -> list[DeviceLimits]:
-        """Return the limits of each GPU; what is not reported is None."""
+        """Return the limits of each GPU; values that are not reported are None."""
         return [_limits(gpu, handle) for gpu, handle in self._handles.items()]
 
+    def health(self) -> list[DeviceHealth]:
+        """Return the state of each GPU; what is not reported is None."""
+        return [device_health(f"gpu{gpu}", h) for gpu, h in self._handles.items()]
+
     def use(self) -> list[DeviceUse]:
-        """Return what is in use of each GPU at this moment, by any process."""
+        """Return the current use of each GPU by all processes."""
         return [
             DeviceUse(
                 device=reading.device,
@@ -84,10 +106,13 @@ class DeviceMonitor:
         ]
 
     def read(self) -> list[DeviceReading]:
-        """Return one reading per device; what cannot be read is None."""
+        """Return one reading per device; values that cannot be read are None."""
         if not self._handles:
             return [self._read_cpu()]
-        return [_read_gpu(gpu, handle) for gpu, handle in self._handles.items()]
+        return [
+            _read_gpu(gpu, handle, self._counters.get(gpu))
+            for gpu, handle in self._handles.items()
+        ]
 
     def _read_cpu(self) -> DeviceReading:
         memory = _ask(self._process.memory_info) if self._process else None
@@ -107,7 +132,7 @@ class DeviceMonitor:
 
 
 class HostMonitor:
-    """Reads what the host's processors did for this process since the last look."""
+    """Reads this process's use of the host's processors since the last reading."""
 
     def __init__(self) -> None:
         """Begin now."""
@@ -199,8 +224,8 @@ def _link(handle: Any) -> str | None:
     return ", ".join(parts) or None
 
 
-def _read_gpu(name: str, handle: Any) -> DeviceReading:
-    if handle is None:
+def _read_gpu(name: str, handle: Any, counters: HealthCounters | None) -> DeviceReading:
+    if handle is None or counters is None:
         return DeviceReading(device=f"gpu{name}")
     memory = _memory(handle)
     use = _ask(pynvml.nvmlDeviceGetUtilizationRates, handle)
@@ -225,13 +250,5 @@ def _read_gpu(name: str, handle: Any) -> DeviceReading:
             pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
             pynvml.NVML_VOLATILE_ECC,
         ),
+        **counters.read(),
     )
-
-
-def _ask(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what `function` reads, or None where this system does not have it."""
-    try:
-        value = function(*arguments)
-    except Exception:  # noqa: BLE001  (no reading may end a run)
-        return None
-    return None if isinstance(value, int) and value in _NOT_AVAILABLE else value

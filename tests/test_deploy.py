@@ -1,28 +1,33 @@
 """The scripts for clusters, as far as they can be tried without one."""
 
 import os
+import shlex
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
 from conf.load import load_config
-from conf.schema import ExternalConfig
-from record.folder import RunFolder, read_json
-from record.structs import ReplicaRecord
+from conf.schema import ExternalConfig, RayConfig
+from record.folder import RunFolder, read_json, read_lines
+from record.structs import EventRecord, ReplicaRecord, SampleRecord, Verdict
 from sut.node import joining as node
 from tests.external_nodes import free_port
 from tests.integration.command import FAST
+from tests.slurm_cluster import SlurmCluster, missing
 
 ROOT = Path(__file__).resolve().parents[1]
 SRUN = """#!/bin/sh
 # Two hosts: each gets what srun would start there; a signal ends both.
 trap 'kill $one $two' TERM
-[ "$1" = --cpus-per-task=2 ] || exit 9
-shift
+[ "$*" = "${*#--cpus-per-task=2 --no-kill --kill-on-bad-exit=0 --wait=0 }" ] && exit 9
+shift 4
 "$@" --name host1 & one=$!
 "$@" --name host2 & two=$!
 wait $one $two
@@ -92,3 +97,79 @@ def test_slurm_script_makes_a_run_over_its_nodes(tmp_path: Path) -> None:
     replicas = read_json(folder.replicas, list[ReplicaRecord])
     assert [replica.node for replica in replicas] == ["host1", "host2"]
     assert not list(ROOT.glob(".cluster-key.*")), "the key goes with the job"
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(missing() is not None, reason=f"Slurm: {missing()}")
+def test_slurm_job_over_three_nodes_one_of_which_fails(tmp_path: Path) -> None:
+    samples = 300
+    with SlurmCluster(3) as slurm:
+        job = slurm.command(
+            *("sbatch", "--parsable", "--nodes=3", "--gpus-per-node=0"),
+            *(f"--output={tmp_path}/job.log", f"--chdir={ROOT}"),
+            f"--export=ALL,PYTHON={sys.executable},PORT={free_port()}",
+            *(str(ROOT / "deploy/slurm.sh"), "experiment=harness"),
+            *(f"dataset.count={samples}", "engine.step_s=0.02"),
+            *("engine.output_tokens=32", "engine.max_num_seqs=16"),
+            *("cluster.replicas=3", "cluster.heartbeat_timeout_s=3"),
+            f"run.dir={tmp_path}/runs",
+        ).strip()
+        folder = RunFolder(tmp_path / "runs/latest")
+
+        def state() -> str:
+            # A job that has ended some time ago is no longer known.
+            show = ("squeue", "--noheader", "--format=%T", f"--job={job}")
+            return slurm.command(*show, check=False).strip()
+
+        def runs() -> bool:
+            return state() in {"PENDING", "CONFIGURING", "RUNNING"}
+
+        def recorded(count: int) -> bool:
+            log = tmp_path / "job.log"
+            assert runs(), log.read_text() if log.exists() else state()
+            path = folder.samples
+            return path.exists() and path.read_bytes().count(b"\n") >= count
+
+        _wait_for(lambda: recorded(samples // 6))
+        replicas = read_json(folder.replicas, list[ReplicaRecord])
+        assert [replica.node for replica in replicas] == ["n1", "n2", "n3"]
+        # The job's script and the coordinator run on n1.
+        slurm.kill("n3")
+        (lost,) = [r for r in replicas if r.node == "n3"]
+        agent = psutil.Process(lost.pid).parent()
+        assert agent is not None
+        agent.kill()
+        _wait_for(lambda: not runs())
+        log = (tmp_path / "job.log").read_text()
+    verdict = read_json(folder.verdict, Verdict)
+    assert verdict.degraded, log
+    assert [check.name for check in verdict.failures] == [], log
+    done: list[SampleRecord] = list(read_lines(folder.samples, SampleRecord))
+    assert {sample.seq for sample in done} == set(range(samples))
+    assert {sample.status for sample in done} == {"completed"}
+    events: list[EventRecord] = list(read_lines(folder.events, EventRecord))
+    fences = [event for event in events if event.kind == "fence"]
+    assert [event.node for event in fences] == ["n3"]
+    assert not list(ROOT.glob(".cluster-key.*")), "the key goes with the job"
+    assert not psutil.pid_exists(lost.pid)
+
+
+def test_the_rayjob_starts_a_run_that_can_be() -> None:
+    (job,) = yaml.safe_load_all((ROOT / "deploy/kuberay.yaml").read_text())
+    program, flag, module, *overrides = shlex.split(job["spec"]["entrypoint"])
+    assert (program, flag, module) == ("python", "-m", "sut.main")
+    cluster = load_config(overrides).cluster
+    assert isinstance(cluster, RayConfig)
+    spec = job["spec"]["rayClusterSpec"]
+    (workers,) = spec["workerGroupSpecs"]
+    (container,) = workers["template"]["spec"]["containers"]
+    gpus = int(container["resources"]["limits"]["nvidia.com/gpu"])
+    assert cluster.replicas == workers["replicas"] * gpus
+    assert f"ray=={spec['rayVersion']}" in (ROOT / "requirements/ray.in").read_text()
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

@@ -7,13 +7,20 @@ import numpy as np
 from safetensors.numpy import save_file
 
 VOCABULARY = 32_000
-_HIDDEN, _INNER, _LAYERS = 256, 512, 2
+_LAYERS = 2
 
 
 def write_tiny_llama(
-    folder: Path, *, heads: int = 4, kv_heads: int = 2, head_size: int = 64
+    folder: Path,
+    *,
+    heads: int = 4,
+    kv_heads: int = 2,
+    head_size: int = 64,
+    hidden: int = 256,
+    vocabulary: int = VOCABULARY,
 ) -> Path:
     """Write the checkpoint to `folder` and return it."""
+    inner = 2 * hidden
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
 
@@ -21,30 +28,30 @@ def write_tiny_llama(
         return rng.normal(0, 0.05, shape).astype(np.float32)
 
     tensors = {
-        "model.embed_tokens.weight": normal(VOCABULARY, _HIDDEN),
-        "model.norm.weight": np.ones(_HIDDEN, np.float32),
-        "lm_head.weight": normal(VOCABULARY, _HIDDEN),
+        "model.embed_tokens.weight": normal(vocabulary, hidden),
+        "model.norm.weight": np.ones(hidden, np.float32),
+        "lm_head.weight": normal(vocabulary, hidden),
     }
     for layer in range(_LAYERS):
         name = f"model.layers.{layer}."
         tensors |= {
-            f"{name}input_layernorm.weight": np.ones(_HIDDEN, np.float32),
-            f"{name}post_attention_layernorm.weight": np.ones(_HIDDEN, np.float32),
-            f"{name}self_attn.q_proj.weight": normal(heads * head_size, _HIDDEN),
-            f"{name}self_attn.k_proj.weight": normal(kv_heads * head_size, _HIDDEN),
-            f"{name}self_attn.v_proj.weight": normal(kv_heads * head_size, _HIDDEN),
-            f"{name}self_attn.o_proj.weight": normal(_HIDDEN, heads * head_size),
-            f"{name}mlp.gate_proj.weight": normal(_INNER, _HIDDEN),
-            f"{name}mlp.up_proj.weight": normal(_INNER, _HIDDEN),
-            f"{name}mlp.down_proj.weight": normal(_HIDDEN, _INNER),
+            f"{name}input_layernorm.weight": np.ones(hidden, np.float32),
+            f"{name}post_attention_layernorm.weight": np.ones(hidden, np.float32),
+            f"{name}self_attn.q_proj.weight": normal(heads * head_size, hidden),
+            f"{name}self_attn.k_proj.weight": normal(kv_heads * head_size, hidden),
+            f"{name}self_attn.v_proj.weight": normal(kv_heads * head_size, hidden),
+            f"{name}self_attn.o_proj.weight": normal(hidden, heads * head_size),
+            f"{name}mlp.gate_proj.weight": normal(inner, hidden),
+            f"{name}mlp.up_proj.weight": normal(inner, hidden),
+            f"{name}mlp.down_proj.weight": normal(hidden, inner),
         }
     save_file(tensors, folder / "model.safetensors")
     shape = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "hidden_act": "silu",
-        "hidden_size": _HIDDEN,
-        "intermediate_size": _INNER,
+        "hidden_size": hidden,
+        "intermediate_size": inner,
         "num_hidden_layers": _LAYERS,
         "num_attention_heads": heads,
         "num_key_value_heads": kv_heads,
@@ -56,7 +63,7 @@ def write_tiny_llama(
         "torch_dtype": "bfloat16",
         "bos_token_id": 1,
         "eos_token_id": 2,
-        "vocab_size": VOCABULARY,
+        "vocab_size": vocabulary,
     }
     (folder / "config.json").write_text(json.dumps(shape))
     return folder

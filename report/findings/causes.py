@@ -7,7 +7,6 @@ returns a cause only if the difference is large enough to matter.
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
 
 from record.structs import ReplicaRecord
 from report.findings.circumstances import busy_neighbor, idle_neighbor, setup
@@ -109,8 +108,10 @@ def _prompts(context: SlowContext) -> Cause | None:
     own, peers = context.own_samples, context.peer_samples
     if len(own) < 2 or len(peers) < 2:
         return None
+    from scipy.stats import ttest_ind  # takes a second, which few commands need
+
     here, there = own.prompt_tokens.mean(), peers.prompt_tokens.mean()
-    test = stats.ttest_ind(own.prompt_tokens, peers.prompt_tokens, equal_var=False)
+    test = ttest_ind(own.prompt_tokens, peers.prompt_tokens, equal_var=False)
     if here < 1.05 * there or test.pvalue > 1e-4:
         return None
     left = _slowdown_per_token(context)

@@ -6,7 +6,7 @@ finding of its own if no replica is slow.
 
 from collections.abc import Iterator
 
-from record.neighbours import describe_use, is_busy, shared_devices
+from record.structs import describe_use, is_busy, shared_devices
 from report.findings.finding import Cause, Finding, Found
 from report.findings.slow_context import SlowContext
 from report.reading.run import Run
@@ -50,7 +50,7 @@ def _neighbor(context: SlowContext, *, busy: bool) -> Cause | None:
     ]
     others = f"{peers:.0%} of its peers had one" if peers else "its peers had none"
     return Cause(
-        code="neighbour",
+        code="neighbor",
         text="Another process used its device before the replica loaded anything"
         f" ({some(uses)}); {others}.",
         advice="remove other processes from its device (nvidia-smi lists them)",
@@ -68,7 +68,7 @@ def setup(context: SlowContext) -> Cause | None:
     if not found:
         return None
     return Cause(
-        code="unlike",
+        code="heterogeneous",
         text=f"Its setup differs from that of all its peers: {'; '.join(found)}.",
         advice="give it the same setup as its peers",
     )
@@ -94,7 +94,7 @@ def neighbors(run: Run, reported: set[int]) -> Iterator[Found]:
     ]
     yield Found(
         finding=Finding(
-            code="neighbour",
+            code="neighbor",
             severity="warning",
             title=f"Another process used the devices of {name_replicas([*shared])}",
             where=[f"replica {replica}" for replica in shared],
@@ -123,7 +123,7 @@ def setups(run: Run, reported: set[int]) -> Iterator[Found]:
     rare = sorted({replica for trait in traits for replica in _rare(trait)})
     yield Found(
         finding=Finding(
-            code="unlike",
+            code="heterogeneous",
             severity="warning",
             title="Replicas have different setups",
             where=[f"replica {replica}" for replica in rare],

@@ -14,6 +14,7 @@ from report.findings.finding import (
     Severity,
 )
 from report.findings.flow import flow
+from report.findings.hardware import hardware
 from report.findings.losses import losses
 from report.findings.quality import quality
 from report.findings.slow_context import (
@@ -59,10 +60,11 @@ def collect(
         *losses(run),
         *quality(run, nodes),
         *(slowdown(one, own) for one, own in zip(contexts, why, strict=True)),
+        *hardware(run),
         *flow(run),
         *arrivals(run),
-        *neighbors(run, _reported(slow, why, "neighbour")),
-        *setups(run, _reported(slow, why, "unlike")),
+        *neighbors(run, _reported(slow, why, "neighbor")),
+        *setups(run, _reported(slow, why, "heterogeneous")),
     ]
     return sorted(found, key=lambda one: ORDER.index(one.finding.severity))
 
@@ -136,8 +138,8 @@ def _measure(missing: list[str]) -> str:
     if missing:
         return f"Record {', '.join(missing)}; this run did not."
     return (
-        "Run the same samples on this location alone and on a peer alone. Then swap the"
-        " devices to separate the device from its host."
+        "Run the same samples on it alone and on one of its peers alone. Then"
+        " swap the devices to separate the device from its host."
     )
 
 

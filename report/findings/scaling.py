@@ -39,7 +39,7 @@ def _different_conditions(sizes: dict[int, list[Run]]) -> Iterator[Found]:
         if different:
             yield Found(
                 finding=Finding(
-                    code="scaling.unlike",
+                    code="scaling.heterogeneous",
                     severity="warning",
                     title=f"Runs with {count(size, 'replica')} had other conditions"
                     f" than runs with {count(base, 'replica')}",

@@ -24,8 +24,8 @@ def timing(run: Run) -> Iterator[Found]:
                 title="The host's clock was set during the run",
                 evidence=_when(run, steps),
                 cause="NTP or an operator set the clock, or the host was suspended."
-                " LoadGen uses the host's clock, so its latencies and rates are wrong;"
-                " those of the record are not.",
+                " LoadGen uses the host's clock, so its latencies and rates are wrong."
+                " The times in the run's record do not depend on that clock.",
             )
         )
     pauses = _events(run, "pause")

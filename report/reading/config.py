@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 
 from base.decode import DecodeError, decode_yaml
-from record.errors import RecordError
-from record.json_types import Json
+from record.folder import RecordError
+from record.structs import Json
 
 _SAME = (
     "benchmark",

@@ -6,12 +6,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from record.errors import RecordError
-from record.folder import RunFolder, read_json
-from record.lines import cut_off, read_lines
-from record.loadgen_log import DetailLog, read_detail
+from record.folder import RecordError, RunFolder, cut_off, read_json, read_lines
+from record.loadgen_log import DetailLog, read_detail, read_trace
 from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
-from record.trace import read_trace
+from report.reading.accuracy import read_accuracy, read_logged_answers
 from report.reading.config import RunConfig, read_config
 from report.reading.run import Run
 from report.reading.samples import UNKNOWN, Samples, read_samples
@@ -37,7 +35,7 @@ def read_run(path: Path) -> Run:
         raise RecordError(path, "not a run folder: it has no config.yaml")
     config = read_config(folder.config)
     verdict = _verdict(folder, notes)
-    died = verdict.outcome == "aborted"
+    died = verdict.ended_early
 
     def read(file: Path, reader: Callable[[Path], T], without: T, cost: str) -> T:
         if file.exists():
@@ -94,7 +92,10 @@ def read_run(path: Path) -> Run:
         ),
         trace=read_trace(folder / "mlperf_log_trace.json"),
         notes=notes,
+        accuracy=read_accuracy(folder / "accuracy.json"),
     )
+    if not died:
+        run.answers = read_logged_answers(folder.accuracy_log, run.samples)
     _note_cut_lines(folder, notes)
     _check_replicas(run, folder.samples)
     return run

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from record.loadgen_log import DetailLog
+from base.answer_pairs import ReplicaAnswer
+from record.loadgen_log import DetailLog, Trace
 from record.structs import (
     EventRecord,
     ReplicaRecord,
     SettingsRecord,
     Verdict,
 )
-from record.trace import Trace
+from report.reading.accuracy import AccuracyFile
 from report.reading.config import RunConfig
 from report.reading.samples import Samples, join
 from report.reading.telemetry import Telemetry
@@ -49,6 +50,10 @@ class Run:
     """What the folder lacks, and what the report cannot show because of that."""
     path: Path | None = None
     """Its folder; None where it has none."""
+    accuracy: AccuracyFile | None = None
+    """Its scores; None if it was not scored."""
+    answers: list[ReplicaAnswer] = field(default_factory=list)
+    """Answers in LoadGen's accuracy log, by its replicas' numbers."""
 
     @cached_property
     def done(self) -> Samples:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from record.lines import read_batches
+from record.folder import read_batches
 from record.structs import SampleRecord
 
 FloatArray = NDArray[np.float64]
@@ -39,7 +39,7 @@ class Samples:
     prefill: FloatArray
     decode: FloatArray
     residence: FloatArray
-    """Arrival in the replica to the sending of its answer, `held_ns` of the file."""
+    """From arrival in the replica to sending of the answer: `residence_ns`."""
     prompt_tokens: IntArray
     output_tokens: IntArray
     done: BoolArray
@@ -118,7 +118,7 @@ def join(parts: Sequence[Samples]) -> Samples:
 
 
 def read_samples(path: Path) -> Samples:
-    """Return the samples in the file `path`.
+    """Return the samples in the file `path`, without those that a campaign cut off.
 
     Raises:
         RecordError: the file is missing or a line is damaged.
@@ -128,7 +128,10 @@ def read_samples(path: Path) -> Samples:
 
 
 def _batches(path: Path) -> Iterator[list[SampleRecord]]:
-    yield from read_batches(path, SampleRecord)
+    batches: Iterator[list[SampleRecord]] = read_batches(path, SampleRecord)
+    for batch in batches:
+        # In no count and no rate: the campaign stopped the run, not the system.
+        yield [one for one in batch if one.status != "unfinished"]
 
 
 def _columns(batch: list[SampleRecord]) -> dict[str, Any]:
@@ -157,7 +160,7 @@ def _columns(batch: list[SampleRecord]) -> dict[str, Any]:
         "queue": real("queue_ns"),
         "prefill": real("prefill_ns"),
         "decode": real("decode_ns"),
-        "residence": real("held_ns"),
+        "residence": real("residence_ns"),
         "prompt_tokens": whole("prompt_tokens"),
         "output_tokens": whole("output_tokens"),
         "done": flag("status", "completed"),

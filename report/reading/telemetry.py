@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from record.lines import read_batches
+from record.folder import read_batches
 from record.structs import DeviceLine, EngineLine, HostLine, TelemetryLine
 from report.reading.samples import BoolArray, FloatArray, IntArray
 
@@ -31,6 +31,12 @@ _MEASURES: dict[type[TelemetryLine], tuple[str, ...]] = {
         "memory_clock_mhz",
         "throttle_reasons",
         "ecc_errors",
+        "ecc_corrected",
+        "pcie_generation",
+        "pcie_width",
+        "pcie_replays",
+        "nvlink_errors",
+        "xid",
     ),
     EngineLine: ("running", "waiting", "kv_used"),
     HostLine: ("process_cpu_pct", "host_cpu_pct", "steal_pct", "involuntary_switches"),

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from record.json_types import Json
+from record.structs import Json
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters of cells that a spreadsheet takes for a formula."""

@@ -37,7 +37,7 @@ class Card(Struct, kw_only=True):
     unit: str = ""
     note: str = ""
     status: str = ""
-    """A status word; empty for a figure without judgement."""
+    """A status word; empty for a figure without judgment."""
 
 
 def headline(report: Report) -> list[Card]:

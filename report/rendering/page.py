@@ -6,9 +6,10 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from record.json_types import Json
+from record.structs import Json
 from report.content import Report
 from report.rendering.headline import headline, sizes_of, title
+from report.rendering.interactive import digest, live_data, script, style
 from report.rendering.plots.canvas import Plot
 from report.rendering.words import (
     TABLES,
@@ -103,6 +104,9 @@ def render(
     }
     environment.tests["informative"] = informative
     sections = _sections(report)
+    html = name.endswith(".html")
+    live = live_data(report.analysis) if html and "timeline" in sections else None
+    code = script()
     text = environment.get_template(name).render(
         name=report.subject.name,
         title=title(report),
@@ -118,6 +122,10 @@ def render(
         parts=PARTS,
         many=MANY,
         several=report.several,
+        live=live,
+        live_style=style(),
+        script=code,
+        digest=digest(code),
     )
     return text.rstrip() + "\n"
 

@@ -2,7 +2,7 @@
 
 import re
 
-from record.json_types import Json
+from record.structs import Json
 from report.wording import cell, with_unit
 
 TITLES = {
@@ -37,8 +37,10 @@ TABLES = {
     "timeline.late": "Late requests and what explains them",
     "timeline.series": "Series over time",
     "tokens.replicas": "Tokens by replica",
+    "tokens.answers": "Answers by replica",
     "resources.memory": "Memory",
     "resources.load": "Load, power and clocks",
+    "resources.health": "Health of devices, links and cores",
     "resources.arithmetic": "Distance from the physical limit",
     "cold_start.nodes": "First sample of each node",
     "cold_start.replicas": "Start of each replica",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from base.percentiles import loadgen_percentile
 from record.campaign import Campaign, CampaignRun, CampaignSize
-from record.json_types import Json
+from record.structs import Json
 from report.figures import Column, Table, table
 from report.reading.run import Run
 from report.reading.samples import FloatArray
@@ -26,6 +26,31 @@ RATES: list[Column[CampaignSize]] = [
         "queries/s",
         "highest arrival rate of any run that LoadGen calls VALID, however short",
         lambda size: rounded(size.valid_qps),
+    ),
+    Column(
+        "lowest",
+        "queries/s",
+        "95% interval of the highest rate in the long run: lower end; empty where no"
+        " search forecast it",
+        lambda size: rounded(size.low_qps),
+    ),
+    Column(
+        "highest",
+        "queries/s",
+        "95% interval of the highest rate in the long run: upper end",
+        lambda size: rounded(size.high_qps),
+    ),
+    Column(
+        "limiting metric",
+        "",
+        "the limit with the least headroom at the sustained rate",
+        lambda size: size.limiting,
+    ),
+    Column(
+        "headroom",
+        "%",
+        "share of that limit that is left",
+        lambda size: None if size.headroom is None else rounded(100 * size.headroom),
     ),
     Column("runs", "", "runs that confirm the sustained rate", lambda size: size.runs),
     Column("reason", "", "why no rate was found", lambda size: size.reason or None),

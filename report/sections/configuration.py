@@ -4,8 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from record.json_types import Json
-from record.structs import ReplicaRecord
+from record.structs import Json, ReplicaRecord
 from report.figures import Column, Section, Table, figure, table
 from report.reading.run import Run
 from report.reading.traits import Trait, engine_settings, versions

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from record.json_types import Json
+from record.structs import Json
 from report.figures import Column
 from report.reading.run import Run
 from report.reading.samples import FloatArray, Samples, join

@@ -20,6 +20,9 @@ from report.statistics.breakdown import (
 from report.statistics.limits import Limit, limits
 from report.statistics.numbers import MS, known, mean, percentile, ratio, rounded
 
+_NEAR = 0.15
+_CONSISTENCY = (("good", 0.9), ("moderate", 0.6))
+"""Least share of samples near the mean, by word."""
 _PERCENTILES = (50, 90, 95, 99, 99.9)
 _ORDER = "as in LoadGen: element floor(n x percentile) in order"
 _FROM_ISSUE = " from issue"
@@ -69,6 +72,16 @@ class _Latencies:
         self.known_ms = known(self.values) / MS
 
 
+def _near_mean(values: FloatArray) -> int:
+    """Return the number of values within 15% of their mean."""
+    mean = values.mean()
+    return int((np.abs(values - mean) <= _NEAR * mean).sum())
+
+
+def _consistency(share: float) -> str:
+    return next((word for word, least in _CONSISTENCY if share >= least), "poor")
+
+
 def _node_percentile(percent: float) -> Column[_Latencies]:
     return Column(
         f"p{percent:g}",
@@ -96,6 +109,19 @@ _NODES: list[Column[_Latencies]] = [
         "ms",
         "standard deviation of these samples",
         lambda one: rounded(one.known_ms.std(ddof=1)) if len(one.known_ms) > 1 else 0.0,
+    ),
+    Column(
+        "within 15%",
+        "%",
+        "share of these samples within 15% of the mean",
+        lambda one: ratio(100.0 * _near_mean(one.known_ms), len(one.known_ms)),
+    ),
+    Column(
+        "consistency",
+        "",
+        "good: 90% or more of the samples within 15% of the mean; moderate: 60%; else"
+        " poor",
+        lambda one: _consistency(_near_mean(one.known_ms) / len(one.known_ms)),
     ),
     Column(
         "min at",

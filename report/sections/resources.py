@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from record.json_types import Json
+from record.structs import Json
 from report.figures import Column, Section, figure, table
 from report.reading.run import Run
 from report.reading.samples import FloatArray
 from report.reading.telemetry import HARMFUL, POWER_CAP
+from report.sections.health import health
 from report.statistics.devices import ReplicaDevices
 from report.statistics.numbers import bits, gib, ratio, rounded
 from report.statistics.physics import (
@@ -46,6 +47,7 @@ def resources(run: Run, ratings: dict[str, DeviceRating]) -> Section:
         ),
         "memory": table(_MEMORY, own),
         "load": table(_LOAD, own),
+        "health": health(run),
         "arithmetic": table(
             _ARITHMETIC, [one for one in own if one.shape and len(one.done)]
         ),

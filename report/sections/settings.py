@@ -1,6 +1,6 @@
 """LoadGen's settings in words: durations in s or ms, and settings that are relaxed."""
 
-from record.json_types import Json
+from record.structs import Json
 from report.reading.run import Run
 from report.statistics.numbers import MS
 from report.wording import cell

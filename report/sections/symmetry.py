@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from record.json_types import Json
+from record.structs import Json
 from report.figures import Column, Section, figure, table
 from report.reading.run import Run
 from report.sections.groups import (

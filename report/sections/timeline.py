@@ -1,8 +1,9 @@
 """The section "timeline" of report.json."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from report.figures import Column, Section, Table, figure, table
+from report.reading.samples import FloatArray
 from report.statistics.numbers import rounded
 from report.timeline.advice import rate_of
 from report.timeline.analysis import Analysis
@@ -16,13 +17,7 @@ from report.timeline.sentences import (
     rate_sentence,
     where_words,
 )
-from report.timeline.series import (
-    FloatArray,
-    Series,
-    make_series,
-    mean_over,
-    width_for,
-)
+from report.timeline.series import Series, make_series, mean_over, width_for
 from report.timeline.slo import Account, Part
 
 _ROWS = 30
@@ -30,6 +25,7 @@ _SIGNALS = {
     "arrivals": "arrivals",
     "prompts": "prompt length",
     "speed": "time per token",
+    "gap": "time between steps",
     "lost": "idle GPU while requests waited",
     "idle": "idle GPU",
     "clock": "SM clock",
@@ -232,7 +228,8 @@ _LATE_COLUMNS: list[Column[_Late]] = [
 def _series(analysis: Analysis) -> Table:
     """Return the series of the run in a few rows, for reading without the plot."""
     width = width_for(analysis.inputs.wall_s, _ROWS)
-    series = make_series(analysis.inputs, width)
+    # Steps are not among the columns, and ten million of them take seconds.
+    series = make_series(replace(analysis.inputs, steps=None), width)
     begin = Column[int](
         "time",
         "s",

@@ -1,21 +1,27 @@
 """The tokens section: output tokens in total, per device and per sample."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from base.benchmark import MAX_TOKENS
-from record.json_types import Json
-from record.structs import ReplicaRecord
+from record.structs import Json, ReplicaRecord
 from report.figures import Column, Section, figure, table
 from report.reading.run import Run
 from report.reading.samples import FloatArray, Samples
+from report.sections.answers import answers
 from report.statistics.busy import busy_s
 from report.statistics.numbers import known, lengths, ratio, rounded
 
 
-def tokens(run: Run) -> Section:
-    """Return the output tokens of a run."""
+def tokens(run: Run, runs: Sequence[Run]) -> Section:
+    """Return the output tokens of a run, and how its answers agree.
+
+    Args:
+        run: the run that the section describes.
+        runs: all runs of the report: their answers to the same prompts are compared.
+    """
     done = run.done
     rates = _rates(done)
     node_means = [
@@ -69,6 +75,7 @@ def tokens(run: Run) -> Section:
             "lowest / highest of the nodes' mean tokens/s per sample",
         ),
         "replicas": table(_COLUMNS, [_replica(run, r) for r in run.replicas]),
+        "answers": answers(run, runs),
     }
 
 

@@ -100,8 +100,8 @@ def _switched_off(run: Run) -> Iterator[str]:
 
 def _is_not(run: Run) -> Iterator[str]:
     settings, config = run.settings, run.config
-    if run.verdict.outcome == "aborted":
-        yield "the run was aborted"
+    if run.verdict.ended_early:
+        yield f"the run was {run.verdict.outcome}"
     elif run.verdict.degraded:
         yield "the run lost a replica or was paused"
     if settings.kind == "smoke":

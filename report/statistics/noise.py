@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
-from scipy.stats import mannwhitneyu
 
 from report.reading.samples import BoolArray, FloatArray, IntArray
 from report.statistics.blocks import FEWEST_BLOCKS
@@ -126,6 +125,8 @@ def compare(cells: FloatArray) -> Difference:
 
 def compare_alone(values: Sequence[FloatArray]) -> Difference:
     """Return how groups of independent values differ, by rank."""
+    from scipy.stats import mannwhitneyu  # takes a second, which few commands need
+
     difference = _untested(len(values), METHOD_ALONE)
     p = np.full(len(values), np.nan)
     for group, own in enumerate(values):
@@ -231,9 +232,9 @@ def error_of_mean(values: FloatArray) -> tuple[float, float]:
 
     The number of independent values is n (1 - r) / (1 + r) for lag-1 autocorrelation r.
     """
-    centred = values - values.mean()
-    variance = float((centred**2).sum())
-    r = float((centred[1:] * centred[:-1]).sum()) / variance if variance else 0.0
+    centered = values - values.mean()
+    variance = float((centered**2).sum())
+    r = float((centered[1:] * centered[:-1]).sum()) / variance if variance else 0.0
     r = min(max(r, 0.0), 0.9)
     effective = max(3.0, len(values) * (1 - r) / (1 + r))
     return float(values.std(ddof=1)) / effective**0.5, effective - 1

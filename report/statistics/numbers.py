@@ -3,7 +3,7 @@
 import numpy as np
 
 from base.percentiles import loadgen_percentile
-from record.json_types import Json
+from record.structs import Json
 from report.reading.samples import FloatArray, IntArray
 
 MS = 1e6

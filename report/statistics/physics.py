@@ -8,9 +8,8 @@ import msgspec
 import numpy as np
 
 from base.decode import DecodeError, decode_json
-from record.errors import RecordError
-from record.json_types import Json
-from record.structs import ReplicaRecord
+from record.folder import RecordError
+from record.structs import Json, ReplicaRecord
 from report.reading.samples import Samples
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "half": 2, "auto": 2}

@@ -172,7 +172,7 @@ def metrics(runs: Sequence[Run]) -> list[Metric]:
     if all(run.settings.loadgen_scenario == "SingleStream" for run in runs):
         # One query at a time: more replicas cannot add throughput.
         found = []
-    if all(run.streaming for run in runs):
+    if all(run.streaming or run.offline for run in runs):
         found.append(
             Metric(
                 name="latency",

@@ -8,7 +8,6 @@ N. J. Gunther, Guerrilla Capacity Planning (Springer, 2007), chapter 4.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from report.reading.samples import FloatArray
 
@@ -98,6 +97,8 @@ def _forecast(size: int, best: FloatArray, draws: FloatArray) -> Estimate:
 
 
 def _solve(sizes: FloatArray, logs: FloatArray) -> FloatArray:
+    from scipy.optimize import least_squares  # takes a second; few reports need it
+
     start = [float(np.exp((logs - np.log(sizes)).max())), 0.01, 1e-4]
     solution = least_squares(
         lambda p: np.log(law(sizes, p)) - logs,

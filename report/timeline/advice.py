@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from report.timeline.capacity import Capacity, Safe
 from report.timeline.episodes import Episode
 from report.timeline.series import Inputs
@@ -111,15 +113,30 @@ def _fix(inputs: Inputs, one: Episode, accounts: Sequence[Account]) -> Advice:
     words = f"{text}; to confirm: {confirm}"
     if late:
         number, without, account = max(late, key=lambda item: item[0])
+        # A drift of all replicas leaves no others.
+        others = (
+            f"; {share(account.percentile)} of all others {ms(without)} instead of"
+            f" {ms(account.value_s)}"
+            if without == without
+            else ""
+        )
         return Advice(
             code=f"episode.{one.cause}",
             where=one.where,
             text=words,
             value=number,
             unit="requests",
-            definition=f"fewer late by {account.limit}: those of the episode;"
-            f" {share(account.percentile)} of all others {ms(without)} instead of"
-            f" {ms(account.value_s)}",
+            definition=f"fewer late by {account.limit}: those of the episode{others}",
+        )
+    if one.cause == "network":
+        return Advice(
+            code="episode.network",
+            where=one.where,
+            text=words,
+            value=round(_outside_ms(inputs, one), 2),
+            unit="ms",
+            definition="less time outside the replica, mean over the run's requests:"
+            " its excess in the episode x the episode's share of the requests",
         )
     return Advice(
         code=f"episode.{one.cause}",
@@ -130,6 +147,17 @@ def _fix(inputs: Inputs, one: Episode, accounts: Sequence[Account]) -> Advice:
         definition="less time per output token over the run: its excess in the episode"
         " x the episode's share of the run and of the replicas",
     )
+
+
+def _outside_ms(inputs: Inputs, one: Episode) -> float:
+    """Return how much longer a mean request was outside its replica."""
+    requests = inputs.requests
+    own = np.isin(requests.replica, one.replicas)
+    own &= (requests.completed >= one.begin_s) & (requests.completed <= one.end_s)
+    if not own.any() or own.all():
+        return 0.0
+    excess = np.nanmean(requests.outside[own]) - np.nanmean(requests.outside[~own])
+    return max(0.0, 1e3 * float(excess * own.mean()))
 
 
 def idle_in_bursts(accounts: Sequence[Account]) -> list[float]:

@@ -32,11 +32,14 @@ def bin_width(inputs: Inputs) -> float:
     """Return the width of the bins in which changes are looked for, in s.
 
     The time per output token of a request is a mean over its decode: in bins narrower
-    than half of that, neighbors would hold the same requests. Telemetry comes once a
-    second; a run that is too short for bins of a second is looked at without it.
+    than half of that, neighbors would hold the same requests. Step records have no such
+    limit. Telemetry comes once a second; a run that is too short for bins of a second
+    is looked at without it.
     """
-    reading = 1.0 if inputs.wall_s > _SHORT_S else 0.0
-    return width_for(inputs.wall_s, _BINS, max(reading, inputs.service_s / 2)) or 1.0
+    least = 1.0 if inputs.wall_s > _SHORT_S else 0.0
+    if inputs.steps is None:
+        least = max(least, inputs.service_s / 2)
+    return width_for(inputs.wall_s, _BINS, least) or 1.0
 
 
 def analyze(inputs: Inputs) -> Analysis:

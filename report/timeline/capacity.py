@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from report.reading.samples import BoolArray
 from report.statistics.noise import mean_interval
 from report.timeline.episodes import LOAD, Episode
-from report.timeline.series import BoolArray, Inputs, Series
+from report.timeline.series import Inputs, Series
 from report.timeline.signals import queued_s, saturated
 
 _FEWEST_BINS = 6

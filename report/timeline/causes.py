@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from report.reading.samples import BoolArray, FloatArray
 from report.reading.telemetry import HARMFUL, POWER_CAP
-from report.timeline.series import BoolArray, FloatArray, Inputs, Series
+from report.timeline.series import Inputs, Series
 from report.timeline.signals import adjusted_step
 
 _NAMES = {
@@ -66,6 +67,19 @@ def evidence(
         ("stolen processor time", series.gauge("steal_pct")[replicas], "%"),
         ("time outside the replica", 1e3 * series.outside_s[replicas], "ms"),
     ]
+    if series.steps is not None:
+        steps = series.steps
+        rows += [
+            ("step", 1e3 * steps.step_s[replicas], "ms"),
+            (
+                "step time for its tokens",
+                100 * np.exp(steps.excess[replicas]),
+                "% of its median",
+            ),
+            ("time between steps while work waited", steps.gap_pct[replicas], "%"),
+            ("free KV blocks", 100 * steps.kv_free[replicas], "%"),
+            ("preempted", steps.preempted[replicas], "requests/s"),
+        ]
     found: list[Evidence] = []
     for name, values, unit in rows:
         one, other = _mean(values[:, within]), _mean(values[:, without])
@@ -120,7 +134,7 @@ def name_cause(
         )
     util = by_name.get("GPU utilization")
     idle = util is not None and util.inside < util.outside - 5
-    if "lost" in signals or idle:
+    if {"lost", "gap"} & {*signals} or idle:
         return "host", _host_text(by_name)
     if "outside" in signals:
         return "network", (
@@ -205,6 +219,9 @@ def _clock_text(
 
 def _host_text(facts: dict[str, Evidence]) -> str:
     text = "the GPU was idle while requests waited: it waited for its host"
+    gap = facts.get("time between steps while work waited")
+    if gap is not None and gap.inside - gap.outside > 5:
+        text += f" ({gap.text})"
     clock = facts.get("SM clock")
     if clock is not None and clock.inside >= clock.outside:
         text += "; its clock did not fall, so the GPU itself was not slower"

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from report.reading.samples import BoolArray, FloatArray
 from report.timeline.scan import Change, mean_in, scan
-from report.timeline.series import BoolArray, FloatArray, Inputs, Series, mean_over
+from report.timeline.series import Inputs, Series, mean_over
 from report.timeline.signals import Signal
 
 SIGNIFICANCE = 0.01
@@ -54,7 +55,7 @@ def find_changes(
         for change in _candidates(inputs, series, signal, len(signals))
     ]
     found += _kv(inputs, series)
-    return _joined(inputs, sorted(found, key=lambda one: -one.score))
+    return _connected(_joined(inputs, sorted(found, key=lambda one: -one.score)))
 
 
 def _candidates(
@@ -73,7 +74,7 @@ def _candidates(
     rows = np.array([mean_over(rest[own]) for own in members])
     wanted = SIGNIFICANCE / number / len(rows)
     found: list[PlacedChange] = []
-    for scanned in scan(rows, wanted, signal.drifts):
+    for scanned in scan(rows, wanted, signal.drifts, signal.least_error):
         change: Change | None = scanned
         if signal.direction * scanned.effect < 0:
             change = scanned.mirrored(series.bins)
@@ -139,30 +140,33 @@ def _sharing(inputs: Inputs, effects: FloatArray, own: np.ndarray) -> list[int]:
     Those with half the effect of the most affected ones; whole hosts where nearly all
     replicas of a host are among them.
     """
-    if len(effects) == 1:
-        return [0]
+    if own.sum() == 1:
+        # The others are scanned too: what is alike is joined later.
+        return [int(own.argmax())]
     known = np.nan_to_num(effects, nan=-np.inf)
     typical = float(np.median(np.sort(known[own])[-max(1, int(own.sum()) // 8) :]))
     shared = known >= _SHARED * typical
-    # A change of one replica was looked for in that replica alone.
-    if own.sum() > 1:
-        shared &= own
+    shared &= own
     for host in range(len(inputs.hosts)):
         on_host = inputs.host == host
         if on_host.sum() > 2 and shared[on_host].mean() >= _MOST:
             shared |= on_host
     if shared.mean() >= _MOST and len(shared) > 2:
         shared[:] = True
-    shared |= own & (own.sum() == 1)
     return [int(replica) for replica in np.flatnonzero(shared)]
 
 
 def _kv(inputs: Inputs, series: Series) -> list[PlacedChange]:
     """Return spans in which the KV cache was full and requests waited for it.
 
-    Only where requests arrive over time: Offline, a full cache is how it should be.
+    Step records also show requests that lost theirs. Only where requests arrive over
+    time: Offline, a full cache is how it should be.
     """
     full = (series.gauge("kv_used") >= 0.95) & (series.gauge("waiting") >= 1)
+    if series.steps is not None:
+        steps = series.steps
+        full |= (steps.kv_free <= 0.05) & (steps.waiting >= 1)
+        full |= steps.preempted > 0
     if not inputs.poisson or not full.any():
         return []
     found: list[PlacedChange] = []
@@ -209,9 +213,43 @@ def _joined(inputs: Inputs, candidates: list[PlacedChange]) -> list[PlacedChange
             joined.append(one)
             continue
         same.replicas = sorted({*same.replicas, *one.replicas})
+        on_hosts = np.isin(np.arange(len(inputs.names)), same.replicas)
+        for host in range(len(inputs.hosts)):
+            own = inputs.host == host
+            if own.sum() > 2 and on_hosts[own].mean() >= _MOST:
+                same.replicas = sorted({*same.replicas, *np.flatnonzero(own).tolist()})
         if len(same.replicas) >= _MOST * len(inputs.names) and len(inputs.names) > 2:
             same.replicas = list(range(len(inputs.names)))
     return joined
+
+
+def _connected(changes: list[PlacedChange]) -> list[PlacedChange]:
+    """Return the changes with those that follow each other at once made one.
+
+    A change that grows or fades may be found in two pieces.
+    """
+    connected: list[PlacedChange] = []
+    for one in changes:
+        same = next((other for other in connected if _follows(one, other)), None)
+        if same is None:
+            connected.append(one)
+            continue
+        pieces = [same.end - same.begin, one.end - one.begin]
+        total = same.effect * pieces[0] + one.effect * pieces[1]
+        same.effect = total / sum(pieces)
+        same.begin, same.end = min(same.begin, one.begin), max(same.end, one.end)
+    return connected
+
+
+def _follows(one: PlacedChange, other: PlacedChange) -> bool:
+    apart = max(one.begin, other.begin) - min(one.end, other.end)
+    return (
+        one.signal == other.signal
+        and not (one.drift or other.drift)
+        and one.effect * other.effect > 0
+        and one.replicas == other.replicas
+        and 0 <= apart <= 1
+    )
 
 
 def _alike(one: PlacedChange, other: PlacedChange) -> bool:

@@ -1,20 +1,24 @@
 """Makes episodes of the changes of a run: what happened, when and where."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from report.reading.samples import BoolArray
 from report.timeline.causes import Evidence, evidence, harm, name_cause
-from report.timeline.changes import PlacedChange, find_changes
-from report.timeline.series import BoolArray, Inputs, Series
-from report.timeline.signals import make_signals, saturated
+from report.timeline.changes import SIGNIFICANCE, PlacedChange, find_changes
+from report.timeline.scan import scan
+from report.timeline.series import Inputs, Series, mean_over
+from report.timeline.signals import Signal, make_signals, saturated
 
 _OVERLAP = 0.5
 """Share of the shorter span that two changes have in common if they are one episode."""
 _LEAST_LOST = 0.005
 """Share of the run that a GPU must have been idle while requests waited."""
-_LEAST_COST = 0.02
-"""Share of the run that slower steps alone must cost."""
+_LEAST_COST, _LEAST_STEP_COST = 0.02, 0.01
+"""Share of the run that slower steps alone must cost, without and with step records."""
+_AGREED = 0.8
+"""Share of the replicas of an episode that must have one cause."""
 LOAD = ("arrivals", "prompts")
 """Signals of the load, not of a replica."""
 
@@ -56,9 +60,7 @@ def find_episodes(inputs: Inputs, series: Series) -> list[Episode]:
     episodes = _fences(inputs)
     groups = _groups(find_changes(inputs, series, signals))
     for group in groups:
-        episode = _episode(inputs, series, group)
-        if episode is not None:
-            episodes.append(episode)
+        episodes += _episodes(inputs, series, signals, group)
     episodes = _without_echoes(inputs, episodes)
     full = saturated(inputs, series)
     for one in episodes:
@@ -106,35 +108,74 @@ def _belong(first: PlacedChange, other: PlacedChange) -> bool:
     )
 
 
-def _episode(
-    inputs: Inputs, series: Series, group: list[PlacedChange]
-) -> Episode | None:
-    """Return what a group of changes is; None where it did no harm."""
-    lead = group[0]
-    signals = list(dict.fromkeys(one.signal for one in group))
+def _episodes(
+    inputs: Inputs, series: Series, signals: list[Signal], group: list[PlacedChange]
+) -> list[Episode]:
+    """Return what a group of changes is: one episode, or none where it did no harm.
+
+    Replicas with different causes have an episode each.
+    """
+    lead = _sharpest(inputs, series, group)
+    names = {one.signal for one in group}
     inside = slice(lead.begin, lead.end)
-    lost = next((one for one in group if one.signal == "lost"), None)
-    wall = series.bins
-    if lost is not None and "idle" not in signals:
-        share = lost.effect / 100 * (lost.end - lost.begin) / wall
-        if share < _LEAST_LOST:
-            return None
-    if signals == ["speed"] and _is_short(inputs, series, lead):
-        return None
-    facts = evidence(series, lead.replicas, inside, lead.drift)
-    if not {"lost", "kv", "outside", "speed", *LOAD} & {*signals} and not harm(
+    if names <= {"lost", "gap", "speed"}:
+        waits = [one for one in group if one.signal in ("lost", "gap")]
+        lost = [one.effect / 100 * (one.end - one.begin) for one in waits]
+        little = max(lost, default=0.0) < _LEAST_LOST * series.bins
+        slow = [one for one in group if one.signal == "speed"]
+        if little and all(_is_short(inputs, series, one) for one in slow):
+            return []
+    if not {"lost", "gap", "kv", "outside", "speed", *LOAD} & names and not harm(
         inputs, series, lead.replicas, inside, lead.drift
     ):
-        return None
-    cause, text = name_cause(inputs, series, signals, facts, lead.replicas, inside)
+        return []
+    apart = _by_cause(inputs, series, lead, group)
+    if len(apart) > 1:
+        group = [
+            replace(one, replicas=own, begin=begin, end=end)
+            for one in group
+            for own in apart
+            if {*own} & {*one.replicas}
+            for begin, end in [_own_span(signals, one, own)]
+        ]
+    return [_named(inputs, series, group, replicas) for replicas in apart]
+
+
+def _own_span(
+    signals: list[Signal], change: PlacedChange, replicas: list[int]
+) -> tuple[int, int]:
+    """Return where a change of several replicas begins and ends in some of them."""
+    begin, end = change.begin, change.end
+    signal = next((one for one in signals if one.name == change.signal), None)
+    if signal is None or change.drift or len(signal.rows) == 1:
+        return begin, end
+    row = mean_over(signal.rows[replicas])[None, :]
+    spans = [
+        (min(one.end, end) - max(one.begin, begin), one.begin, one.end)
+        for one in scan(row, SIGNIFICANCE, drifts=False)
+        if one.effect * change.effect > 0
+    ]
+    common, first, last = max(spans, default=(0, begin, end))
+    return (first, last) if common > 0 else (begin, end)
+
+
+def _named(
+    inputs: Inputs, series: Series, group: list[PlacedChange], replicas: list[int]
+) -> Episode:
+    own = [one for one in group if {*one.replicas} & {*replicas}]
+    lead = _sharpest(inputs, series, own)
+    inside = slice(lead.begin, lead.end)
+    signals = list(dict.fromkeys(one.signal for one in own))
+    facts = evidence(series, replicas, inside, lead.drift)
+    cause, text = name_cause(inputs, series, signals, facts, replicas, inside)
     return Episode(
         begin_s=lead.begin * series.width_s,
         end_s=min(lead.end * series.width_s, inputs.wall_s),
-        replicas=lead.replicas,
-        where=place_names(inputs, lead.replicas),
+        replicas=replicas,
+        where=place_names(inputs, replicas),
         cause=cause,
         text=text,
-        p=min(one.p for one in group),
+        p=min(one.p for one in own),
         felt_until_s=lead.end * series.width_s,
         drift=lead.drift,
         signals=signals,
@@ -142,15 +183,56 @@ def _episode(
     )
 
 
+def _by_cause(
+    inputs: Inputs, series: Series, lead: PlacedChange, group: list[PlacedChange]
+) -> list[list[int]]:
+    """Return the replicas of a change, those with another cause of their own apart.
+
+    Two faults may come at the same time.
+    """
+    touched = sorted({replica for one in group for replica in one.replicas})
+    if len(touched) < 2 or lead.signal in ("kv", *LOAD):
+        return [lead.replicas]
+    inside = slice(lead.begin, lead.end)
+    causes: dict[str, list[int]] = {}
+    for replica in touched:
+        facts = evidence(series, [replica], inside, lead.drift)
+        signals = [one.signal for one in group if replica in one.replicas]
+        cause, _ = name_cause(inputs, series, signals, facts, [replica], inside)
+        causes.setdefault(cause, []).append(replica)
+    if max(len(own) for own in causes.values()) >= _AGREED * len(touched):
+        return [lead.replicas]
+    return list(causes.values())
+
+
+def _sharpest(
+    inputs: Inputs, series: Series, group: list[PlacedChange]
+) -> PlacedChange:
+    """Return the change that shows begin and end best: the clearest one.
+
+    Step records are sharp in time, so what they show comes first.
+    """
+    of_steps = ("gap", "speed") if series.steps is not None else ()
+    sharp = [one for one in group if one.signal in of_steps]
+    long = [
+        one
+        for one in sharp
+        if one.signal != "speed" or not _is_short(inputs, series, one)
+    ]
+    return (long or sharp or group)[0]
+
+
 def _is_short(inputs: Inputs, series: Series, change: PlacedChange) -> bool:
     """Return whether slower steps may be one stalled step, or cost next to nothing.
 
     One stalled step lengthens the time per token of every request in decode: it shows
-    from one decode time before it until one after it.
+    from one decode time before it until one after it. In step records it is one step.
     """
     length = (change.end - change.begin) * series.width_s
     effect = change.effect / 2 if change.drift else change.effect
     cost = effect * length
+    if series.steps is not None:
+        return cost < _LEAST_STEP_COST * inputs.wall_s
     return length < 3 * inputs.service_s or cost < _LEAST_COST * inputs.wall_s
 
 

@@ -2,23 +2,26 @@
 
 import numpy as np
 
+from record.folder import RunFolder
+from record.steps import read_steps
 from report.reading.run import Run
-from report.reading.samples import UNKNOWN
+from report.reading.samples import UNKNOWN, FloatArray, IntArray
 from report.reading.telemetry import COORDINATOR
 from report.reading.telemetry import Readings as Lines
-from report.timeline.series import (
-    GAUGES,
-    Absence,
-    FloatArray,
-    Inputs,
-    IntArray,
-    Readings,
-    Requests,
-)
+from report.timeline.grid import Readings
+from report.timeline.series import GAUGES, Absence, Inputs, Requests
+from report.timeline.steps import StepRecords
+
+_PROCESSOR = "cpu"
+"""Name of the device of an engine that uses no GPU."""
 
 
 def inputs_of(run: Run) -> Inputs:
-    """Return a run as the analysis of time reads it."""
+    """Return a run as the analysis of time reads it.
+
+    Raises:
+        RecordError: the file of step records is damaged.
+    """
     numbers = [record.replica for record in run.replicas]
     samples = run.samples
     begin = run.begin_ns
@@ -43,6 +46,7 @@ def inputs_of(run: Run) -> Inputs:
         host=np.array([run.nodes.index(run.node_of[n]) for n in numbers], np.int64),
         hosts=run.nodes,
         readings=_readings(run, numbers),
+        steps=_steps(run, numbers),
         absences=[
             Absence(
                 replica=numbers.index(one.replica),
@@ -62,6 +66,14 @@ def inputs_of(run: Run) -> Inputs:
         percentile=_percentile(run),
         asked_per_s=run.config.scenario.target_qps,
     )
+
+
+def _steps(run: Run, numbers: list[int]) -> StepRecords | None:
+    """Return the step records; None where the run has none."""
+    file = None if run.path is None else RunFolder(run.path).steps
+    if file is None or not file.exists() or not file.stat().st_size:
+        return None
+    return StepRecords(records=read_steps(file), begin_ns=run.begin_ns, numbers=numbers)
 
 
 def _percentile(run: Run) -> float:
@@ -85,15 +97,23 @@ def _readings(run: Run, numbers: list[int]) -> dict[str, Readings]:
     found: dict[str, Readings] = {}
     telemetry = run.measured
     for lines in (telemetry.engines, telemetry.devices, telemetry.hosts):
-        owned = lines.replica != COORDINATOR
         for name in (*GAUGES, "throttle_reasons"):
-            if name in lines.values and not np.isnan(lines.values[name][owned]).all():
-                found[name] = _reading(lines, name, run.begin_ns, numbers)
+            if name in lines.values:
+                one = _reading(lines, name, run.begin_ns, numbers)
+                if not np.isnan(one.value).all():
+                    found[name] = one
     return found
 
 
 def _reading(lines: Lines, name: str, begin: int, numbers: list[int]) -> Readings:
+    """Return the readings of a measure.
+
+    The utilization of a processor that takes the place of a GPU is left out: its idle
+    time says nothing of a host that is late.
+    """
     owned = lines.replica != COORDINATOR
+    if name == "utilization_pct":
+        owned &= np.array([device != _PROCESSOR for device in lines.device], bool)
     return Readings(
         t_s=_seconds(lines.t_ns[owned], begin),
         replica=_index(lines.replica[owned], numbers),

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from report.timeline.series import BoolArray, FloatArray, IntArray
+from report.reading.samples import BoolArray, FloatArray, IntArray
 
 ROUNDS = 3
 """Spans of a row that are proposed."""
@@ -65,7 +65,9 @@ class Change:
         return replace(self, begin=begin, end=end, effect=-self.effect)
 
 
-def scan(rows: FloatArray, significance: float, drifts: bool = True) -> list[Change]:
+def scan(
+    rows: FloatArray, significance: float, drifts: bool = True, least_error: float = 0.0
+) -> list[Change]:
     """Return the changes of each row whose p is below `significance`.
 
     A span is at most half a row long. One that touches an edge may as well be read as
@@ -77,6 +79,7 @@ def scan(rows: FloatArray, significance: float, drifts: bool = True) -> list[Cha
         rows: shape (row, bin); 512 rows of 300 bins take about a second.
         significance: for each row; the caller corrects for their number.
         drifts: whether to try a straight line too.
+        least_error: standard deviation of a bin, at least: what is known of the noise.
     """
     known = ~np.isnan(rows)
     tested = known.sum(axis=1) >= _FEWEST_BINS
@@ -85,12 +88,13 @@ def scan(rows: FloatArray, significance: float, drifts: bool = True) -> list[Cha
     clipped = np.where(known, _clipped(rows), 0.0)
     found: list[Change] = []
     if drifts:
-        lines = list(_drifts(clipped, known, significance))
+        lines = list(_drifts(clipped, known, significance, least_error))
         found += [line for line in lines if tested[line.row]]
-        x = _centred_time(known)
+        x = _centered_time(known)
         for line in found:
             clipped[line.row] -= line.effect * x[line.row]
-    found += _spans(clipped, known & tested[:, None], rows, significance)
+    tested_bins = known & tested[:, None]
+    found += _spans(clipped, tested_bins, rows, significance, least_error)
     return sorted(found, key=lambda change: -change.score)
 
 
@@ -103,7 +107,11 @@ def mean_in(rows: FloatArray, chosen: NDArray[np.bool_]) -> FloatArray:
 
 
 def _spans(
-    clipped: FloatArray, known: BoolArray, rows: FloatArray, significance: float
+    clipped: FloatArray,
+    known: BoolArray,
+    rows: FloatArray,
+    significance: float,
+    least_error: float,
 ) -> Iterator[Change]:
     rest = clipped.copy()
     place = np.arange(rows.shape[1])
@@ -130,21 +138,26 @@ def _spans(
         normal = known & ~covered
         level = _plain_mean(clipped, normal)
         error, freedom = _error(clipped - level[:, None], normal)
+        error = np.maximum(error, least_error)
         number = known.sum(axis=1)
         tries = number * _lengths(rows.shape[1]).size
         results = []
+        taken = np.zeros_like(known)
         for own, (_, _, inside) in zip(kept, proposed, strict=True):
-            effect = _plain_mean(clipped, inside) - level
-            k, m = inside.sum(axis=1), normal.sum(axis=1)
+            # What an earlier span explains says nothing for this one.
+            fresh = inside & ~taken
+            effect = _plain_mean(clipped, fresh) - level
+            k, m = fresh.sum(axis=1), normal.sum(axis=1)
             size = 1 / np.maximum(k, 1) + 1 / np.maximum(m, 1)
             t = np.abs(effect) / error / np.sqrt(size)
             p = np.minimum(1.0, 2 * stdtr(freedom, -t) * tries)
-            results.append((p, freedom / 2 * np.log1p(t**2 / freedom)))
-            own &= (p < significance) & (m >= _FEWEST_IN_SPAN)
-    for own, (begin, end, inside), (p, score) in zip(
+            results.append((fresh, p, freedom / 2 * np.log1p(t**2 / freedom)))
+            own &= (p < significance) & (np.minimum(k, m) >= _FEWEST_IN_SPAN)
+            taken |= inside & own[:, None]
+    for own, (begin, end, _), (fresh, p, score) in zip(
         kept, proposed, results, strict=True
     ):
-        effect = mean_in(rows, inside) - mean_in(rows, normal)
+        effect = mean_in(rows, fresh) - mean_in(rows, normal)
         for row in np.flatnonzero(own).tolist():
             yield Change(
                 row=row,
@@ -157,15 +170,16 @@ def _spans(
 
 
 def _drifts(
-    clipped: FloatArray, known: BoolArray, significance: float
+    clipped: FloatArray, known: BoolArray, significance: float, least_error: float
 ) -> Iterator[Change]:
     """Yield rows that a straight line explains about as well as one span does."""
-    x = _centred_time(known)
+    x = _centered_time(known)
     y = np.where(known, clipped - _plain_mean(clipped, known)[:, None], 0.0)
     power = np.maximum((x**2).sum(axis=1), 1e-12)
     slope = (x * y).sum(axis=1) / power
     rest = y - slope[:, None] * x
     error, freedom = _error(rest, known)
+    error = np.maximum(error, least_error)
     t = np.abs(slope) * np.sqrt(power) / error
     p = 2 * stdtr(freedom, -t)
     begin, end = _clearest(clipped, known)
@@ -187,7 +201,7 @@ def _drifts(
         )
 
 
-def _centred_time(known: BoolArray) -> FloatArray:
+def _centered_time(known: BoolArray) -> FloatArray:
     """Return time from -0.5 to 0.5 over a row, less its mean over the known bins."""
     x = np.where(known, np.linspace(-0.5, 0.5, known.shape[1]), 0.0)
     middle = x.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
@@ -227,8 +241,8 @@ def _clearest(rows: FloatArray, known: BoolArray) -> tuple[IntArray, IntArray]:
     That is |difference of means| sqrt(k (n - k) / n) for k of n bins in the span.
     """
     count, bins = rows.shape
-    centred = np.where(known, rows - _plain_mean(rows, known)[:, None], 0.0)
-    sums = np.pad(np.cumsum(centred, axis=1), ((0, 0), (1, 0)))
+    centered = np.where(known, rows - _plain_mean(rows, known)[:, None], 0.0)
+    sums = np.pad(np.cumsum(centered, axis=1), ((0, 0), (1, 0)))
     numbers = np.pad(np.cumsum(known, axis=1), ((0, 0), (1, 0))).astype(float)
     total = numbers[:, -1:]
     best = np.zeros(count)

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
+from report.reading.samples import FloatArray, IntArray
+from report.timeline.grid import Grid, Readings, ratio
+from report.timeline.steps import StepRecords, StepSeries, step_series
 
 NICE_WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0)
 """Widths of a bin in s that a reader can count with."""
@@ -67,15 +66,6 @@ class Requests:
 
 
 @dataclass(slots=True, kw_only=True)
-class Readings:
-    """Telemetry of one measure: a value of a replica at a time."""
-
-    t_s: FloatArray
-    replica: IntArray
-    value: FloatArray
-
-
-@dataclass(slots=True, kw_only=True)
 class Absence:
     """A span in which a replica was not part of the run."""
 
@@ -97,6 +87,7 @@ class Inputs:
     hosts: list[str]
     readings: dict[str, Readings] = field(default_factory=dict)
     """By measure: `GAUGES` and "throttle_reasons" (NVML's bit mask)."""
+    steps: StepRecords | None = None
     absences: list[Absence] = field(default_factory=list)
     poisson: bool = False
     """Whether arrivals are random with a constant rate (Server, Interactive)."""
@@ -150,6 +141,8 @@ class Series:
     """Mean telemetry, by measure."""
     throttle: IntArray
     """Bits of NVML's clock event reasons seen in the bin."""
+    steps: StepSeries | None = None
+    """From the records of engine steps; None: there are none."""
 
     @property
     def bins(self) -> int:
@@ -179,7 +172,7 @@ def make_series(inputs: Inputs, width_s: float) -> Series:
     """
     requests, rows = inputs.requests, len(inputs.names)
     bins = max(1, int(np.ceil(inputs.wall_s / width_s)))
-    grid = _Grid(rows, bins, width_s)
+    grid = Grid(rows, bins, width_s)
     owner = requests.replica
     arrivals = grid.count(owner, requests.arrived)
     work = (requests.prompt_tokens + requests.output_tokens).astype(float)
@@ -199,92 +192,25 @@ def make_series(inputs: Inputs, width_s: float) -> Series:
     return Series(
         width_s=width_s,
         arrivals=arrivals / width_s,
-        prompt_tokens=_ratio(prompts, arrivals),
+        prompt_tokens=ratio(prompts, arrivals),
         first_tokens=grid.count(owner, requests.first) / width_s,
         completions=completions / width_s,
         offered_tokens=grid.add(owner, requests.arrived, work) / width_s,
         unanswered=grid.held(owner, requests.arrived, requests.first),
         decoding=decoding,
-        step_s=_ratio(weighted, np.where(counted > 0.05, counted, 0.0)),
-        outside_s=_ratio(outside, known),
+        step_s=ratio(weighted, np.where(counted > 0.05, counted, 0.0)),
+        outside_s=ratio(outside, known),
         gauges={
             name: grid.mean(inputs.readings[name])
             for name in GAUGES
             if name in inputs.readings
         },
         throttle=grid.bits(inputs.readings.get("throttle_reasons")),
+        steps=None if inputs.steps is None else step_series(inputs.steps, grid),
     )
-
-
-class _Grid:
-    """Sums of values by replica and bin."""
-
-    def __init__(self, rows: int, bins: int, width_s: float) -> None:
-        self.shape, self.width_s = (rows, bins), width_s
-
-    def _place(self, owner: IntArray, t_s: FloatArray) -> tuple[IntArray, BoolArray]:
-        bins = self.shape[1]
-        own = (owner >= 0) & (t_s >= 0) & (t_s <= bins * self.width_s)
-        column = np.minimum((t_s[own] / self.width_s).astype(np.int64), bins - 1)
-        return owner[own] * bins + column, own
-
-    def add(self, owner: IntArray, t_s: FloatArray, value: FloatArray) -> FloatArray:
-        """Return the sum of `value` by replica and bin."""
-        place, own = self._place(owner, t_s)
-        size = self.shape[0] * self.shape[1]
-        sums: FloatArray = np.bincount(place, value[own], size).astype(np.float64)
-        return sums.reshape(self.shape)
-
-    def count(self, owner: IntArray, t_s: FloatArray) -> FloatArray:
-        """Return how many by replica and bin."""
-        return self.add(owner, t_s, np.ones(len(t_s)))
-
-    def held(
-        self,
-        owner: IntArray,
-        begin_s: FloatArray,
-        end_s: FloatArray,
-        weight: FloatArray | None = None,
-    ) -> FloatArray:
-        """Return the mean over each bin of the sum of weights between begin and end."""
-        known = ~(np.isnan(begin_s) | np.isnan(end_s))
-        owner, begin_s, end_s = owner[known], begin_s[known], end_s[known]
-        weights = np.ones(len(owner)) if weight is None else weight[known]
-        total = np.zeros(self.shape)
-        for t_s, sign in ((begin_s, 1.0), (end_s, -1.0)):
-            here = self.add(owner, t_s, sign * weights)
-            # Part of its own bin that an entry covers: from its time to the bin's end.
-            left = 1 - np.minimum(t_s / self.width_s % 1.0, 1.0)
-            part = self.add(owner, t_s, sign * weights * left)
-            total += np.cumsum(here, axis=1) - here + part
-        return total
-
-    def mean(self, readings: Readings) -> FloatArray:
-        """Return the mean of the readings by replica and bin; NaN without one."""
-        known = ~np.isnan(readings.value)
-        owner, t_s = readings.replica[known], readings.t_s[known]
-        return _ratio(
-            self.add(owner, t_s, readings.value[known]), self.count(owner, t_s)
-        )
-
-    def bits(self, readings: Readings | None) -> IntArray:
-        """Return the union of bit masks by replica and bin."""
-        seen = np.zeros(self.shape[0] * self.shape[1], np.int64)
-        if readings is not None:
-            known = ~np.isnan(readings.value)
-            place, own = self._place(readings.replica[known], readings.t_s[known])
-            np.bitwise_or.at(seen, place, readings.value[known][own].astype(np.int64))
-        return seen.reshape(self.shape)
-
-
-def _ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
-    """Return top / bottom, NaN where bottom is 0."""
-    result = np.full(top.shape, np.nan)
-    np.divide(top, bottom, out=result, where=bottom > 0)
-    return result
 
 
 def mean_over(rows: FloatArray) -> FloatArray:
     """Return the mean over replicas of each bin; NaN where none is known."""
     known = ~np.isnan(rows)
-    return _ratio(np.where(known, rows, 0.0).sum(axis=0), known.sum(axis=0))
+    return ratio(np.where(known, rows, 0.0).sum(axis=0), known.sum(axis=0))

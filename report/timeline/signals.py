@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from report.timeline.series import BoolArray, FloatArray, Inputs, Series
+from report.reading.samples import BoolArray, FloatArray
+from report.timeline.series import Inputs, Series
+from report.timeline.trimmed import least_trimmed
 
 _FILLED = 0.5
 """Bins with less than this share of the median batch are ramp or drain (Offline)."""
@@ -19,6 +21,8 @@ _QUEUED_S = 0.5
 or half the TTFT limit, whichever is shorter."""
 _WAITING = 4.0
 """Waiting requests from which on a GPU has no reason to be idle."""
+_SLOWER, _SLOWER_STEP = 0.08, 0.05
+"""Least change of the time per output token, and of a step's time for its tokens."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +37,8 @@ class Signal:
     direction: int
     """1: only rises matter, -1: only falls, 0: both."""
     drifts: bool = True
+    least_error: float = 0.0
+    """Standard deviation of a bin, at least."""
 
 
 def make_signals(inputs: Inputs, series: Series) -> list[Signal]:
@@ -42,7 +48,9 @@ def make_signals(inputs: Inputs, series: Series) -> list[Signal]:
       Poisson counts have a deviation of 1 (F. J. Anscombe, Biometrika 35 (1948), 246).
     - `prompts`: mean prompt tokens of the requests that arrived in a bin.
     - `speed`: log of the time per output token, less what the offered work of the last
-      seconds explains.
+      seconds explains; with step records, log of the time of a step relative to what
+      its tokens should take.
+    - `gap`: percent of the time between steps while work waited (step records).
     - `lost`: percent of the time in which the GPU was idle while requests waited.
     - `idle`: percent of the time in which the GPU was idle although requests ran.
     - `clock`: SM clock in percent of its median.
@@ -54,10 +62,16 @@ def make_signals(inputs: Inputs, series: Series) -> list[Signal]:
         signals.append(_arrivals(series, length))
     if inputs.poisson or len(np.unique(inputs.requests.arrived)) > 1:
         signals.append(_prompts(series, length))
-    speed = adjusted_step(inputs, series)
-    signals.append(Signal(name="speed", rows=speed, least=0.08, direction=1))
-    away = _away(inputs, series)
+    steps, away = series.steps, _away(inputs, series)
+    speed = adjusted_step(inputs, series) if steps is None else steps.excess.copy()
+    least = _SLOWER if steps is None else _SLOWER_STEP
+    signals.append(Signal(name="speed", rows=speed, least=least, direction=1))
     speed[away] = np.nan
+    if not inputs.poisson:
+        speed[~_filled(series)] = np.nan
+    if steps is not None:
+        gap = np.where(away, np.nan, steps.gap_pct)
+        signals.append(Signal(name="gap", rows=gap, least=5.0, direction=1))
     working = (series.decoding > 0.5) & ~away
     idle = np.where(working, 100 - series.gauge("utilization_pct"), np.nan)
     if not np.isnan(idle).all():
@@ -137,8 +151,7 @@ def adjusted_step(inputs: Inputs, series: Series) -> FloatArray:
     if inputs.poisson:
         log[:, last_whole_bin(inputs, series) :] = np.nan
     else:
-        busy = np.where(series.decoding > 0, series.decoding, np.nan)
-        log[~(relative(busy) >= _FILLED)] = np.nan
+        log[~_filled(series)] = np.nan
     known = ~np.isnan(log)
     middle = np.nanmedian(np.where(known.any(axis=1)[:, None], log, 0.0), axis=1)
     log -= np.asarray(middle)[:, None]
@@ -160,13 +173,20 @@ def adjusted_step(inputs: Inputs, series: Series) -> FloatArray:
     y, x = log[use], table[use]
     if len(y) < 20:
         return log
-    fitted = _least_trimmed(y, x)
+    fitted = least_trimmed(y, x)
     result: FloatArray = log - table @ fitted
     early = log[:, :ramp]
     slow = np.nan_to_num(early).mean(axis=1, keepdims=True) > _NEWS
     result[:, :ramp] = np.where(slow, early, np.nan)
     result[~known] = np.nan
     return result
+
+
+def _filled(series: Series) -> BoolArray:
+    """Return the bins with a batch that is no ramp and no drain (Offline)."""
+    busy = np.where(series.decoding > 0, series.decoding, np.nan)
+    filled: BoolArray = relative(busy) >= _FILLED
+    return filled
 
 
 def smoothed(rows: FloatArray, bins: float) -> FloatArray:
@@ -179,28 +199,13 @@ def smoothed(rows: FloatArray, bins: float) -> FloatArray:
     return result
 
 
-def _least_trimmed(y: FloatArray, x: FloatArray) -> FloatArray:
-    """Return coefficients fitted to the three quarters of the points that fit best.
-
-    Source: P. J. Rousseeuw, K. van Driessen, Data Mining and Knowledge Discovery 12
-    (2006), 29-45 (concentration steps from the fit of all points).
-    """
-    chosen = np.ones(len(y), bool)
-    fitted = np.zeros(x.shape[1])
-    for _ in range(20):
-        fitted = np.linalg.lstsq(x[chosen], y[chosen], rcond=None)[0]
-        rest = np.abs(y - x @ fitted)
-        chosen = rest <= np.quantile(rest, 0.75)
-    return fitted
-
-
 def _arrivals(series: Series, length: int) -> Signal:
     counts = series.arrivals[:, :length].sum(axis=0) * series.width_s
     rows = np.full((1, series.bins), np.nan)
     rows[0, :length] = 2 * np.sqrt(counts + 0.375)
     # 5% of the mean rate, on the scale of twice the square root.
     least = 0.05 * float(np.sqrt(counts.mean())) if length else 0.0
-    return Signal(name="arrivals", rows=rows, least=least, direction=0)
+    return Signal(name="arrivals", rows=rows, least=least, direction=0, least_error=1.0)
 
 
 def _prompts(series: Series, length: int) -> Signal:

@@ -12,9 +12,10 @@ from typing import Literal
 import numpy as np
 
 from base.percentiles import loadgen_percentile
+from report.reading.samples import BoolArray, FloatArray
 from report.timeline.capacity import Capacity
 from report.timeline.episodes import LOAD, Episode
-from report.timeline.series import BoolArray, FloatArray, Inputs, Series
+from report.timeline.series import Inputs, Series
 from report.timeline.signals import saturated
 
 PartKind = Literal["episode", "burst", "rest"]

@@ -6,16 +6,11 @@ Each yields findings: which file, what is wrong, and what to do about it.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from submission.checks.accuracy import accuracy_findings
-from submission.checks.compliance import compliance_findings
-from submission.checks.finding import TreeFinding
-from submission.checks.loaded import LoadedResult, load_result
+from submission.checks.accuracy import accuracy_findings, compliance_findings
+from submission.checks.documents import system_findings, text_findings, upload_findings
+from submission.checks.loaded import LoadedResult, TreeFinding, load_result
 from submission.checks.performance import performance_findings
-from submission.checks.records import record_findings
-from submission.checks.sameness import sameness_findings
-from submission.checks.system import system_findings
-from submission.checks.texts import text_findings
-from submission.checks.upload import upload_findings
+from submission.checks.records import record_findings, sameness_findings
 from submission.layout import submitter_folders
 
 __all__ = ["TreeFinding", "check_tree"]

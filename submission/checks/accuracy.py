@@ -5,13 +5,15 @@ from collections.abc import Iterator
 
 from accuracy.rouge import METRICS
 from accuracy.targets import TARGETS, missed_targets
+from base.benchmark import COMPLIANCE_SAMPLES
+from base.files import data_path
 from conf.schema import Mode
-from record.errors import RecordError
-from record.folder import read_json
-from record.json_types import Json
-from submission.checks.finding import AGAIN, BUILD, TreeFinding
-from submission.checks.loaded import LoadedResult, LoadedRun
-from submission.truncation import LARGEST_BYTES, hash_in
+from record.folder import RecordError, read_json
+from record.loadgen_log import read_answers
+from record.structs import Json
+from scenarios.checks import token_problems
+from submission.checks.loaded import AGAIN, BUILD, LoadedResult, LoadedRun, TreeFinding
+from submission.documents import LARGEST_BYTES, hash_in, verification_text
 
 _SCORES = (*METRICS, "gen_len")
 _SCORE = r"'{}':\s(?P<value>[\d.]+)[,}}]"
@@ -127,3 +129,58 @@ def _recomputed(
 def _finding(run: LoadedRun, check: str, problem: str, remedy: str) -> TreeFinding:
     path = run.folder.detail_log
     return TreeFinding(check=check, path=path, problem=problem, remedy=remedy)
+
+
+_AUDIT_FILE = data_path("scenarios", "test06.config")
+
+
+def compliance_findings(result: LoadedResult) -> Iterator[TreeFinding]:
+    """Yield what is wrong with the TEST06 run."""
+    run = result.runs.get(Mode.compliance)
+    if run is None:
+        return
+    path = result.folder.compliance_answers
+    try:
+        answers = read_answers(path)
+        wanted = verification_text(path, run.settings)
+        verified = result.folder.verification.read_text(errors="replace")
+        audit = run.folder.audit_conf.read_text(errors="replace")
+    except (RecordError, OSError) as error:
+        yield TreeFinding(
+            check="test06", path=result.folder.path, problem=str(error), remedy=BUILD
+        )
+        return
+    if len(answers) != COMPLIANCE_SAMPLES:
+        yield TreeFinding(
+            check="test06_count",
+            path=path,
+            problem=f"{len(answers)} answers, not {COMPLIANCE_SAMPLES}",
+            remedy=AGAIN,
+        )
+    stops, streaming = run.settings.stop_token_ids, run.settings.streaming
+    if problems := list(token_problems(answers, stops, streaming)):
+        yield TreeFinding(
+            check="test06_tokens",
+            path=path,
+            problem=f"{problems[0]} ({len(problems)} such)",
+            remedy=AGAIN,
+        )
+    if verified.split() != wanted.split():
+        yield TreeFinding(
+            check="test06_verification",
+            path=result.folder.verification,
+            problem="does not say what the logged answers say",
+            remedy=BUILD,
+        )
+    if _entries(audit) != _entries(_AUDIT_FILE.read_text()):
+        yield TreeFinding(
+            check="audit_settings",
+            path=run.folder.audit_conf,
+            problem="is not TEST06's audit file",
+            remedy=AGAIN,
+        )
+
+
+def _entries(text: str) -> set[str]:
+    lines = (line.partition("#")[0] for line in text.splitlines())
+    return {"".join(line.split()) for line in lines if line.strip()}

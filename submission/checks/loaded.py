@@ -1,7 +1,7 @@
 """A result of the tree, read once for all checks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -9,15 +9,37 @@ from base.benchmark import TITLES, Benchmark, ScenarioName
 from base.errors import UserError
 from conf.load import load_config
 from conf.schema import Config, Mode
-from record.errors import RecordError
-from record.folder import RunFolder, read_json
-from record.json_types import Json
-from record.lines import read_lines
+from record.folder import RecordError, RunFolder, read_json, read_lines
 from record.loadgen_log import DetailLog, read_detail
-from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
+from record.structs import EventRecord, Json, ReplicaRecord, SettingsRecord, Verdict
 from scenarios.rules import rules
-from submission.checks.finding import BUILD, TreeFinding
 from submission.layout import BENCHMARK_FOLDERS, ResultFolder, SubmitterFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeFinding:
+    """A problem in the tree: where, what, and what to do."""
+
+    check: str
+    """Name of the check, the same in every run of this package."""
+    path: Path
+    problem: str
+    remedy: str
+
+    def within(self, root: Path) -> "TreeFinding":
+        """Return it with a path relative to `root`."""
+        if not self.path.is_relative_to(root):
+            return self
+        return replace(self, path=self.path.relative_to(root))
+
+    def __str__(self) -> str:
+        """Return it as one line."""
+        return f"{self.path}: {self.problem}; {self.remedy} [{self.check}]"
+
+
+AGAIN = "make the run again with `python -m submission run`"
+BUILD = "build the tree again"
+
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,13 +76,13 @@ class LoadedResult:
     folder: ResultFolder
     benchmark: Benchmark
     scenario: ScenarioName | None
-    """None: the folder is named after no scenario."""
+    """None if the folder's name is not a scenario."""
     rules: dict[str, Json]
     """As `scenarios.rules`; empty without a scenario."""
     system: dict[str, Json]
     measurements: dict[str, Json]
     runs: dict[Mode, LoadedRun] = field(default_factory=dict)
-    """Those whose files could all be read."""
+    """The runs whose files could all be read."""
     unreadable: list[TreeFinding] = field(default_factory=list)
 
     @property

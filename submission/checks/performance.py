@@ -5,9 +5,8 @@ from datetime import datetime
 
 from base.benchmark import SERVER_SCENARIOS, ScenarioName
 from conf.schema import Mode
-from record.json_types import Json
-from submission.checks.finding import AGAIN, TreeFinding
-from submission.checks.loaded import LoadedResult, LoadedRun
+from record.structs import Json
+from submission.checks.loaded import AGAIN, LoadedResult, LoadedRun, TreeFinding
 
 SEEDS = ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed")
 _SETTINGS = {

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from base.decode import printable
 from record.folder import RunFolder
 from sut.clock import OwnPause
-from sut.clusters.nodes import Node, NodesSocket
-from sut.clusters.registration import GONE_S, PATIENCE_S, namesake
-from sut.wire.node_messages import (
+from sut.clusters.registration import GONE_S, PATIENCE_S, Node, NodesSocket, namesake
+from sut.wire.messages import (
     Close,
     Join,
     Kill,
@@ -63,6 +62,7 @@ class ExternalCluster:
         self._placements = {place.replica: place for place in placements}
         self._folder = folder
         self._silence_s = silence_s
+        self._environment = environment
         self._nodes = {node.host.name: node for node in nodes}
         self._by_identity = {node.identity: node for node in nodes}
         self._running: dict[int, str] = {}
@@ -75,10 +75,9 @@ class ExternalCluster:
         self._closing = False
         """Whether nodes may be silent: they wait for their replicas."""
         self._pinged = clock()
-        for name, node in self._nodes.items():
-            own = [place for place in placements if place.node == name]
+        for node in self._nodes.values():
             node.heard = clock()
-            self._send(node, Welcome(own, environment, silence_s))
+            self._welcome(node)
 
     @property
     def placements(self) -> list[Placement]:
@@ -93,7 +92,7 @@ class ExternalCluster:
         """
         node = self._node_of(replica)
         if node.lost is not None:
-            raise OSError(f"node {node.host.name} {node.lost}")
+            raise OSError(f"node {self._placements[replica].node} {node.lost}")
         self._running[replica] = identity
         self._write(replica, b"")
         self._send(node, Start(replica, identity, int(_port(address))))
@@ -111,7 +110,8 @@ class ExternalCluster:
             if (ending := self._endings.get(identity)) is not None:
                 ended[replica] = ending
             elif node.lost is not None:
-                ended[replica] = f"was on node {node.host.name}, which {node.lost}"
+                name = self._placements[replica].node
+                ended[replica] = f"was on node {name}, which {node.lost}"
         return ended
 
     def kill(self, replica: int) -> None:
@@ -149,6 +149,10 @@ class ExternalCluster:
     def _node_of(self, replica: int) -> Node:
         return self._nodes[self._placements[replica].node]
 
+    def _welcome(self, node: Node) -> None:
+        own = [p for p in self._placements.values() if self._is_on(p.replica, node)]
+        self._send(node, Welcome(own, self._environment, self._silence_s))
+
     def _send(self, node: Node, message: ToNode) -> None:
         if node.lost is None and not self._socket.send(node.identity, message):
             self._lose(node, "is not connected any more")
@@ -169,10 +173,12 @@ class ExternalCluster:
                 self._take_join(identity, self._nodes[message.name])
             elif (known := self._by_identity.get(identity)) is not None:
                 self._take(known, message)
+            else:
+                self._take_stranger(identity, message)
         for node in self._nodes.values():
             silent_s = self._clock() - node.heard
             if silent_s > self._silence_s and not self._closing:
-                self._lose(node, f"gave no sign of life for {silent_s:.1f} s")
+                self._lose(node, f"sent no heartbeat for {silent_s:.1f} s")
 
     def _take(self, node: Node, message: ToCluster | ProtocolError) -> None:
         node.heard = self._clock()
@@ -197,8 +203,7 @@ class ExternalCluster:
             self._endings[identity] = printable(exited[identity])
 
     def _is_on(self, replica: int, node: Node) -> bool:
-        place = self._placements.get(replica)
-        return place is not None and place.node == node.host.name
+        return replica in self._placements and self._node_of(replica) is node
 
     def _take_join(self, identity: str, node: Node) -> None:
         """Note that a node has started again, or refuse a second one of its name.
@@ -213,6 +218,9 @@ class ExternalCluster:
             first = self._namesakes.setdefault(identity, self._clock())
             if self._clock() - first > PATIENCE_S:
                 self._socket.send(identity, Refused(namesake(node.host.name)))
+
+    def _take_stranger(self, identity: str, message: ToCluster | ProtocolError) -> None:
+        """Ignore what comes from a node that takes no part in this run."""
 
     def _write(self, replica: int, text: bytes) -> None:
         log = self._folder.replica_log(replica)

@@ -5,18 +5,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from base.errors import UserError
-from conf.cache import cache_folder
-from conf.schema import ClusterConfig, ExternalConfig
+from base.files import cache_folder
+from conf.schema import ClusterConfig, ExternalConfig, RayConfig
 from record.folder import RunFolder
 from record.source import source_digest
+from sut.clusters.agents import AgentRegistration, connect, serve_at
 from sut.clusters.base import Cluster
 from sut.clusters.external import ExternalCluster
-from sut.clusters.host import this_host
+from sut.clusters.launcher import Launcher
 from sut.clusters.local import LocalCluster
-from sut.clusters.nodes import NodesSocket
-from sut.clusters.placement import place
-from sut.clusters.registration import NodeRegistration
-from sut.wire.keys import read_key
+from sut.clusters.placement import place, this_host
+from sut.clusters.ray import RayCluster
+from sut.clusters.registration import NodeRegistration, NodesSocket
+from sut.wire.keys import new_key, read_key
 from sut.wire.sockets import CoordinatorSocket, Endpoint
 
 _LAST_PORT = 65535
@@ -31,7 +32,7 @@ def make_cluster(
 ) -> tuple[Cluster, CoordinatorSocket]:
     """Return the cluster, not started, and the socket to which its replicas connect.
 
-    Waits for the nodes of an external cluster.
+    Waits for the nodes of an external cluster, and for Ray.
 
     Args:
         config: of the cluster.
@@ -43,9 +44,12 @@ def make_cluster(
 
     Raises:
         UserError: hosts do not have what the configuration asks for, or do not join.
+        Aborted: Ray failed.
     """
     if isinstance(config, ExternalConfig):
         return _external(config, folder, environment, notify)
+    if isinstance(config, RayConfig):
+        return _ray(config, folder, environment, notify)
     placements = place(config, [this_host()], keep_shares=False)
     with _as_user_error(
         "temporary folder", "set TMPDIR to a folder that can be written"
@@ -59,18 +63,16 @@ def make_cluster(
     return cluster, socket
 
 
-def listening(config: ExternalConfig) -> tuple[str, int]:
+def listening(listen: str) -> tuple[str, int]:
     """Return the host and the port of `cluster.listen`.
 
     Raises:
         UserError: it is no address, or no port follows it.
     """
-    host, _, port = config.listen.rpartition(":")
+    host, _, port = listen.rpartition(":")
     digits = port.isascii() and port.isdigit()
     if not host or not digits or not 0 < int(port) < _LAST_PORT:
-        raise UserError(
-            f"cluster.listen={config.listen}: write HOST:PORT, e.g. 0.0.0.0:5555"
-        )
+        raise UserError(f"cluster.listen={listen}: write HOST:PORT, e.g. 0.0.0.0:5555")
     return host, int(port)
 
 
@@ -81,7 +83,7 @@ def _external(
     notify: Callable[[str], None],
 ) -> tuple[Cluster, CoordinatorSocket]:
     listen = f"cluster.listen={config.listen}"
-    host, port = listening(config)
+    host, port = listening(config.listen)
     key = read_key(Path(config.key))
     with ExitStack() as stack:
         with _as_user_error(
@@ -103,6 +105,49 @@ def _external(
     cluster = ExternalCluster(
         joining, nodes, placements, folder, environment, silence_s
     )
+    return cluster, socket
+
+
+def _ray(
+    config: RayConfig,
+    folder: RunFolder,
+    environment: dict[str, str],
+    notify: Callable[[str], None],
+) -> tuple[Cluster, CoordinatorSocket]:
+    if config.listen is not None:
+        listening(config.listen)
+    key = new_key()
+    with ExitStack() as stack:
+        with _as_user_error("the launcher", "check that Python can start processes"):
+            launcher = Launcher(folder / "ray.log")
+        stack.callback(launcher.close)
+        connected = connect(config, launcher, notify)
+        host, port, next_port = connected.host, "*", "*"
+        if config.listen is not None:
+            host, number = listening(config.listen)
+            port, next_port = str(number), str(number + 1)
+        with _as_user_error(
+            f"cluster.listen={host}:{port}",
+            "it takes an address of this host, whose port and the next one are free",
+        ):
+            joining = NodesSocket(Endpoint(address=f"tcp://{host}:{port}", key=key))
+            stack.callback(joining.close)
+            socket = CoordinatorSocket(
+                Endpoint(address=f"tcp://{host}:{next_port}", key=key)
+            )
+            stack.callback(socket.close)
+        registration = AgentRegistration(
+            config=config,
+            launcher=launcher,
+            socket=joining,
+            connected=connected,
+            serve=serve_at(joining.address, connected.host, key, config),
+            notify=notify,
+        )
+        placements = registration.wait()
+        stack.pop_all()
+    silence_s = config.heartbeat_timeout_s
+    cluster = RayCluster(registration, placements, folder, environment, silence_s)
     return cluster, socket
 
 

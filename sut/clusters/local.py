@@ -8,16 +8,73 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from base.python import module_command, module_environment
+from base.child import module_command, module_environment
 from record.folder import RunFolder
-from sut.clusters.cleanup import held_memory, kill_group, members, remove_unused
-from sut.clusters.guard import WAIT_S
-from sut.wire.node_messages import Placement
+from sut.clusters.guard import WAIT_S, held_memory, kill_group, members, remove_unused
+from sut.clusters.numa import memory_node, numa_nodes
+from sut.wire.messages import Placement
 
 _KILL_WAIT_S = 5.0
 _GUARD_WAIT_S = 5.0
 """Seconds that the guard may take to end. It may be stopped, or wait for a disk."""
 _POLL_S = 0.02
+
+
+class Guard:
+    """A process that cleans up on this host, should this one be killed.
+
+    See `sut.clusters.guard`.
+    """
+
+    def __init__(self, scratch: Path) -> None:
+        """Start it.
+
+        Args:
+            scratch: folder that it removes in the end.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        # Apart from this process group: a signal to all of it must not end the guard.
+        self.process = subprocess.Popen(
+            module_command("sut.clusters.guard", str(scratch)),
+            env=module_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert self.process.stdin is not None
+        os.set_blocking(self.process.stdin.fileno(), False)
+
+    def watch(self, group: int) -> None:
+        """Have it kill a process group."""
+        self._write(str(group))
+
+    def watch_memory(self, path: Path) -> None:
+        """Have it remove a segment of shared memory."""
+        self._write(str(path))
+
+    def forget(self, group: int) -> None:
+        """Have it leave a process group alone: it is gone."""
+        self._write(str(-group))
+
+    def close(self, wait_s: float) -> None:
+        """Have it remove what is left, and wait for its end."""
+        try:
+            self.process.communicate(timeout=wait_s)
+        except subprocess.TimeoutExpired:
+            # The result is complete by now: what it would do, its owner has done.
+            self.process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=_POLL_S)
+
+    def _write(self, line: str) -> None:
+        assert self.process.stdin is not None
+        # A guard that is stopped reads nothing. Once the pipe is full, lines are lost:
+        # nothing may wait for a guard.
+        with contextlib.suppress(BrokenPipeError, BlockingIOError):
+            os.write(self.process.stdin.fileno(), os.fsencode(f"{line}\n"))
 
 
 class LocalCluster:
@@ -53,7 +110,7 @@ class LocalCluster:
         self._dying: dict[int, subprocess.Popen[bytes]] = {}
         self._segments: set[Path] = set()
         """Shared memory that replicas have held."""
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
         self._starter = ThreadPoolExecutor(1, "starter")
         """Starts every process: the kernel kills a replica when the thread that
         started it ends, and the caller's may end before the cluster is closed."""
@@ -69,8 +126,7 @@ class LocalCluster:
         Raises:
             OSError: it cannot be started.
         """
-        if self._guard is None:
-            self._guard = self._start_guard()
+        guard = self._guard = self._guard or Guard(self._scratch)
         place = self._placements[replica]
         command = [
             *module_command("sut.replica"),
@@ -80,6 +136,8 @@ class LocalCluster:
         ]
         for gpu in place.gpus:
             command += ["--gpu", gpu]
+        if (memory := memory_node(place.cpus, numa_nodes())) is not None:
+            command += ["--memory-node", str(memory)]
         if self._key is not None:
             command += ["--key", str(self._key)]
         log = self._folder.replica_log(replica)
@@ -95,7 +153,7 @@ class LocalCluster:
                 start_new_session=True,
             ).result()
         self._processes[replica] = process
-        self._notify_guard(str(process.pid))
+        guard.watch(process.pid)
         if place.cpus:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(process.pid, place.cpus)
@@ -103,10 +161,10 @@ class LocalCluster:
     def on_ready(self, replica: int) -> None:
         """Note the shared memory that the replica's processes hold."""
         process = self._processes.get(replica)
-        if process is not None:
+        if process is not None and self._guard is not None:
             for path in held_memory(process.pid) - self._segments:
                 self._segments.add(path)
-                self._notify_guard(str(path))
+                self._guard.watch_memory(path)
 
     def exited(self) -> dict[int, str]:
         """Return how each replica ended that is no longer running, by number."""
@@ -126,7 +184,8 @@ class LocalCluster:
         if process is not None:
             if process.poll() is None or members(process.pid):
                 return False
-            self._notify_guard(str(-process.pid))
+            if self._guard is not None:
+                self._guard.forget(process.pid)
             del self._dying[replica]
         return True
 
@@ -156,40 +215,9 @@ class LocalCluster:
 
     def _end_guard(self) -> None:
         guard, self._guard = self._guard, None
-        if guard is None:
-            return
-        # Where something that was killed is not gone, the guard waits for it as well.
-        wait_s = _GUARD_WAIT_S + (WAIT_S if self._dying else 0.0)
-        try:
-            guard.communicate(timeout=wait_s)
-        except subprocess.TimeoutExpired:
-            # The result is complete by now: what the guard would do, `close` has done.
-            guard.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                guard.wait(timeout=_POLL_S)
-
-    def _start_guard(self) -> subprocess.Popen[bytes]:
-        # Apart from this process group: a signal to all of it must not end the guard.
-        guard = subprocess.Popen(
-            module_command("sut.clusters.guard", str(self._scratch)),
-            env=module_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        assert guard.stdin is not None
-        os.set_blocking(guard.stdin.fileno(), False)
-        return guard
-
-    def _notify_guard(self, line: str) -> None:
-        if self._guard is None:
-            return
-        assert self._guard.stdin is not None
-        # A guard that is stopped reads nothing. Once the pipe is full, lines are lost:
-        # nothing may wait for a guard.
-        with contextlib.suppress(BrokenPipeError, BlockingIOError):
-            os.write(self._guard.stdin.fileno(), os.fsencode(f"{line}\n"))
+        if guard is not None:
+            # Where something that was killed is not gone, it waits for it as well.
+            guard.close(_GUARD_WAIT_S + (WAIT_S if self._dying else 0.0))
 
     def _replica_environment(self, place: Placement) -> dict[str, str]:
         caches = self._cache / f"replica-{place.replica}"

@@ -1,11 +1,102 @@
-"""Shares hosts, their GPUs and their cores out among replicas."""
+"""What each host has to offer, and how its GPUs and cores are shared among replicas."""
 
+import os
+import platform
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from base.errors import UserError
 from conf.schema import ClusterConfig
-from sut.clusters.host import Host
-from sut.wire.node_messages import Placement
+from sut.clusters.numa import near_gpus, node_of_pci, numa_nodes, whole_cores
+from sut.telemetry import gpu_count, gpu_pci, gpu_uuid, has_device
+from sut.wire.messages import Placement
+
+
+@dataclass(slots=True, kw_only=True)
+class Host:
+    """A host that replicas may run on."""
+
+    name: str
+    gpus: list[str]
+    """Indices or UUIDs of the GPUs that may be used."""
+    cpus: list[int]
+    """Cores that may be used."""
+    near: dict[str, list[int]] = field(default_factory=dict)
+    """Cores that belong to each GPU, on its NUMA node; empty where the host has one
+    node, or where that of a GPU is not known."""
+
+
+def this_host(name: str | None = None, *, shared: bool = False) -> Host:
+    """Return what this process may use, under a name of its own or the host's.
+
+    Args:
+        name: of the host.
+        shared: whether the GPUs that this process may not use have cores as well.
+
+    Raises:
+        UserError: CUDA_VISIBLE_DEVICES names a GPU twice.
+    """
+    gpus = _usable_gpus()
+    cpus = whole_cores(os.sched_getaffinity(0))
+    every = [str(index) for index in range(gpu_count())] if shared else gpus
+    # The one that a UUID names has an index among all.
+    uuids = {gpu_uuid(index): str(index) for index in range(gpu_count())}
+    names = {gpu: gpu if gpu in every else uuids.get(gpu, gpu) for gpu in gpus}
+    near = near_gpus(cpus, numa_nodes(), {gpu: _node_of(gpu) for gpu in every})
+    return Host(
+        name=name or platform.node() or "local",
+        gpus=gpus,
+        cpus=cpus,
+        near={gpu: near[own] for gpu, own in names.items() if own in near},
+    )
+
+
+def _node_of(gpu: str) -> int | None:
+    address = gpu_pci(gpu)
+    return None if address is None else node_of_pci(address)
+
+
+def _usable_gpus() -> list[str]:
+    """Return the GPUs that may be used: CUDA_VISIBLE_DEVICES as CUDA reads it."""
+    found = gpu_count()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return [str(index) for index in range(found)]
+    uuids = [gpu_uuid(index) for index in range(found)]
+    usable: list[str] = []
+    seen: set[str] = set()
+    for name in (part.strip() for part in visible.split(",")):
+        device = _find(name, uuids)
+        # The first name that is none ends the list: CUDA ignores what follows.
+        if device is None:
+            break
+        # An index and a UUID may name the same GPU.
+        identity = uuids[int(device)] or device if device.isdigit() else device
+        if identity in seen:
+            raise UserError(
+                f"CUDA_VISIBLE_DEVICES={visible} names a GPU twice ({name}), and CUDA"
+                " then finds no GPU at all: name each GPU once"
+            )
+        seen.add(identity)
+        usable.append(device)
+    return usable
+
+
+def _find(name: str, uuids: list[str | None]) -> str | None:
+    """Return the index or the whole UUID of the device `name`; None: there is none.
+
+    Args:
+        name: an index, a UUID, or the unambiguous beginning of a GPU's UUID.
+        uuids: of this host's GPUs, by index.
+    """
+    if name.isascii() and name.isdigit():
+        return str(int(name)) if int(name) < len(uuids) else None
+    if not name.startswith(("GPU-", "MIG-")):
+        return None
+    if has_device(name):
+        return name
+    fits = [uuid for uuid in uuids if uuid and uuid.startswith(name)]
+    return fits[0] if len(fits) == 1 else None
 
 
 def place(
@@ -14,7 +105,8 @@ def place(
     """Return one placement per replica, host after host.
 
     A host's cores are split evenly in contiguous runs; with more replicas than cores,
-    a core is shared.
+    a core is shared. Where a host has several NUMA nodes, a replica gets the cores that
+    belong to its GPUs.
 
     Args:
         config: how many replicas, and GPUs for each.
@@ -38,7 +130,9 @@ def place(
     for host, room, count in zip(hosts, rooms, counts, strict=True):
         for slot in range(count):
             gpus = host.gpus[slot * per_replica : (slot + 1) * per_replica]
-            cpus = _share(host.cpus, slot, room if keep_shares else count)
+            cpus = share_cores(host.cpus, slot, room if keep_shares else count)
+            if gpus and host.near:
+                cpus = [cpu for gpu in gpus for cpu in host.near[gpu]]
             placements.append(
                 Placement(replica=len(placements), node=host.name, gpus=gpus, cpus=cpus)
             )
@@ -77,7 +171,8 @@ def _spread(replicas: int, hosts: int) -> list[int]:
     return [replicas // hosts + (place < replicas % hosts) for place in range(hosts)]
 
 
-def _share(cpus: list[int], number: int, count: int) -> list[int]:
+def share_cores(cpus: list[int], number: int, count: int) -> list[int]:
+    """Return share `number` of `count` contiguous shares of the cores."""
     if count > len(cpus):
         return [cpus[number % len(cpus)]]
     begin = number * len(cpus) // count

@@ -1,17 +1,81 @@
-"""Waits until the nodes of a run have joined."""
+"""The nodes of a run: the socket that they use, and the wait until all have joined."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
 from base.decode import printable
 from base.errors import UserError
 from conf.schema import ExternalConfig
 from sut.clock import OwnPause
-from sut.clusters.host import Host
-from sut.clusters.nodes import Node, NodesSocket
-from sut.wire.node_messages import NODE_PROTOCOL, Join, Refused, join_problem
-from sut.wire.sockets import ProtocolError
+from sut.clusters.placement import Host
+from sut.wire.messages import (
+    LARGEST_TO_CLUSTER,
+    NODE_PROTOCOL,
+    Join,
+    Refused,
+    ToCluster,
+    join_problem,
+)
+from sut.wire.sockets import Endpoint, ListeningSocket, ProtocolError
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """A host that takes part, as the coordinator knows it."""
+
+    identity: str
+    host: Host
+    heard: float
+    lost: str | None = None
+    """Why it no longer takes part; the end of a sentence that begins with its name."""
+
+
+class NodesSocket(ListeningSocket[ToCluster]):
+    """The coordinator's end, for nodes."""
+
+    _monitor: "zmq.Socket[bytes] | None" = None
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Listen.
+
+        Raises:
+            OSError: nothing can listen there.
+        """
+        super().__init__(endpoint, ToCluster, LARGEST_TO_CLUSTER)
+        self._monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+        )
+
+    def wrong_key(self) -> bool:
+        """Return whether a client with another key has tried since the last call."""
+        found = False
+        while self._monitor is not None and self._monitor.poll(0):
+            event = parse_monitor_message(self._monitor.recv_multipart())
+            found |= (
+                event["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+                or event["value"] == zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
+            )
+        return found
+
+    def stop_watching(self) -> None:
+        """Have `wrong_key` return False from now on.
+
+        libzmq blocks while these events are not read.
+        """
+        if self._monitor is not None:
+            self._socket.disable_monitor()
+            self._monitor.close(linger=0)
+            self._monitor = None
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.stop_watching()
+        super().close()
+
 
 _POLL_S = 0.5
 _FLUSH_S = 0.3
@@ -126,7 +190,7 @@ class NodeRegistration:
         if known is None and len(self._nodes) == self.config.nodes:
             return
         if known is None:
-            host = Host(name=join.name, gpus=join.gpus, cpus=join.cpus)
+            host = offered(join)
             node = Node(identity=identity, host=host, heard=time.monotonic())
             self._nodes[join.name] = node
             self.notify(
@@ -152,6 +216,11 @@ class NodeRegistration:
             if time.monotonic() - node.heard > GONE_S:
                 del self._nodes[name]
                 self.notify(f"{name} has left again")
+
+
+def offered(join: Join) -> Host:
+    """Return the host that a node offers."""
+    return Host(name=join.name, gpus=join.gpus, cpus=join.cpus, near=join.near)
 
 
 def namesake(name: str) -> str:

@@ -1,8 +1,7 @@
 """The thread that moves samples between LoadGen and the replicas.
 
-It alone touches the socket, the dispatcher and the cluster while it runs; other threads
-hand work in through `issue` and read plain attributes. What starts and closes the
-coordinator has them before and after.
+While it runs, it alone uses the socket, the dispatcher and the cluster. Other threads
+hand in work through `issue` and read plain attributes.
 """
 
 import math
@@ -18,11 +17,15 @@ from conf.schema import ClusterConfig
 from sut.clock import OwnPause, RunClock
 from sut.clusters.base import Cluster
 from sut.coordinator.dispatcher import Dispatcher, Query, UnexpectedAnswer
-from sut.coordinator.recorder import RunRecorder
+from sut.coordinator.recorder import RunRecorder, StillOpen
 from sut.coordinator.replica import Replica, State
 from sut.coordinator.replicas import ReplicaManager
-from sut.coordinator.responses import Responder, ResponseHandler, TooManyRefusals
-from sut.coordinator.steps import StepIntake
+from sut.coordinator.responses import (
+    Responder,
+    ResponseHandler,
+    StepIntake,
+    TooManyRefusals,
+)
 from sut.wire.messages import (
     PROTOCOL,
     ClockReading,
@@ -47,20 +50,20 @@ _MESSAGES_A_TURN = 64
 _MANY = 8
 """Samples issued or completed in one turn, above which turns are spaced out."""
 _TURN_S = 0.001
-"""Shortest turn then. At 10,000 samples/s and more, waking threads up, here and in
-replicas, costs more than the samples do: they had better come in batches."""
+"""Shortest turn then. From 10,000 samples/s on, waking threads here and in replicas
+costs more than the samples do, so they are moved in batches."""
 _LEAVE_S = 10.0
-"""Seconds that replicas have to leave by themselves after a good run."""
+"""Seconds that replicas have to end by themselves after a good run."""
 _GAPS = 40
-"""Mean gaps between queries that LoadGen may issue nothing. Its gaps are exponential:
-one of 40 times the mean comes once in 10^17."""
+"""Mean gaps between queries after which LoadGen has stalled. Gaps are exponential: one
+of 40 times the mean comes once in 10^17."""
 _SUM_UP_S = 600.0
-"""Seconds that LoadGen may take for its logs once everything is issued and answered."""
+"""Seconds that LoadGen may take for its logs once everything is answered."""
 
 
 @dataclass(slots=True, kw_only=True)
 class CoordinatorParts:
-    """What a coordinator works with."""
+    """What a coordinator uses."""
 
     config: ClusterConfig
     cluster: Cluster
@@ -82,7 +85,6 @@ class Coordinator:
     """Runs a cluster of replicas until it is closed."""
 
     def __init__(self, parts: CoordinatorParts) -> None:
-        """Prepare; `start` starts the replicas."""
         self.dispatcher = parts.dispatcher
         self.answers = ResponseHandler(
             parts.dispatcher,
@@ -115,7 +117,7 @@ class Coordinator:
         self._progress = time.monotonic()
         self._pause = OwnPause()
         self._drained = False
-        """Whether the last look for messages took the last one."""
+        """Whether the last look for messages emptied the queue."""
         self._flushed = False
         self._mean_gap_s = 0.0
         self._thread = threading.Thread(
@@ -151,24 +153,24 @@ class Coordinator:
         """Note that LoadGen has issued its last query."""
         self._flushed = True
 
-    def close(self) -> None:
-        """Stop the replicas and the thread; what is still open is written as lost."""
+    def close(self, *, still_open: StillOpen = "lost") -> None:
+        """Stop the replicas and the thread; record what is open as `still_open`."""
         self._stop.set()
         if self._thread.is_alive():
             self._socket.wakeup.set()
             self._thread.join()
         with closing(self._socket):
             try:
-                self._wind_up()
+                self._wind_up(still_open)
             finally:
                 self._parts.cluster.close(0.0 if self.failure else _LEAVE_S)
 
     def abort(self, reason: str) -> None:
-        """Give the run up and close."""
+        """Fail the run and close."""
         self._fail(reason)
         self.close()
 
-    def _wind_up(self) -> None:
+    def _wind_up(self, still_open: StillOpen) -> None:
         self._watch_clock()
         for replica in self.replicas.active():
             self._socket.send(replica.identity, Stop())
@@ -177,9 +179,9 @@ class Coordinator:
         self._take_in_issued()
         for sample in self.dispatcher.unfinished():
             holder = self.replicas.holder_of(sample)
-            self._recorder.lost(sample, holder.node if holder else None)
+            self._recorder.left_open(sample, getattr(holder, "node", None), still_open)
 
-    # What follows belongs to the coordinator's own thread, and to `close` afterwards.
+    # From here on: the coordinator's own thread, and `close` after it.
 
     def _run(self) -> None:
         try:
@@ -197,7 +199,7 @@ class Coordinator:
             self._check_health()
             self._hand_out()
             if self._moved - moved > _MANY:
-                # What comes in meanwhile costs less than if it came one by one.
+                # Samples that arrive during the pause are handled as one batch.
                 time.sleep(max(0.0, began + _TURN_S - time.monotonic()))
 
     @property
@@ -289,8 +291,7 @@ class Coordinator:
         self._excuse_pause()
         self._watch_clock()
         if not self._drained:
-            # What is still in the queue may be the sign of life that is missed. The
-            # socket takes turns among replicas, so this looks at each one's messages.
+            # A missing heartbeat may still be queued: look at each replica's messages.
             self._take_in_messages(_MESSAGES_A_TURN + len(self.replicas.by_number))
         self.replicas.check(now)
         self._check_progress(now)
@@ -298,7 +299,7 @@ class Coordinator:
             self._fail(f"the run folder cannot be written: {self._recorder.failure}")
 
     def _excuse_pause(self) -> None:
-        """Do not blame others for time in which this thread did not run."""
+        """Do not count time in which this thread did not run against replicas."""
         absent_s = self._pause.look()
         if not absent_s:
             return
@@ -327,11 +328,10 @@ class Coordinator:
 
     @property
     def patience_s(self) -> float:
-        """Longest time without progress.
+        """Longest time without progress, in s.
 
-        With samples open it is the configured limit. With none open LoadGen may have
-        been waiting for its next query, which can take `_GAPS` mean gaps, or it may sum
-        up after its last one.
+        With open samples it is the configured limit. With none, LoadGen may be waiting
+        for its next query, for up to `_GAPS` mean gaps, or may be writing its logs.
         """
         limit = self._parts.stall_timeout_s
         if self.dispatcher.open_samples:

@@ -1,8 +1,8 @@
-"""Which sample is where: the state of a run, without I/O or threads.
+"""The state of every sample of a run, without I/O or threads.
 
 Every sample that LoadGen issued is in exactly one state: waiting, with one replica, or
-final. An answer counts only if it comes from the replica and for the
-attempt that the sample is at; anything else is refused.
+final. An answer counts only if it comes from the sample's current replica and
+attempt; any other answer is refused.
 """
 
 import math
@@ -16,18 +16,18 @@ from base.benchmark import MAX_TOKENS
 from sut.balancers import Balancer
 
 _QUEUED_STEPS = 4
-"""Engine steps whose prompts a replica has waiting, so that it never runs dry."""
+"""Engine steps of prompts that a replica keeps waiting, so that it always has work."""
 _FEWEST_QUEUED = 8
 _FEWEST_FINISHED = 32
-"""Finished samples until a speed means something: the first ends long after its start,
-whatever else runs."""
+"""Fewest finished samples from which a speed is computed: the first sample ends long
+after its start, at any speed."""
 
 Query = tuple[int, Sequence[int], Sequence[int]]
 """Time of issue in ns, LoadGen's ids, and as many indices of the data set."""
 
 
 class Sample(Struct, gc=False):
-    """One sample on its way; made by the hundred thousand, so cheap to make."""
+    """One sample; a run makes hundreds of thousands, so it must be cheap."""
 
     seq: int
     query_id: int
@@ -38,7 +38,7 @@ class Sample(Struct, gc=False):
     replica: int | None = None
     dispatched_ns: int | None = None
     begun: bool = False
-    """Whether the present attempt has its first token."""
+    """Whether the current attempt has its first token."""
     refusals: int = 0
     """Attempts that ended because an engine refused this sample."""
     first_token: bytes | None = None
@@ -52,28 +52,28 @@ class ReplicaLoad:
     replica: int
     node: str
     queue_target: int | None
-    """Samples that its engine should have waiting; None: hand out all at once."""
+    """Samples that its engine should have waiting; None: send all at once."""
     outstanding: dict[int, Sample] = field(default_factory=dict)
     outstanding_samples: int = 0
-    """Their number: policies look at it for every sample, so it is kept."""
+    """Number of outstanding samples; kept, since policies read it for every sample."""
     outstanding_tokens: int = 0
     outstanding_prefills: int = 0
     sent: int = 0
     finished: int = 0
     output_tokens: int = 0
     waiting: int = 0
-    """Samples waiting in its engine when it last said so."""
+    """Samples waiting in its engine, by its last message."""
     received: int = 0
-    """Samples it had taken in by then."""
+    """Samples that it had received by then."""
     finished_tokens: int = 0
     busy_ns: int = 0
-    """Time with open work, without the stretch that began at `busy_from_ns`."""
+    """Time with open work, without the period that began at `busy_from_ns`."""
     busy_from_ns: int = 0
     finished_ns: int = 0
     """When it last finished a sample."""
 
     def hand(self, sample: Sample, now_ns: int) -> None:
-        """Take `sample` in, at its next attempt."""
+        """Add `sample`, for its next attempt."""
         sample.attempt += 1
         sample.replica = self.replica
         sample.dispatched_ns = now_ns
@@ -87,21 +87,21 @@ class ReplicaLoad:
 
     @property
     def has_room(self) -> bool:
-        """Whether it may be handed one more sample."""
+        """Whether it may receive one more sample."""
         if self.queue_target is None:
             return True
         return self.waiting + self.sent - self.received < self.queue_target
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Its capacity, once it has finished enough samples to know."""
+        """Its capacity; None until it has finished enough samples."""
         if self.finished < _FEWEST_FINISHED:
             return None
         return self.capacity_tokens_per_s
 
     @property
     def capacity_tokens_per_s(self) -> float | None:
-        """Prompt and answer tokens finished per second of having work."""
+        """Prompt and answer tokens finished per second while it had work."""
         if not self.finished:
             return None
         busy_ns = self.busy_ns
@@ -114,18 +114,18 @@ def queue_target(step_tokens: int, typical_tokens: int) -> int:
     """Return how many samples an engine should have waiting.
 
     Args:
-        step_tokens: prompt tokens that one engine step may take in.
+        step_tokens: most prompt tokens in one engine step.
         typical_tokens: length of a typical prompt.
     """
     return max(_FEWEST_QUEUED, math.ceil(_QUEUED_STEPS * step_tokens / typical_tokens))
 
 
 class UnexpectedAnswer(Exception):
-    """A replica answered a sample that it does not hold."""
+    """A replica answered a sample that it does not have."""
 
 
 class Dispatcher:
-    """Hands samples to replicas and takes back answers."""
+    """Assigns samples to replicas and accounts for their answers."""
 
     def __init__(
         self,

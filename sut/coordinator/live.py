@@ -19,10 +19,10 @@ from sut.coordinator.replica import State
 _LOG = logger(__name__)
 
 _LIVE_INTERVAL_S = 1.0
-"""Drawing takes milliseconds, in which answers wait for Python's lock."""
+"""Drawing takes milliseconds, during which answers wait for Python's lock."""
 _PLAIN_INTERVAL_S = 10.0
 _RATE_WINDOW_S = 30.0
-"""Answers of equal length end in waves, so a short window would see all or none."""
+"""Answers of equal length complete in waves, so a short window would be misleading."""
 
 
 class RunView:
@@ -71,13 +71,13 @@ class RunView:
                 self._live.stop()
 
     def begin_run(self, expected: int | None) -> None:
-        """Note that LoadGen's clock starts; `expected` samples, where it is known."""
+        """Note the start of LoadGen's test, and the `expected` samples, if known."""
         self._began = self._monotonic()
         self._expected = expected
         self._next = 0.0
 
     def update(self) -> None:
-        """Show the present state, unless that was done a moment ago."""
+        """Show the current state, at most once per interval."""
         now = self._monotonic()
         if now < self._next:
             return

@@ -1,4 +1,4 @@
-"""LoadGen's System Under Test: hands queries on, and answers back to LoadGen."""
+"""LoadGen's System Under Test: passes queries on, and answers back to LoadGen."""
 
 import array
 import threading
@@ -21,10 +21,10 @@ class LoadGenResponder(Responder):
     def __init__(self) -> None:
         """Prepare; LoadGen takes answers as soon as it has issued their samples."""
         self._firsts: list[lg.QuerySampleResponse] = []
-        """Responses for first tokens, used again and again."""
+        """Responses for first tokens, which are reused."""
 
     def first_tokens(self, batch: Batch) -> None:
-        """Report that answers have begun, each by its first token of 4 bytes."""
+        """Report the first token (4 bytes) of each answer."""
         buffer, address = _join(batch)
         firsts = self._firsts
         while len(firsts) < len(batch):
@@ -52,7 +52,7 @@ class LoadGenResponder(Responder):
 
 
 class LoadGenRun:
-    """One LoadGen test in a thread of its own, since it cannot be interrupted."""
+    """One LoadGen test in its own thread, since it cannot be interrupted."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class LoadGenRun:
             trace: whether LoadGen writes its trace.
         """
         self.error: BaseException | None = None
-        """What came out of StartTest; LoadGen is unusable then."""
+        """The exception of StartTest; LoadGen cannot be used after it."""
         self._settings = settings
         self._dataset = dataset
         self._folder = folder
@@ -85,7 +85,7 @@ class LoadGenRun:
 
     @property
     def mean_gap_s(self) -> float:
-        """Mean seconds between queries that arrive by LoadGen's clock; 0: none do."""
+        """Mean seconds between scheduled queries; 0 if the scenario has no schedule."""
         rate = float(self._settings.server_target_qps)
         is_server = self._settings.scenario == lg.TestScenario.Server and rate > 0
         return 1 / rate if is_server else 0.0
@@ -95,7 +95,7 @@ class LoadGenRun:
         self._thread.start()
 
     def wait(self, timeout_s: float) -> bool:
-        """Return whether the test has ended, after `timeout_s` at most."""
+        """Wait at most `timeout_s` seconds; return whether the test has ended."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -132,6 +132,6 @@ class LoadGenRun:
 
 
 def _join(batch: Batch) -> tuple["array.array[int]", int]:
-    """Return all tokens end to end, and the address where they begin."""
+    """Return all tokens, concatenated, and their address."""
     buffer = array.array("i", b"".join([tokens for _, tokens in batch]))
     return buffer, buffer.buffer_info()[0]

@@ -1,6 +1,7 @@
-"""Turns what happens in a run into records of its folder."""
+"""Makes the records of a run and passes them to the writer."""
 
 import platform
+from typing import Literal
 
 import numpy as np
 
@@ -26,6 +27,8 @@ _LOG = logger(__name__)
 _OWN_HOST_NS = 1_000_000_000
 _LONGEST_REASON = 160
 _MOST = 2**63 - 1
+StillOpen = Literal["lost", "unfinished"]
+"""Status of a sample that is open when a run ends."""
 
 
 class RunRecorder:
@@ -37,12 +40,12 @@ class RunRecorder:
         self._clock = clock
         self._own_host: HostMonitor | None = None
         self._host_unreadable = False
-        """Whether reading the host failed once, and the user knows."""
+        """Whether reading the host has failed and this was reported."""
         self._looked_ns = 0
 
     @property
     def failure(self) -> Exception | None:
-        """What stopped the writing, if anything."""
+        """The error that stopped the writer, if any."""
         return self._writer.failure
 
     def completed(
@@ -68,12 +71,14 @@ class RunRecorder:
                 len(done.tokens) // 4,
                 done.finish_reason,
                 "completed",
-                done.held_ns,
+                done.residence_ns,
                 done.cached_tokens,
             )
         )
 
-    def lost(self, sample: Sample, node: str | None) -> None:
+    def left_open(
+        self, sample: Sample, node: str | None, status: StillOpen = "lost"
+    ) -> None:
         """Record a sample that was still open when the run ended."""
         self._writer.sample(
             SampleRecord(
@@ -92,7 +97,7 @@ class RunRecorder:
                 prompt_tokens=sample.prompt_tokens,
                 output_tokens=0,
                 finish_reason=None,
-                status="lost",
+                status=status,
             )
         )
 
@@ -103,7 +108,7 @@ class RunRecorder:
         replica: Replica | None = None,
         seq: int | None = None,
     ) -> None:
-        """Record something out of the ordinary."""
+        """Record a fault, or a reaction to one."""
         self._writer.event(
             EventRecord(
                 t_ns=self._clock.now_ns(),
@@ -168,7 +173,7 @@ class RunRecorder:
             )
 
     def _read_own_host(self) -> HostReading | None:
-        """Return a reading; None where there is none, which must not end a run."""
+        """Return a reading; None if it fails, since this must not end a run."""
         try:
             if self._own_host is None:
                 self._own_host = HostMonitor()

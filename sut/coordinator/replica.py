@@ -9,7 +9,7 @@ from record.structs import ReplicaRecord
 from sut.wire.messages import Fatal
 
 _SILENCE_WHILE_LOADING_S = 120.0
-"""Imports and compilers hold Python's lock for long stretches."""
+"""Imports and compilers hold Python's lock for a long time."""
 
 
 class State(Enum):
@@ -20,11 +20,11 @@ class State(Enum):
     READY = "ready"
     """It takes samples."""
     FENCED = "fenced"
-    """Its process is killed, and waited for: it may hold the memory of its device."""
+    """Its process was killed; until it is gone it may hold device memory."""
     RESTARTING = "restarting"
     """A new process loads the model after the last one was fenced."""
     LOST = "lost"
-    """It does not come back."""
+    """It is not restarted again."""
 
 
 TRANSITIONS = {
@@ -44,18 +44,18 @@ class Replica:
     number: int
     node: str
     identity: str = ""
-    """Name of its present process on the socket."""
+    """Identity of its current process on the socket."""
     state: State = State.STARTING
     phase: str = "starting"
-    """Step of its start that its process reported last."""
+    """Last phase of its start that its process reported."""
     record: ReplicaRecord | None = None
-    """What its last process that became ready reported; None before that."""
+    """Report of its last process that became ready; None before that."""
     starts: int = 0
-    """Processes that were started for it."""
+    """Number of processes that were started for it."""
     started: float = field(default_factory=time.monotonic)
     """When its process was started, in s (monotonic)."""
     heard: float = field(default_factory=time.monotonic)
-    """When a message of its process came last, in s (monotonic)."""
+    """When its process last sent a message, in s (monotonic)."""
     stuck_s: float = 0.0
     running: int = 0
     """Samples that its engine was working on at the last heartbeat."""
@@ -108,7 +108,7 @@ def health_problem(replica: Replica, config: ClusterConfig, now: float) -> str |
             return f"not ready after {config.load_timeout_s:g} s ({replica.status})"
         limit = max(limit, _SILENCE_WHILE_LOADING_S)
     if now - replica.heard > limit:
-        return f"no sign of life for {now - replica.heard:.1f} s ({replica.status})"
+        return f"no heartbeat for {now - replica.heard:.1f} s ({replica.status})"
     if replica.stuck_s > config.step_timeout_s:
         return f"its engine has been stuck for {replica.stuck_s:.1f} s"
     return None

@@ -1,4 +1,4 @@
-"""The replicas of a run: what starts, admits, fences and restarts them."""
+"""The replicas of a run: starts, admits, fences and restarts them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from sut.wire.messages import Ready, ReplicaSpec
 
 @dataclass(slots=True, kw_only=True)
 class ReplicaManager:
-    """The replicas of a run; belongs to the coordinator's thread while that runs.
+    """The replicas of a run; used only by the coordinator's thread while it runs.
 
     Other threads read `active()` and the counters.
     """
@@ -30,17 +30,17 @@ class ReplicaManager:
     address: str
     """Where replicas connect."""
     fail: Callable[[str], None]
-    """Called with the reason once the run cannot go on."""
+    """Called with the reason when the run cannot continue."""
 
     by_number: dict[int, Replica] = field(default_factory=dict, init=False)
-    """Every replica of the cluster, whatever its state."""
+    """All replicas of the cluster, in any state."""
     fences: int = field(default=0, init=False)
-    """Times that a replica was fenced."""
+    """How often a replica was fenced."""
     misconfigured: bool = field(default=False, init=False)
-    """Whether a replica did not start for a mistake of the user."""
+    """Whether a replica could not start because of the user's configuration."""
     _run: str = field(default_factory=lambda: token_hex(4), init=False)
     _by_identity: dict[str, Replica] = field(default_factory=dict, init=False)
-    """Those with a process that takes part."""
+    """Replicas with a process that takes part in the run."""
 
     def start(self) -> None:
         """Start every replica.
@@ -54,15 +54,15 @@ class ReplicaManager:
             self._start_process(replica)
 
     def active(self) -> list[Replica]:
-        """Return the replicas with a process that takes part; any thread may ask."""
+        """Return the replicas whose process takes part; any thread may call this."""
         return [replica for replica in list(self.by_number.values()) if replica.active]
 
     def with_identity(self, identity: str) -> Replica | None:
-        """Return the replica of that process; None: the process takes no part."""
+        """Return the replica of a process; None if it does not take part."""
         return self._by_identity.get(identity)
 
     def holder_of(self, sample: Sample) -> Replica | None:
-        """Return the replica that works on `sample`; None: none does."""
+        """Return the replica that has `sample`, if any."""
         if sample.replica is None:
             return None
         holder = self.by_number[sample.replica]
@@ -74,7 +74,7 @@ class ReplicaManager:
         return all(replica.state is State.READY for replica in self.active())
 
     def records(self) -> list[ReplicaRecord]:
-        """Return the records of all replicas that were ready once, by number."""
+        """Return the records of all replicas that became ready, in order of number."""
         loads = dict(self.dispatcher.replicas)
         records = []
         for _, replica in sorted(self.by_number.items()):
@@ -87,10 +87,12 @@ class ReplicaManager:
         return records
 
     def admit(self, replica: Replica, message: Ready) -> None:
-        """Let a replica that reports to be ready have samples."""
+        """Let a replica that has reported Ready receive samples."""
         if replica.state is State.READY:
             self.fence(replica, "reported twice that it was ready")
             return
+        # A restart may have moved it: cluster=ray replaces nodes.
+        replica.node = message.record.node
         if replica.state is State.RESTARTING:
             self.recorder.event("rejoin", "restarted and ready", replica)
         replica.enter(State.READY)
@@ -106,7 +108,7 @@ class ReplicaManager:
         )
 
     def check(self, now: float) -> None:
-        """Fence what is unhealthy at the time `now` (monotonic); restart the fenced."""
+        """Fence unhealthy replicas at `now` (monotonic), and restart fenced ones."""
         exited = self.cluster.exited()
         for replica in self.active():
             if (ending := exited.get(replica.number)) is not None:
@@ -126,7 +128,7 @@ class ReplicaManager:
             replica.heard = pause.excuse(replica.heard)
 
     def fence(self, replica: Replica, cause: str) -> None:
-        """Kill a replica that cannot be trusted and hand its samples to others."""
+        """Kill a faulty replica and give its samples to others."""
         if not replica.active:
             return
         was = replica.state

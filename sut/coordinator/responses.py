@@ -1,14 +1,62 @@
-"""Takes the answers of replicas and passes them to LoadGen and the recorder."""
+"""Handles what replicas send: answers, failures and the records of engine steps."""
 
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
+import numpy as np
+
+from base.percentiles import loadgen_percentile
 from sut.clock import RunClock
+from sut.clusters.base import Cluster
 from sut.coordinator.dispatcher import Dispatcher, Sample, UnexpectedAnswer
-from sut.coordinator.latencies import RecentLatencies
 from sut.coordinator.recorder import RunRecorder
-from sut.coordinator.replica import Replica
-from sut.wire.messages import Completion, Failed, FirstToken, Outputs
+from sut.coordinator.replica import Replica, State
+from sut.coordinator.replicas import ReplicaManager
+from sut.wire.messages import Completion, Failed, FirstToken, Outputs, Steps
+from sut.wire.sockets import CoordinatorSocket
+
+_KEPT = 512
+
+
+class RecentLatencies:
+    """TTFT and TPOT of the last samples, measured from LoadGen's issue."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._kept: deque[tuple[Sample, int, int]] = deque(maxlen=_KEPT)
+        self.add: Callable[[tuple[Sample, int, int]], None] = self._kept.append
+        """Take in a completed sample, the time in ns, and its number of tokens."""
+
+    def ttft_ms(self, percentile: float) -> float | None:
+        """Return this percentile (0 to 100) of TTFT in ms; None: nothing streamed."""
+        return _percentile_ms(
+            [
+                sample.first_token_ns - sample.issued_ns
+                for sample, _, _ in list(self._kept)
+                if sample.first_token_ns is not None
+            ],
+            percentile,
+        )
+
+    def tpot_ms(self, percentile: float) -> float | None:
+        """Return this percentile (0 to 100) of TPOT in ms; None: nothing streamed."""
+        return _percentile_ms(
+            [
+                (completed - sample.first_token_ns) / (tokens - 1)
+                for sample, completed, tokens in list(self._kept)
+                if sample.first_token_ns is not None and tokens > 1
+            ],
+            percentile,
+        )
+
+
+def _percentile_ms(values: Sequence[float], percentile: float) -> float | None:
+    found = loadgen_percentile(np.asarray(values, float), percentile / 100)
+    return None if found is None else found / 1e6
+
 
 _WHOLE = ("stop", "length")
 """Reasons for which an answer may end."""
@@ -32,7 +80,7 @@ class TooManyRefusals(Exception):
 
 
 class ResponseHandler:
-    """Checks answers, and hands on what counts, in the batches that they come in."""
+    """Checks answers, records them and passes them to LoadGen, batch by batch."""
 
     def __init__(
         self,
@@ -46,12 +94,12 @@ class ResponseHandler:
         """Take answers to the samples of `dispatcher`.
 
         Args:
-            dispatcher: knows who holds which sample.
-            recorder: records what is final.
-            responder: passes to LoadGen what counts.
-            clock: gives the times of first tokens and completions.
-            streaming: whether each answer is announced by its first token.
-            max_attempts: times that engines may refuse a sample.
+            dispatcher: knows which replica has which sample.
+            recorder: records final samples.
+            responder: LoadGen's side.
+            clock: for the times of first tokens and completions.
+            streaming: whether a first token is sent before each answer.
+            max_attempts: how often engines may refuse a sample.
         """
         self.latencies = RecentLatencies()
         self._dispatcher = dispatcher
@@ -62,13 +110,13 @@ class ResponseHandler:
         self._max_attempts = max_attempts
 
     def take(self, replica: Replica, outputs: Outputs) -> None:
-        """Take in what one engine step of `replica` produced.
+        """Handle what one engine step of `replica` produced.
 
-        Answers that came before a wrong one in the same message count.
+        If an answer is wrong, the answers before it in the same message still count.
 
         Raises:
-            UnexpectedAnswer: the replica answered what it was not asked.
-            TooManyRefusals: the run cannot go on.
+            UnexpectedAnswer: the replica does not have the sample that it answered.
+            TooManyRefusals: the run cannot continue.
         """
         self._dispatcher.note_queue(replica.number, outputs.waiting, outputs.received)
         if outputs.first:
@@ -142,3 +190,45 @@ class ResponseHandler:
                 f"sample {sample.seq} (index {sample.qsl_index}) failed"
                 f" {sample.refusals} times, last: {failed.cause}"
             )
+
+
+_LAST_S = 3.0
+"""Seconds that replicas have to send their last records after Stop."""
+_POLL_S = 0.05
+
+
+class StepIntake:
+    """Records engine steps; fences a replica that sends invalid ones."""
+
+    def __init__(self, replicas: ReplicaManager, recorder: RunRecorder) -> None:
+        """Record steps of `replicas` by `recorder`."""
+        self._replicas = replicas
+        self._recorder = recorder
+
+    def take(self, replica: Replica, message: Steps) -> None:
+        """Record the steps in a message of `replica`."""
+        if replica.state is not State.READY:
+            self._replicas.fence(replica, "sent engine steps before it was ready")
+            return
+        try:
+            self._recorder.steps(replica, message)
+        except UnexpectedAnswer as error:
+            self._replicas.fence(replica, f"sent wrong engine steps: {error}")
+
+    def take_last(self, socket: CoordinatorSocket, cluster: Cluster) -> None:
+        """Record the steps that replicas send before they end; drop other messages."""
+        deadline = time.monotonic() + _LAST_S
+        open_ = {r.number for r in self._replicas.active() if r.state is State.READY}
+        while open_ and time.monotonic() < deadline:
+            socket.poll(_POLL_S)
+            exited = set(cluster.exited())
+            while (received := socket.receive()) is not None:
+                replica = self._replicas.with_identity(received[0])
+                message = received[1]
+                if replica is None or not isinstance(message, Steps):
+                    continue
+                with suppress(UnexpectedAnswer):
+                    self._recorder.steps(replica, message)
+                if message.last:
+                    open_.discard(replica.number)
+            open_ -= exited

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from record.json_types import Json
+from record.structs import Json
 from sut.wire.messages import Completion, FirstToken, Request
 
 
@@ -93,3 +93,8 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release what the engine holds."""
+
+
+def duration_ns(seconds: float) -> int:
+    """Return a duration in s as ns; one that is negative by a rounding error as 0."""
+    return max(0, round(seconds * 1e9))

@@ -1,4 +1,4 @@
-"""What vLLM says of a configuration that it refuses, in the user's own words."""
+"""What vLLM reports about options that it refuses, in words of our own options."""
 
 import difflib
 import re

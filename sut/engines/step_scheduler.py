@@ -30,6 +30,10 @@ class _Recorder:
         """Steps without a result, by the identity of their output."""
         self._in_prompt: set[str] = set()
         """Requests of which a part of the prompt was scheduled, and not all."""
+        self._first_tokens: list[str] = []
+        """Requests whose prompt the step that was scheduled last ends."""
+        self._last_counts = 0, 0
+        """Its prompt tokens, and its requests past their prompt."""
         self._last_end_ns = 0
 
     def schedule(self, *arguments: Any, **named: Any) -> Any:
@@ -62,6 +66,7 @@ class _Recorder:
         in_prompt.update(cached.resumed_req_ids)
         in_prompt.difference_update(output.finished_req_ids)
         prefill_tokens = prefill_sequences = 0
+        self._first_tokens = first_tokens = []
         for name in list(in_prompt):
             tokens = counts.get(name, 0)
             if not tokens:
@@ -70,11 +75,14 @@ class _Recorder:
             prefill_sequences += 1
             if not self.requests[name].is_prefill_chunk:  # type: ignore[attr-defined]
                 in_prompt.discard(name)
+                first_tokens.append(name)
+        decode_sequences = len(counts) - prefill_sequences
+        self._last_counts = prefill_tokens, decode_sequences
         running, waiting = self.get_request_counts()  # type: ignore[attr-defined]
         pool = self.kv_cache_manager.block_pool  # type: ignore[attr-defined]
         return (
             prefill_tokens,
-            len(counts) - prefill_sequences,
+            decode_sequences,
             running,
             waiting,
             pool.get_num_free_blocks(),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sut.engines.base import EngineInfo, EngineStats, RequestError
+from sut.engines.base import EngineInfo, EngineStats, RequestError, duration_ns
 from sut.engines.steps import StepRing
 from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
 
@@ -193,7 +193,7 @@ class SyntheticEngine:
         )
 
     def lost_process(self) -> str | None:
-        """Need no process but this one."""
+        """Return None: it needs no other process."""
         return None
 
     def close(self) -> None:
@@ -207,9 +207,9 @@ class SyntheticEngine:
             sequence.answer,
             "length",
             0,
-            _ns(sequence.started - sequence.queued),
-            _ns(sequence.first - sequence.started),
-            _ns(now - sequence.first),
+            duration_ns(sequence.started - sequence.queued),
+            duration_ns(sequence.first - sequence.started),
+            duration_ns(now - sequence.first),
         )
 
     @staticmethod
@@ -217,7 +217,3 @@ class SyntheticEngine:
         left = deadline - time.perf_counter()
         if left > 0:
             time.sleep(left)
-
-
-def _ns(seconds: float) -> int:
-    return max(0, round(seconds * 1e9))

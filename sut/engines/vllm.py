@@ -21,12 +21,24 @@ from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.engine.llm_engine import LLMEngine
 from vllm.v1.metrics.loggers import StatLoggerBase
 
-from record.json_types import Json
-from sut.engines.base import EngineConfigError, EngineInfo, EngineStats, RequestError
-from sut.engines.quantization import told_by_checkpoint
-from sut.engines.refusal import OWN_OPTIONS, config_problem, first_line
+from record.structs import Json
+from sut.engines.adaptation import Adaptation
+from sut.engines.base import (
+    EngineConfigError,
+    EngineInfo,
+    EngineStats,
+    RequestError,
+    duration_ns,
+)
+from sut.engines.hopper.graphs import hold_cache_writes
+from sut.engines.refusal import (
+    OWN_OPTIONS,
+    config_problem,
+    first_line,
+)
 from sut.engines.step_scheduler import BY_BASE
 from sut.engines.steps import PATH_VARIABLE, StepRing
+from sut.model import quantization_settings
 from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
 
 _NEVER = 1_000_000
@@ -140,14 +152,23 @@ class VllmEngine:
             config = EngineArgs(**arguments).create_engine_config()
         except Exception as error:
             raise EngineConfigError(config_problem(error, spec.options)) from error
+        hold_cache_writes(config)
         with tempfile.TemporaryDirectory(prefix="steps-") as folder:
             # Needed until both sides have mapped the file in it.
-            self._ring = _record_steps(config, Path(folder)) if spec.steps else None
+            recorded = spec.steps or spec.adaptive
+            self._ring = _record_steps(config, Path(folder)) if recorded else None
+            adaptation = None
+            if spec.adaptive:
+                adaptation = Adaptation(config, Path(folder), spec)
             self._engine = LLMEngine.from_vllm_config(
                 config, stat_loggers=[self._make_stats], disable_log_stats=False
             )
         self._config = config
         self._arguments = arguments
+        self._adapted: dict[str, Json] = {}
+        if adaptation is not None:
+            assert self._ring is not None
+            self._adapted = adaptation.fix_model(self._engine, self._ring)
         self._build_s = time.perf_counter() - started
         # Engine cores and workers, by the title that vLLM gives them; others, the
         # compiler's say, may come and go.
@@ -186,6 +207,7 @@ class VllmEngine:
             settings={
                 **{k: v for k, v in self._arguments.items() if k in _SHOWN},
                 **self._quantization(),
+                **self._adapted,
                 "kv_cache_tokens": blocks * cache.block_size if blocks else None,
                 "kv_block_size": cache.block_size,
                 "async_scheduling": self._config.scheduler_config.async_scheduling,
@@ -204,7 +226,7 @@ class VllmEngine:
             return {}
         config = getattr(model.hf_config, "quantization_config", None)
         asked = str(self._arguments.get("kv_cache_dtype", "auto"))
-        return told_by_checkpoint(str(model.quantization), config, asked)
+        return quantization_settings(str(model.quantization), config, asked)
 
     @property
     def busy(self) -> bool:
@@ -302,9 +324,9 @@ def _done(seq: int, attempt: int, tokens: list[int], output: Any) -> Completion:
     times = output.metrics
     queue = prefill = decode = None
     if times is not None and times.first_token_ts:
-        queue = _ns(times.scheduled_ts - times.queued_ts)
-        prefill = _ns(times.first_token_ts - times.scheduled_ts)
-        decode = _ns(times.last_token_ts - times.first_token_ts)
+        queue = duration_ns(times.scheduled_ts - times.queued_ts)
+        prefill = duration_ns(times.first_token_ts - times.scheduled_ts)
+        decode = duration_ns(times.last_token_ts - times.first_token_ts)
     return Completion(
         seq,
         attempt,
@@ -319,7 +341,3 @@ def _done(seq: int, attempt: int, tokens: list[int], output: Any) -> Completion:
 
 def _int32(tokens: Sequence[int]) -> bytes:
     return np.asarray(tokens, "<i4").tobytes()
-
-
-def _ns(seconds: float) -> int:
-    return max(0, round(seconds * 1e9))

@@ -10,7 +10,7 @@ from record.folder import RunFolder
 from sut.clock import OwnPause
 from sut.clusters.local import LocalCluster
 from sut.wire.keys import ClusterKey
-from sut.wire.node_messages import (
+from sut.wire.messages import (
     LARGEST_TO_NODE,
     Close,
     Kill,
@@ -28,9 +28,9 @@ from sut.wire.sockets import ConnectedSocket, ProtocolError
 _TICK_S = 0.1
 _REPORT_S = 1.0
 _OUTPUT_BYTES = 1 << 16
-"""Most of a replica's output in one report."""
+"""Most bytes of a replica's output in one report."""
 _REPORT_BYTES = 1 << 20
-"""Most of the output of all replicas in one report."""
+"""Most bytes of output of all replicas in one report."""
 
 
 class NodeSocket(ConnectedSocket[ToNode]):
@@ -55,19 +55,19 @@ class NodeAgent:
     cache: Path
     """Folder under which each replica keeps its compile caches."""
     clock: Callable[[], float] = time.monotonic
-    """Seconds that never run backwards."""
+    """A monotonic clock, in s."""
     _cluster: LocalCluster = field(init=False)
     _identities: dict[int, str] = field(default_factory=dict, init=False)
-    """Of replicas that were started and not killed."""
+    """Identities of replicas that were started and not killed."""
     _dying: dict[int, str] = field(default_factory=dict, init=False)
     _told: set[str] = field(default_factory=set, init=False)
     """Replicas whose end was reported."""
     _logs: dict[int, BinaryIO] = field(default_factory=dict, init=False)
-    """Held open: what was written can be read once the folder is gone."""
+    """Kept open, so that output can be read after the folder was removed."""
     _reported: float = field(default=0.0, init=False)
 
     def run(self) -> str | None:
-        """Serve until the run is over; return what went wrong, or None.
+        """Serve until the run is over; return the error, or None.
 
         Whatever ends it, no replica is left.
         """

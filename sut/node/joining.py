@@ -8,8 +8,10 @@ limit what it offers.
 """
 
 import argparse
+import os
 import re
 import socket as sockets
+import sys
 import time
 import uuid
 from collections.abc import Sequence
@@ -21,15 +23,15 @@ import zmq
 from base.command import ArgumentParser, run_command
 from base.decode import printable
 from base.errors import Aborted, ExitCode, UserError
+from base.files import cache_folder
 from base.log import logger
-from conf.cache import cache_folder
 from record.source import source_digest
-from sut.clusters.host import this_host
-from sut.interrupts import abort_on_interrupt, ignore_interrupts
+from sut.clusters.placement import this_host
+from sut.interrupts import abort_on_interrupt, end_with, ignore_interrupts
 from sut.node.agent import NodeAgent, NodeSocket
 from sut.scratch import Scratch
-from sut.wire.keys import ClusterKey, read_key
-from sut.wire.node_messages import (
+from sut.wire.keys import ClusterKey, decode_key, read_key, write_key
+from sut.wire.messages import (
     NODE_PROTOCOL,
     Join,
     Refused,
@@ -47,14 +49,17 @@ _LAST_PORT = 65535
 
 @dataclass(slots=True, kw_only=True)
 class Options:
-    """What the command line asks for."""
+    """The options of the command."""
 
     connect: str
     """HOST:PORT of the coordinator."""
-    key: Path
+    key: str
+    """File of the key; "-": the key comes by standard input."""
     name: str | None
     once: bool
     wait_s: float
+    parent: int | None
+    """Process with which this one ends."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,11 +74,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _command(arguments: Sequence[str] | None) -> int:
     abort_on_interrupt()
     options = _parse(arguments)
+    if options.parent is not None:
+        end_with(options.parent)
     _check_resolves(options.connect)
-    key = read_key(options.key)
-    host = this_host(options.name)
+    key = _read_key(options.key)
+    # Slurm may run several nodes on one host.
+    name = options.name or os.environ.get("SLURMD_NODENAME")
+    # Ray has shown this process the GPUs of one replica alone.
+    host = this_host(name, shared=options.parent is not None)
     # Once: files that change later are not the code that runs here.
-    join = Join(NODE_PROTOCOL, host.name, host.gpus, host.cpus, source_digest())
+    join = Join(
+        NODE_PROTOCOL, host.name, host.gpus, host.cpus, source_digest(), host.near
+    )
     if (problem := join_problem(join)) is not None:
         raise UserError(f"{problem}; --name gives another name")
     gpus, cores = len(host.gpus), len(host.cpus)
@@ -89,7 +101,7 @@ def _command(arguments: Sequence[str] | None) -> int:
 
 
 def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
-    """Take part in one run; return what went wrong with it, or None.
+    """Take part in one run; return its error, or None.
 
     Raises:
         UserError: the coordinator does not want this node.
@@ -105,11 +117,13 @@ def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
         welcome = _join(socket, options, join)
         _LOG.info("run joined: %d replica(s) here", len(welcome.placements))
         with Scratch() as scratch:
+            # Replicas read it there.
+            write_key(key, scratch.path / "key")
             return NodeAgent(
                 socket=socket,
                 welcome=welcome,
                 coordinator=options.connect.rpartition(":")[0],
-                key=options.key.absolute(),
+                key=scratch.path / "key",
                 scratch=scratch.path,
                 cache=cache_folder() / "compile",
             ).run()
@@ -121,7 +135,7 @@ def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
 
 
 def _join(socket: NodeSocket, options: Options, join: Join) -> Welcome:
-    """Offer this host until a coordinator takes it.
+    """Offer this host until a coordinator accepts it.
 
     Raises:
         UserError: the coordinator does not want this node.
@@ -153,6 +167,12 @@ def _absence(options: Options, socket: NodeSocket) -> str:
     return f"no coordinator at {options.connect}{hint}"
 
 
+def _read_key(name: str) -> ClusterKey:
+    if name != "-":
+        return read_key(Path(name))
+    return decode_key(sys.stdin.buffer.read(), "standard input")
+
+
 def _parse(arguments: Sequence[str] | None = None) -> Options:
     parser = ArgumentParser(
         prog="python -m sut.node",
@@ -161,10 +181,15 @@ def _parse(arguments: Sequence[str] | None = None) -> Options:
     )
     add = parser.add_argument
     add("--connect", required=True, metavar="HOST:PORT", help="the coordinator's")
-    add("--key", required=True, type=Path, help="file that python -m sut.keys made")
-    add("--name", help="this node's name in reports (default: the host's)")
+    add(
+        "--key",
+        required=True,
+        help="file that python -m sut.keys made; -: the key comes by standard input",
+    )
+    add("--name", help="this node's name in reports (default: Slurm's, or the host's)")
     add("--once", action="store_true", help="leave after one run")
     add("--wait-s", type=float, default=600.0, help="leave if none comes (default 600)")
+    add("--parent", type=int, help=argparse.SUPPRESS)
     options = Options(**vars(parser.parse_args(arguments)))
     host, _, port = options.connect.rpartition(":")
     host_ok = re.fullmatch(r"[\w.\-]+|\[[\da-fA-F:.%\w]+\]", host)

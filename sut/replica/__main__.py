@@ -13,15 +13,19 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from base.garbage import spare_garbage_collector
+import numpy as np
+
+from base.memory import spare_garbage_collector
 from record.structs import ReplicaRecord
+from sut.clusters.numa import bind_memory
+from sut.device_health import host_health
 from sut.engines.base import Engine, EngineConfigError, RequestError
 from sut.engines.factory import make_engine
 from sut.replica.link import ReplicaLink
-from sut.replica.warmup import warm_up
 from sut.telemetry import DeviceMonitor
 from sut.wire.keys import read_key
 from sut.wire.messages import (
@@ -34,8 +38,63 @@ from sut.wire.messages import (
     Phase,
     Ready,
     ReplicaSpec,
+    Request,
     Stop,
+    WarmupSpec,
 )
+
+_RESERVED_IDS = 3
+
+
+@dataclass(slots=True, kw_only=True)
+class WarmupResult:
+    """Seconds that warming up took."""
+
+    total_s: float
+    first_request_s: float
+    last_request_s: float
+
+
+def warm_up(
+    engine: Engine, spec: WarmupSpec, stepped: Callable[[], None]
+) -> WarmupResult:
+    """Send a typical request, a wide batch up to the longest prompt, and it again.
+
+    The first and the last request have the same shape, so that their difference is
+    what a cold engine would have cost.
+
+    Args:
+        engine: a freshly built engine.
+        spec: shapes; prompts are random ids, never those of a sample.
+        stepped: called after each engine step.
+    """
+    rng = np.random.default_rng(0)
+    numbers = iter(range(1, 2 + spec.width + 1))
+
+    def request(tokens: int) -> Request:
+        ids = rng.integers(_RESERVED_IDS, spec.vocab_size, tokens, dtype=np.int32)
+        return Request(-next(numbers), 1, ids.tobytes())
+
+    def run(requests: Sequence[Request]) -> float:
+        started = time.perf_counter()
+        for item in requests:
+            engine.add(item)
+        while engine.busy:
+            engine.step()
+            stepped()
+        return time.perf_counter() - started
+
+    started = time.perf_counter()
+    first = run([request(spec.typical_tokens)])
+    lengths = np.linspace(spec.typical_tokens, spec.longest_tokens, spec.width)
+    run([request(int(length)) for length in lengths])
+    last = run([request(spec.typical_tokens)])
+    return WarmupResult(
+        total_s=time.perf_counter() - started,
+        first_request_s=first,
+        last_request_s=last,
+    )
+
 
 _PR_SET_PDEATHSIG = 1
 
@@ -49,12 +108,15 @@ class _Arguments:
     gpus: list[str]
     parent: int
     key: Path | None
+    memory_node: int | None
 
 
 def main() -> int:
     """Serve one engine; return the exit code."""
     arguments = _parse()
     _die_with(arguments.parent)
+    if arguments.memory_node is not None:
+        _bind_memory(arguments)
     key = None if arguments.key is None else read_key(arguments.key)
     link = ReplicaLink(arguments.connect, arguments.identity, key)
     link.send(Hello(PROTOCOL, os.getpid()))
@@ -85,7 +147,7 @@ def _start(
     spec: ReplicaSpec, arguments: _Arguments, link: ReplicaLink, monitor: DeviceMonitor
 ) -> Engine:
     started = time.perf_counter()
-    before = monitor.use()
+    before, health = monitor.use(), monitor.health()
     link.send(Phase("loading"))
     engine = make_engine(spec.engine, arguments.replica)
     load_s = time.perf_counter() - started
@@ -108,12 +170,15 @@ def _start(
         engine=info.settings,
         limits=monitor.limits(),
         before=before,
+        health=health,
+        host=host_health(os.sched_getaffinity(0)),
         memory_bytes=sum(r.memory_used_bytes or 0 for r in monitor.read()) or None,
         load_s=load_s,
         compile_s=info.compile_s,
         warmup_s=warm.total_s,
         first_request_s=warm.first_request_s,
         last_request_s=warm.last_request_s,
+        memory_node=arguments.memory_node,
     )
     spare_garbage_collector()
     link.send(Ready(record, info.max_num_batched_tokens))
@@ -141,7 +206,7 @@ def _serve(engine: Engine, link: ReplicaLink, asks: bool) -> None:
         for answer in done:
             since = arrived.pop((answer.seq, answer.attempt), None)
             if since is not None:
-                answer.held_ns = time.monotonic_ns() - since
+                answer.residence_ns = time.monotonic_ns() - since
         before, waiting = waiting, engine.stats().waiting
         if first or done or failed or (asks and (taken or waiting != before)):
             link.send(Outputs(list(first), list(done), failed, waiting, received))
@@ -185,6 +250,7 @@ def _parse() -> _Arguments:
     parser.add_argument("--gpu", action="append", default=[])
     parser.add_argument("--parent", required=True, type=int)
     parser.add_argument("--key", type=Path)
+    parser.add_argument("--memory-node", type=int)
     options = parser.parse_args()
     return _Arguments(
         connect=options.connect,
@@ -194,7 +260,18 @@ def _parse() -> _Arguments:
         gpus=options.gpu,
         parent=options.parent,
         key=options.key,
+        memory_node=options.memory_node,
     )
+
+
+def _bind_memory(arguments: _Arguments) -> None:
+    """Take memory of the cores' own NUMA node alone, where that is allowed."""
+    assert arguments.memory_node is not None
+    problem = bind_memory(arguments.memory_node)
+    if problem is not None:
+        # Containers may not allow it: the record then has no node.
+        print(f"memory is not bound to node {arguments.memory_node}: {problem}")
+        arguments.memory_node = None
 
 
 def _die_with(parent: int) -> None:

@@ -1,4 +1,4 @@
-"""A replica's thread for messages: requests in, answers and heartbeats out."""
+"""The link thread of a replica: receives requests, sends answers and heartbeats."""
 
 import contextlib
 import os
@@ -16,7 +16,6 @@ import numpy as np
 from record.steps import STEP
 from sut.clock import clock_id
 from sut.engines.base import Engine
-from sut.replica.clock import CoordinatorClock
 from sut.telemetry import DeviceMonitor, HostMonitor
 from sut.wire.keys import ClusterKey
 from sut.wire.messages import (
@@ -33,15 +32,57 @@ from sut.wire.messages import (
 )
 from sut.wire.sockets import ProtocolError, ReplicaSocket
 
+_KEPT = 64
+"""Clock readings to choose from, one per second."""
+_DRIFT = 50e-6
+"""Largest drift between two clocks, in s/s. RFC 5905 assumes 15e-6 for an undisciplined
+oscillator."""
+
+
+class CoordinatorClock:
+    """The coordinator's clock as seen from a replica."""
+
+    def __init__(self) -> None:
+        self.shared = False
+        """Whether coordinator and replica read the same clock."""
+        self._readings: deque[tuple[int, int, int]] = deque(maxlen=_KEPT)
+        """Time of receipt, offset, and largest error, all in ns."""
+
+    def note(self, reading: ClockReading, received_ns: int) -> None:
+        """Take in the answer to a heartbeat, received at `received_ns` of this host."""
+        if reading.sent_ns <= received_ns:
+            middle = (reading.sent_ns + received_ns) // 2
+            error = -(-(received_ns - reading.sent_ns) // 2)
+            self._readings.append((received_ns, reading.monotonic_ns - middle, error))
+
+    def offset(self) -> tuple[int, int] | None:
+        """Return the offset to add to this host's clock, and its largest error, in ns.
+
+        None if it is not known yet.
+        """
+        if self.shared:
+            return 0, 0
+        now = time.monotonic_ns()
+        choice = [
+            (error + round((now - received) * _DRIFT), offset)
+            # A copy, since the link thread may add a reading meanwhile.
+            for received, offset, error in list(self._readings)
+        ]
+        if not choice:
+            return None
+        error, offset = min(choice)
+        return offset, error
+
+
 _HEARTBEAT_S = 1.0
 _PAUSE_S = 1.0
-"""Seconds beyond the wait for a message after which the process is taken to have been
+"""If a wait for messages takes this many seconds longer than asked for, the process was
 paused."""
 _Reading = TypeVar("_Reading")
 
 
 class ReplicaLink:
-    """Talks to the coordinator while the main thread is busy with its engine."""
+    """Exchanges messages with the coordinator while the main thread runs the engine."""
 
     def __init__(self, address: str, identity: str, key: ClusterKey | None) -> None:
         """Connect and start the thread."""
@@ -56,9 +97,9 @@ class ReplicaLink:
         self._host: HostMonitor | None = None
         self._busy_since: float | None = None
         self._resumed = 0.0
-        """When the process last ran again after a pause, which is not the engine's."""
+        """When the process last resumed after a pause that the engine did not cause."""
         self._blind = False
-        """Whether telemetry has failed once, and that was said."""
+        """Whether telemetry has failed and this was reported."""
         self._outbox: deque[ToCoordinator] = deque()
         self._socket = ReplicaSocket(address, identity, key)
         self._stop = threading.Event()
@@ -71,7 +112,7 @@ class ReplicaLink:
         self._socket.wakeup.set()
 
     def receive_spec(self) -> ReplicaSpec | None:
-        """Wait for the specification; None where the coordinator sends Stop instead."""
+        """Wait for the specification; None if the coordinator sends Stop instead."""
         message = self.inbox.get()
         if not isinstance(message, ReplicaSpec):
             return None

@@ -24,7 +24,7 @@ _MAKE = "make it with: python -m sut.keys FILE, and copy it to every node"
 
 
 class ClusterKey(msgspec.Struct, frozen=True, kw_only=True):
-    """Two CURVE key pairs, each key 40 characters of Z85: both ends prove who they are.
+    """Two CURVE key pairs, of 40 Z85 characters each: both ends prove their identity.
 
     What passes between them is encrypted and cannot be changed on the way.
     """
@@ -35,7 +35,7 @@ class ClusterKey(msgspec.Struct, frozen=True, kw_only=True):
     client_secret: str
 
     def guard_server(self, socket: "zmq.Socket[bytes]") -> ThreadAuthenticator:
-        """Have `socket`, not yet bound, take connections of holders of this key alone.
+        """Let `socket`, which is not bound yet, accept only clients with this key.
 
         Returns:
             What asks; stop it before the socket's context is destroyed.
@@ -53,7 +53,7 @@ class ClusterKey(msgspec.Struct, frozen=True, kw_only=True):
         return authenticator
 
     def guard_client(self, socket: "zmq.Socket[bytes]") -> None:
-        """Have `socket`, not yet connected, connect to holders of this key alone."""
+        """Let `socket`, not connected yet, connect only to holders of this key."""
         socket.curve_serverkey = self.server_public.encode()
         socket.curve_publickey = self.client_public.encode()
         socket.curve_secretkey = self.client_secret.encode()
@@ -63,19 +63,32 @@ class ClusterKey(msgspec.Struct, frozen=True, kw_only=True):
         return key == self.client_public.encode()
 
 
+def new_key() -> ClusterKey:
+    """Return a key that nobody else has."""
+    server, client = zmq.curve_keypair(), zmq.curve_keypair()
+    return ClusterKey(
+        server_public=server[0].decode(),
+        server_secret=server[1].decode(),
+        client_public=client[0].decode(),
+        client_secret=client[1].decode(),
+    )
+
+
 def make_key(path: Path) -> None:
     """Write a new key that only this user may read.
 
     Raises:
         OSError: the file exists or cannot be written.
     """
-    server, client = zmq.curve_keypair(), zmq.curve_keypair()
-    key = ClusterKey(
-        server_public=server[0].decode(),
-        server_secret=server[1].decode(),
-        client_public=client[0].decode(),
-        client_secret=client[1].decode(),
-    )
+    write_key(new_key(), path)
+
+
+def write_key(key: ClusterKey, path: Path) -> None:
+    """Write a key into a new file that only this user may read.
+
+    Raises:
+        OSError: the file exists or cannot be written.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.format(msgspec.json.encode(key)) + b"\n")
@@ -96,17 +109,32 @@ def read_key(path: Path) -> ClusterKey:
                 f"{path}: other users may read this key (mode {mode:04o}); run"
                 f" chmod 600 {shlex.quote(str(path))}, or make another key"
             )
-        key = decode_json(path.read_bytes(), ClusterKey)
+        data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; {_MAKE}") from error
+    return decode_key(data, str(path))
+
+
+def decode_key(data: bytes, name: str) -> ClusterKey:
+    """Return the key that `data` holds, as a key file does.
+
+    Args:
+        data: what was read.
+        name: where it was read, for messages.
+
+    Raises:
+        UserError: it holds no key.
+    """
+    try:
+        key = decode_json(data, ClusterKey)
     except DecodeError as error:
-        raise UserError(f"{path}: holds no key ({error}); {_MAKE}") from error
+        raise UserError(f"{name}: holds no key ({error}); {_MAKE}") from error
     for public, secret in (
         (key.server_public, key.server_secret),
         (key.client_public, key.client_secret),
     ):
         if not _is_pair(public, secret):
-            raise UserError(f"{path}: holds no key; {_MAKE}")
+            raise UserError(f"{name}: holds no key; {_MAKE}")
     return key
 
 

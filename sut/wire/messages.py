@@ -1,36 +1,57 @@
-"""What travels between the coordinator and its replicas.
+"""Messages between the coordinator, its replicas and its nodes.
 
-MessagePack by msgspec; token ids travel as little-endian int32 bytes. A message that
-does not fit these types is a breach of protocol by the sender. What comes once per
-sample is out of the garbage collector's sight (`gc=False`): it holds no cycles.
+Messages are MessagePack, by msgspec. Token ids are little-endian int32 bytes. A message
+that does not fit these types is a protocol error of its sender. The garbage collector
+does not track messages that exist once per sample (`gc=False`); they have no cycles.
 """
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from record.json_types import Json
-from record.structs import Int64, ReplicaRecord
+from record.structs import Int64, Json, ReplicaRecord
 
 PROTOCOL = 2
 
 
 class Hello(Struct, tag="hello", array_like=True):
-    """First word of a replica."""
+    """First message of a replica."""
 
     protocol: int
     pid: int
 
 
 class WarmupSpec(Struct):
-    """Shapes to warm up with; the token ids are made up, never those of a sample."""
+    """Shapes for the warm-up; token ids are synthetic, never those of a sample."""
 
     typical_tokens: int
-    """Prompt length of the requests timed first and last."""
+    """Prompt length of the first and the last request, which are timed."""
     longest_tokens: int
     width: int
-    """Requests of the batch between them, of lengths up to the longest."""
+    """Number of requests in the batch between them, with lengths up to the longest."""
     vocab_size: int
+
+
+class StepModel(Struct, frozen=True):
+    """How long an engine's step takes: the sum of these, in s."""
+
+    step_s: float
+    """Of each step."""
+    prefill_s: float
+    """Of each prompt token in it."""
+    decode_s: float
+    """Of each request past its prompt in it."""
+    cached_s: float
+    """Of each token in the KV cache."""
+
+
+class AdaptiveSpec(Struct):
+    """Each step's prompt tokens are chosen so that TPOT keeps its limit."""
+
+    tpot_s: float
+    """The limit."""
+    model: StepModel | None
+    """None: fitted in the warm-up."""
 
 
 class EngineSpec(Struct):
@@ -52,15 +73,17 @@ class EngineSpec(Struct):
     """vLLM engine arguments, or the options of another engine."""
     steps: bool = False
     """Whether each engine step is recorded."""
+    adaptive: AdaptiveSpec | None = None
+    """None: a step takes in all prompt tokens that vLLM's options allow."""
 
 
 class ReplicaSpec(Struct, tag="replica_spec", array_like=True):
-    """Answer to Hello: build this engine, warm it up, then say Ready."""
+    """Answer to Hello: build this engine, warm it up, then send Ready."""
 
     engine: EngineSpec
     warmup: WarmupSpec
     clock_id: str = ""
-    """Of the coordinator's monotonic clock: see `sut.clock.clock_id`."""
+    """Identity of the coordinator's monotonic clock: see `sut.clock.clock_id`."""
 
 
 class Request(Struct, array_like=True, gc=False):
@@ -76,24 +99,24 @@ class Generate(Struct, tag="generate", array_like=True):
 
     requests: list[Request]
     arrived_ns: int = 0
-    """Monotonic clock of the replica; set there."""
+    """Time of arrival by the replica's monotonic clock; set by the replica."""
 
 
 class ClockReading(Struct, tag="clock", array_like=True):
-    """Answer to a heartbeat that carries its time."""
+    """Answer to a heartbeat that has a time."""
 
     sent_ns: Int64
-    """That time."""
+    """The time in the heartbeat."""
     monotonic_ns: Int64
-    """The coordinator's monotonic clock between its receipt and this answer."""
+    """The coordinator's monotonic clock when it handled the heartbeat."""
 
 
 class Stop(Struct, tag="stop", array_like=True):
-    """No more work: leave."""
+    """There is no more work; the replica ends."""
 
 
 class Phase(Struct, tag="phase", array_like=True):
-    """A replica's start has come to this point."""
+    """A step in the start of a replica has begun."""
 
     name: str
 
@@ -103,7 +126,7 @@ class Ready(Struct, tag="ready", array_like=True):
 
     record: ReplicaRecord
     max_num_batched_tokens: int
-    """Prompt tokens that one engine step may take in."""
+    """Most prompt tokens in one engine step."""
 
 
 class FirstToken(Struct, array_like=True, gc=False):
@@ -125,12 +148,12 @@ class Completion(Struct, array_like=True, gc=False):
     queue_ns: Int64 | None
     prefill_ns: Int64 | None
     decode_ns: Int64 | None
-    held_ns: Int64 | None = None
-    """From the request's arrival to the answer's departure; set by the replica."""
+    residence_ns: Int64 | None = None
+    """From arrival of the request to sending of the answer; set by the replica."""
 
 
 class Failed(Struct, array_like=True, gc=False):
-    """An engine's refusal of one sample; the replica goes on."""
+    """The engine refused one sample; the replica continues."""
 
     seq: Int64
     attempt: Int64
@@ -144,9 +167,9 @@ class Outputs(Struct, tag="outputs", array_like=True):
     done: list[Completion]
     failed: list[Failed]
     waiting: Int64
-    """Samples that wait in the engine, of those `received`."""
+    """Number of the `received` samples that wait in the engine."""
     received: Int64
-    """Samples taken in since the replica was ready."""
+    """Number of samples received since the replica was ready."""
 
 
 class DeviceReading(Struct):
@@ -162,10 +185,16 @@ class DeviceReading(Struct):
     memory_clock_mhz: Int64 | None = None
     throttle_reasons: Int64 | None = None
     ecc_errors: Int64 | None = None
+    ecc_corrected: Int64 | None = None
+    pcie_generation: Int64 | None = None
+    pcie_width: Int64 | None = None
+    pcie_replays: Int64 | None = None
+    nvlink_errors: Int64 | None = None
+    xid: Int64 | None = None
 
 
 class HostReading(Struct, array_like=True):
-    """What the host's processors did; fields as in `record.structs.HostLine`."""
+    """Use of the host's processors; fields as in `record.structs.HostLine`."""
 
     process_cpu_pct: float | None
     host_cpu_pct: float | None
@@ -174,38 +203,38 @@ class HostReading(Struct, array_like=True):
 
 
 class Heartbeat(Struct, tag="heartbeat", array_like=True):
-    """Sign of life, once a second."""
+    """State of a replica, sent once a second."""
 
     stuck_s: float
-    """Seconds since the engine last finished a step while it had work."""
+    """Seconds since the engine, while it had work, last finished a step."""
     running: Int64
     waiting: Int64
     kv_used: float | None
     devices: list[DeviceReading]
     host: HostReading | None = None
     sent_ns: Int64 = 0
-    """The replica's monotonic clock; 0: it needs no `ClockReading`."""
+    """The replica's monotonic clock; 0 if it needs no `ClockReading`."""
     server_running: Int64 | None = None
     server_waiting: Int64 | None = None
     prefix_cache_hit_tokens: Int64 | None = None
 
 
 class Steps(Struct, tag="steps", array_like=True):
-    """What the engine did since the message before."""
+    """Records of the engine steps since the previous message."""
 
     records: bytes
-    """Of type `record.steps.STEP`, without the replica; `start_ns` is the coordinator's
-    monotonic clock."""
+    """Records of type `record.steps.STEP` without the replica. `start_ns` is a time of
+    the coordinator's monotonic clock."""
     missing: Int64
-    """Steps of which there is no record."""
+    """Number of steps without a record."""
     clock_error_ns: Int64
     """Largest error of `start_ns`."""
     last: bool
-    """Whether no other follows."""
+    """Whether this is the last message of this type."""
 
 
 class Fatal(Struct, tag="fatal", array_like=True):
-    """The replica cannot go on and leaves."""
+    """The replica cannot continue, and ends."""
 
     kind: Literal["config", "crash"]
     cause: str
@@ -213,3 +242,129 @@ class Fatal(Struct, tag="fatal", array_like=True):
 
 ToReplica = ReplicaSpec | Generate | ClockReading | Stop
 ToCoordinator = Hello | Phase | Ready | Outputs | Heartbeat | Steps | Fatal
+
+
+NODE_PROTOCOL = 1
+LARGEST_TO_CLUSTER = 4 << 20
+"""Bytes of the largest message of a node: a report has at most 1 MiB of output, and how
+its replicas ended."""
+LARGEST_TO_NODE = 16 << 20
+"""Bytes of the largest message to a node: a welcome with 4,096 placements of hundreds
+of cores each."""
+LONGEST_NAME = 200
+"""Longest name of a node in bytes of UTF-8. ZeroMQ allows 255 for an identity, which is
+the name and a unique suffix."""
+_MOST_CORES = 1 << 16
+
+
+class Placement(Struct, kw_only=True):
+    """Where one replica runs and what it may use."""
+
+    replica: int
+    node: str
+    gpus: list[str] = []
+    """Indices or UUIDs of its GPUs; empty for a CPU replica."""
+    cpus: list[int] = []
+    """Cores that it is pinned to; empty: any."""
+
+
+class Join(Struct, tag="join", array_like=True):
+    """A node asks to join; sent each second until there is an answer."""
+
+    protocol: int
+    name: str
+    gpus: list[str]
+    cpus: list[int]
+    source: str
+    """Digest of the code that the node runs."""
+    near: dict[str, list[int]] = field(default_factory=dict)
+    """Cores that belong to each GPU, where the node has several NUMA nodes."""
+
+
+def join_problem(join: Join) -> str | None:
+    """Return what is wrong with a Join message, or None."""
+    if not join.name.isprintable():
+        return f"the name {join.name!a} holds control characters or is no UTF-8"
+    if not 0 < len(join.name.encode()) <= LONGEST_NAME:
+        return f"the name of a node has at most {LONGEST_NAME} characters, at least one"
+    if not join.cpus:
+        return f"node {join.name} offers no cores"
+    if len(join.cpus) > _MOST_CORES or not all(
+        0 <= core < _MOST_CORES for core in join.cpus
+    ):
+        return f"node {join.name} offers cores that no host has"
+    near = [core for cores in join.near.values() for core in cores]
+    if join.near and (
+        not set(near) <= set(join.cpus) or not set(join.gpus) <= join.near.keys()
+    ):
+        return f"node {join.name} offers cores for its GPUs that it does not have"
+    if not all(gpu.isprintable() and len(gpu) <= LONGEST_NAME for gpu in join.gpus):
+        return f"node {join.name} offers GPUs under names that no driver gives"
+    return None
+
+
+class Report(Struct, tag="report", array_like=True):
+    """Heartbeat of a node, with changes; replicas are named by their identity."""
+
+    exited: dict[str, str] = field(default_factory=dict)
+    """How replicas ended that the coordinator did not kill."""
+    gone: list[str] = field(default_factory=list)
+    """Replicas that were killed and have no process left."""
+    output: dict[int, bytes] = field(default_factory=dict)
+    """New output of replicas for their logs, by replica."""
+
+
+class Left(Struct, tag="left", array_like=True):
+    """No replica runs any more; last message of a node in this run."""
+
+
+class Welcome(Struct, tag="welcome", array_like=True):
+    """The coordinator accepts the node."""
+
+    placements: list[Placement]
+    """Placements of its replicas."""
+    environment: dict[str, str]
+    """Variables set for every replica."""
+    silence_s: float
+    """Seconds without a message from the coordinator after which the run is over."""
+
+
+class Refused(Struct, tag="refused", array_like=True):
+    """The coordinator rejects the node."""
+
+    reason: str
+
+
+class Start(Struct, tag="start", array_like=True):
+    """Start the process of a replica."""
+
+    replica: int
+    identity: str
+    port: int
+    """The coordinator's port for replicas."""
+
+
+class ReplicaReady(Struct, tag="replica_ready", array_like=True):
+    """A replica is ready: it has allocated all its shared memory."""
+
+    replica: int
+
+
+class Kill(Struct, tag="kill", array_like=True):
+    """Kill a replica and every process it made."""
+
+    replica: int
+
+
+class Ping(Struct, tag="ping", array_like=True):
+    """Heartbeat of the coordinator, sent once a second."""
+
+
+class Close(Struct, tag="close", array_like=True):
+    """The run is over: give replicas `grace_s` seconds to end, then kill the rest."""
+
+    grace_s: float
+
+
+ToCluster = Join | Report | Left
+ToNode = Welcome | Refused | Start | ReplicaReady | Kill | Ping | Close

@@ -1,4 +1,4 @@
-"""Batched MessagePack over ZeroMQ between the coordinator and what works for it.
+"""Batched MessagePack over ZeroMQ between coordinator, replicas and nodes.
 
 A ZeroMQ socket belongs to one thread. Both ends therefore let other threads hand in
 work through a `Wakeup`, which the socket's own thread polls beside the socket.
@@ -54,7 +54,7 @@ proved its key. A connection that announces a larger frame is closed before it t
 memory, so what such clients can hold is this much for each open connection.
 """
 _FRAME_ROOM = 1 << 10
-"""Bytes that CURVE adds to a frame, at most."""
+"""Most bytes that CURVE adds to a frame."""
 _REFUSED = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -63,7 +63,7 @@ _REFUSED = (
 
 
 class ProtocolError(Exception):
-    """Bytes that are no message of ours."""
+    """Received bytes are not a valid message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Endpoint:
     """Where a socket listens."""
 
     address: str
-    """ZeroMQ's form: `ipc://PATH`, or `tcp://HOST:PORT`."""
+    """ZeroMQ's form: `ipc://PATH`, or `tcp://HOST:PORT`, where PORT may be `*`: any."""
     key: ClusterKey | None = None
     """Needed beyond this host: without it any client that reaches the port is let in.
     """
@@ -110,6 +110,8 @@ class ListeningSocket(Generic[Incoming]):
             self.close()
             number = error.errno or 0
             raise OSError(number, os.strerror(number), self.address) from error
+        if self.address.endswith(":*"):
+            self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self.wakeup.fd, zmq.POLLIN)
@@ -123,9 +125,9 @@ class ListeningSocket(Generic[Incoming]):
             self.wakeup.clear()
 
     def receive(self) -> tuple[str, Incoming | ProtocolError] | None:
-        """Return (identity, message) or None where nothing waits.
+        """Return (identity, message), or None if there is no message.
 
-        A message that cannot be decoded comes as the ProtocolError.
+        If a message cannot be decoded, the ProtocolError takes its place.
         """
         try:
             identity, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
@@ -140,7 +142,7 @@ class ListeningSocket(Generic[Incoming]):
             return name, ProtocolError(str(error))
 
     def send(self, identity: str, message: msgspec.Struct) -> bool:
-        """Send; return False where nobody of that name is connected."""
+        """Send; return False if no client with that identity is connected."""
         try:
             self._socket.send_multipart(
                 [identity.encode(), self._encoder.encode(message)], zmq.NOBLOCK
@@ -180,7 +182,7 @@ class ConnectedSocket(Generic[Incoming]):
             largest: bytes of the largest message that is taken in.
         """
         self.lost = False
-        """Whether the connection was lost: what was under way then may be, too."""
+        """Whether the connection was lost, and possibly messages with it."""
         self.refused = False
         """Whether the process that listens there refused this key."""
         self.wakeup = Wakeup()
@@ -218,7 +220,7 @@ class ConnectedSocket(Generic[Incoming]):
             self.refused |= bool(event & _REFUSED)
 
     def receive(self) -> Incoming | None:
-        """Return the next message, or None where nothing waits.
+        """Return the next message, or None if there is none.
 
         Raises:
             ProtocolError: the other end sent something else.
@@ -234,7 +236,7 @@ class ConnectedSocket(Generic[Incoming]):
         return message
 
     def send(self, message: msgspec.Struct) -> bool:
-        """Queue `message` for sending; return False where the other end is gone.
+        """Queue `message` for sending; return False if the other end is gone.
 
         libzmq gives a connection up that the other end refuses. It would wait for ever
         for another one.
@@ -253,14 +255,14 @@ class ConnectedSocket(Generic[Incoming]):
         return True
 
     def connect_again(self) -> None:
-        """Connect once more, after `send` has returned False."""
+        """Connect again after `send` has returned False."""
         # To an address that is still on its list libzmq connects no second time.
         with contextlib.suppress(zmq.ZMQError):
             self._socket.disconnect(self._address)
         self._socket.connect(self._address)
 
     def close(self) -> None:
-        """Send what is queued, for a second at most, and close."""
+        """Send queued messages for at most a second, then close."""
         self._socket.disable_monitor()
         self._context.destroy(linger=_LINGER_MS)
         self.wakeup.close()
@@ -278,7 +280,7 @@ class CoordinatorSocket(ListeningSocket[ToCoordinator]):
         super().__init__(endpoint, ToCoordinator, LARGEST_OF_REPLICAS)
 
     def send(self, identity: str, message: msgspec.Struct) -> bool:
-        """Send, in parts; return False where nobody of that name is connected."""
+        """Send, in parts; return False if no client with that identity is connected."""
         if not isinstance(message, Generate):
             return super().send(identity, message)
         return all(
@@ -297,7 +299,7 @@ class ReplicaSocket(ConnectedSocket[ToReplica]):
         super().__init__(address, identity, key, ToReplica, LARGEST_OF_REPLICAS)
 
     def send(self, message: msgspec.Struct) -> bool:
-        """Queue `message`, in parts; return False where the coordinator is gone."""
+        """Queue `message`, in parts; return False if the coordinator is gone."""
         if not isinstance(message, Outputs):
             return super().send(message)
         first, done, failed = message.first, message.done, message.failed

@@ -6,7 +6,7 @@ import os
 class Wakeup:
     """Lets any thread interrupt the poll of another (an eventfd).
 
-    Whoever has put work somewhere calls `set`; the poller calls `clear` once `fd` is
+    A thread that has queued work calls `set`; the poller calls `clear` once `fd` is
     readable, and looks for work after that. A `set` while another stands costs nothing.
     """
 

@@ -4,12 +4,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from accuracy.answers import decode
 from accuracy.score import score_run
-from record.errors import RecordError
-from record.folder import RunFolder
-from tests.accuracy.made_up import ids, scorable_run
+from base.errors import UserError
+from record.folder import RecordError, RunFolder
+from record.loadgen_log import Answer
+from tests.accuracy.made_up import ids, scorable_run, write_tokenizer
 
 TEXTS = [f"the cat sat on mat {i}" for i in range(8)]
 
@@ -103,16 +106,25 @@ def _noise(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_empty_log, "holds no answers"),
-        (_fewer_rows, r"sample 3 \(index 3\): not a log of sample, which has 3 rows"),
-        (_other_prompts, "the prompt had 1 tokens, in sample it has 9: a log of ano"),
+        (_empty_log, "contains no answers"),
+        (_fewer_rows, r"sample 3 \(index 3\): sample has only 3 rows"),
+        (_other_prompts, "the prompt had 1 tokens, but in sample it has 9; the log"),
         (_no_samples, r"samples\.jsonl: No such file"),
-        (_fewer_samples, r"sample 3 \(index 3\): answered, but not recorded"),
-        (_other_run, r"sample 2 \(index 2\): 6 tokens; .* 7 tokens: of another run"),
-        (_id_above, "index 0: token 1 is 255, ids outside"),
-        (_id_below, "index 0: token 0 is -1, ids outside"),
+        (
+            _fewer_samples,
+            r"sample 3 \(index 3\): the log has its answer, this",
+        ),
+        (
+            _other_run,
+            r"sample 2 \(index 2\): 6 tokens, but .* 7 tokens; the log",
+        ),
+        (_id_above, "index 0: token 1 has the id 255, "),
+        (_id_below, "index 0: token 0 has the id -1, "),
         (_half_a_token, r"accuracy\.json:2: damaged tokens"),
-        (_token_less, r"sample 0 \(index 0\): 2 tokens by its count, but data for 1"),
+        (
+            _token_less,
+            r"sample 0 \(index 0\): the token count is 2, but the",
+        ),
         (_noise, r"accuracy\.json:\d+: not a record"),
     ],
 )
@@ -122,3 +134,39 @@ def test_damage_is_refused_with_its_place(
     damage(folder)
     with pytest.raises(RecordError, match=message):
         score_run(folder)
+
+
+def _decode(tokenizer: Path, text: str) -> str:
+    tokens = np.array(ids(text), np.int32)
+    answer = Answer(seq=0, qsl_index=0, tokens=tokens, first=None, token_count=None)
+    return decode([answer], tokenizer, Path("log"))[0]
+
+
+def test_special_tokens_are_left_out(tmp_path: Path) -> None:
+    assert _decode(write_tokenizer(tmp_path), "the cat </s>") == "the cat"
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"clean_up_tokenization_spaces": True}, "the cat sat."),
+        ({"clean_up_tokenization_spaces": False}, "the cat sat ."),
+        ({}, "the cat sat ."),
+    ],
+)
+def test_spaces_go_where_the_tokenizer_says_so(
+    tmp_path: Path, config: dict[str, bool], text: str
+) -> None:
+    tokenizer = write_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    assert _decode(tokenizer, "the cat sat .") == text
+
+
+def test_damaged_tokenizers_are_reported(tmp_path: Path) -> None:
+    tokenizer = write_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text("{")
+    with pytest.raises(UserError, match=r"tokenizer_config\.json"):
+        _decode(tokenizer, "the")
+    tokenizer.write_text("{}")
+    with pytest.raises(UserError, match=r"tokenizer\.json: .* --tokenizer"):
+        _decode(tokenizer, "the")

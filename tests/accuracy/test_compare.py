@@ -81,7 +81,7 @@ def test_other_vocabularies_are_reported(runs: tuple[RunFolder, RunFolder]) -> N
     settings = read_json(runs[1].settings, SettingsRecord)
     path = Path(str(settings.tokenizer))
     path.write_text(path.read_text().replace(f'"{WORDS[6]}"', '"bird"'))
-    with pytest.raises(UserError, match="answers in different vocabularies"):
+    with pytest.raises(UserError, match="the vocabularies differ"):
         compare_runs(*runs, PathOverrides())
     settings.tokenizer = read_json(runs[0].settings, SettingsRecord).tokenizer
     write_json(runs[1].settings, settings)

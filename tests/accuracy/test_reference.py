@@ -10,8 +10,8 @@ from pathlib import Path
 import nltk
 import pytest
 
+from accuracy.rouge import OFFICIAL, sentence_splitter
 from accuracy.score import score_run
-from accuracy.sentences import OFFICIAL, sentence_splitter
 from conf.load import load_config
 from sut.model import find_model
 from tests.accuracy.made_up import scorable_run

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from accuracy.rouge import METRICS, one_sentence_a_line, score_pairs
+from accuracy.rouge import METRICS, one_sentence_a_line, score_pairs, sentence_splitter
 from accuracy.score import PathOverrides, score_run
-from accuracy.sentences import sentence_splitter
 from base.errors import UserError
 from record.folder import RunFolder, read_json, write_json
 from record.structs import SettingsRecord
@@ -35,7 +34,7 @@ def test_first_answer_of_each_index_is_scored(tmp_path: Path) -> None:
     assert not result.target_applies
     assert not result.good, "an index is answered twice"
     assert [
-        "1 answers to an index that has one already (index 1)" in p
+        "1 extra answers to an index that already has one (index 1)" in p
         for p in result.problems
     ] == [True]
 
@@ -106,7 +105,7 @@ def test_a_folder_from_another_host_is_scored(scored: RunFolder) -> None:
     moved.mkdir()
     for name in ("data.json", "tokenizer.json"):
         (here / name).rename(moved / name)
-    with pytest.raises(UserError, match="no longer there; name it with --dataset"):
+    with pytest.raises(UserError, match="no longer here; name it with --dataset"):
         score_run(scored)
     with pytest.raises(UserError, match="--tokenizer"):
         score_run(scored, PathOverrides(dataset=moved / "data.json"))

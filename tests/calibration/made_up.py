@@ -7,8 +7,8 @@ import numpy as np
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from calibration.layers import PRODUCTS, layer_name
-from qsl.template import prompt
+from calibration.source import PRODUCTS, layer_name
+from qsl.cnn_eval import prompt
 from tests.tiny_llama import write_tiny_llama
 
 LAYERS, WIDTH, VOCABULARY = 2, 4, 100

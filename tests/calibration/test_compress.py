@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from calibration.tensors import read_headers
+from calibration.source import read_headers
 from tests.calibration.made_up import write_bf16_tiny_llama, write_calibration
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -33,7 +33,7 @@ def test_exit_2_and_one_line(
         ((checkpoint, file, checkpoint), "model: exists; name a new folder"),
         ((checkpoint, file, tmp_path / "no" / "out"), "no: no such folder"),
         ((checkpoint, file, out, "--samples", 9), "--samples 9: "),
-        ((checkpoint, checkpoint / "config.json", out), "not in cnn_eval.json form"),
+        ((checkpoint, checkpoint / "config.json", out), "not in cnn_eval.json format"),
     ]
     before = sorted(tmp_path.rglob("*"))
     for arguments, message in cases:

@@ -51,7 +51,7 @@ def test_other_files_are_refused(
     with pytest.raises(UserError, match=r"make it with `python -m qsl\.prepare`"):
         load_prompts(file.with_name("none.json"), source, encoder, None)
     file.write_text("[]")
-    with pytest.raises(UserError, match="holds no samples"):
+    with pytest.raises(UserError, match="contains no samples"):
         load_prompts(file, source, encoder, None)
     del rows[0]["tok_input"]
     file.write_text(json.dumps(rows))

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from calibration.layers import PRODUCTS, layer_name
 from calibration.result import UnexpectedResult, check_result, scale_names
+from calibration.source import PRODUCTS, layer_name
 from tests.calibration.made_up import Stored, write_safetensors
 
 LAYERS = 2

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from campaigns.rate_search import Lengths, NoRateError, Search, Stage, Trial
-from scenarios.steady_state import Judgement, Steadiness
+from scenarios.steady_state import Judgment, Steadiness
 
 SERVICE_S = 2.0
 
@@ -14,7 +14,7 @@ SERVICE_S = 2.0
 def _trial(word: Steadiness, *, within_limits: bool = True, rate: float = 1.0) -> Trial:
     return Trial(
         within_limits=within_limits,
-        steady=Judgement(
+        steady=Judgment(
             word=word,
             reason=word,
             service_s=SERVICE_S,

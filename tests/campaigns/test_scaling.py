@@ -12,7 +12,7 @@ from campaigns import scaling
 from campaigns.options import parse
 from campaigns.series import RunSeries, interleaved_order
 from record.campaign import Campaign, read_campaign
-from record.lines import read_lines
+from record.folder import read_lines
 from record.structs import HostLine, SampleRecord, TelemetryLine
 from tests.report.reading import codes, row, rows
 
@@ -124,7 +124,7 @@ def test_offline_campaign(tmp_path: Path) -> None:
     runs = rows(report["scaling"]["runs"])
     assert sorted(r["replicas"] for r in runs) == [1, 1, 1, 2, 2, 2]
     assert [r["replicas"] for r in runs] != [1, 1, 1, 2, 2, 2]
-    assert "scaling.unlike" not in codes(report)
+    assert "scaling.heterogeneous" not in codes(report)
     assert "efficiency" in finished.stdout
     assert "min left" in finished.stderr
     assert "replicas times the measured" in (tmp_path / "report.html").read_text()
@@ -136,7 +136,9 @@ def test_offline_campaign(tmp_path: Path) -> None:
     )
     for sample in samples:
         inside = sample.queue_ns + sample.prefill_ns + sample.decode_ns
-        assert inside <= sample.held_ns <= sample.completed_ns - sample.dispatched_ns
+        assert (
+            inside <= sample.residence_ns <= sample.completed_ns - sample.dispatched_ns
+        )
     telemetry: Iterator[Any] = read_lines(
         tmp_path / runs[0]["run"] / "telemetry.jsonl", TelemetryLine
     )

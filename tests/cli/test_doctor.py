@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from base.data import ROOT
+from base.files import ROOT
 from cli import doctor
 from cli.diagnosis import Diagnosis, Level, bad, warning
 from cli.host_checks import (

@@ -4,7 +4,7 @@ import pytest
 
 from base.errors import ExitCode
 from cli import dry_run
-from sut.clusters.host import Host
+from sut.clusters.placement import Host
 
 
 def _facts(

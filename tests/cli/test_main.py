@@ -44,13 +44,13 @@ def test_arguments_reach_the_module_unchanged(monkeypatch: pytest.MonkeyPatch) -
     seen: list[list[str]] = []
     module = types.ModuleType("target_module")
 
-    def run(arguments: list[str]) -> int:
-        seen.append(arguments)
+    def run() -> int:
+        seen.append(sys.argv[1:])
         return 1
 
     module.main = run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "target_module", module)
-    monkeypatch.setattr("cli.main.start", lambda run: sys.exit(run()))
+    monkeypatch.setattr("base.command.start", lambda run: sys.exit(run()))
     monkeypatch.setattr(ArgumentParser, "called_as", None)
     monkeypatch.setattr(sys, "argv", ["before"])
     given = ["--help", "a.b='x y'", "--", "-q", "--json=[1, 2]"]

@@ -7,7 +7,7 @@ from conf.engines import VllmConfig
 from conf.load import load_config, to_yaml
 from conf.schema import Config
 from conf.secrets import MASK, is_secret, masked_arguments, require_secrets
-from submission.conditions import conditions
+from submission.runs import conditions
 
 OPTIONS = [
     *("engine=vllm", "engine.env.HF_TOKEN=hf_abc", "engine.env.OMP_NUM_THREADS=4"),

@@ -21,5 +21,5 @@ def test_pages_show_what_the_source_documents() -> None:
     assert "| `scenario.target_qps` | FLOAT |" in options
     assert "`local`" in options.partition("## ")[2]
     folder = folder_page()
-    assert "| `status` | completed, lost |" in folder
-    assert "| `attempt` | int | 1 for the first try" in folder
+    assert "| `status` | completed, lost, unfinished |" in folder
+    assert "| `attempt` | int | 1 for the first attempt" in folder

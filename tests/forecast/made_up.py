@@ -51,9 +51,9 @@ class RecordingEngine(ModelEngine):
     def _luck(self) -> tuple[float, float]:
         return float(np.exp(self._rng.normal(0, 0.02))), 0.0
 
-    def begin_step(self, now: float) -> float:
+    def begin_step(self, now: float, quiet_s: float = 0.0) -> float:
         self._begin = now
-        return super().begin_step(now)
+        return super().begin_step(now)  # each step has a record
 
     def end_step(self, now: float) -> Produced:
         plan = self._current
@@ -141,7 +141,9 @@ def _samples(
             dispatched_ns=at(result.issued[seq]),
             first_token_ns=at(result.first[seq]),
             completed_ns=at(result.completed[seq]),
-            held_ns=round((result.completed[seq] - result.issued[seq] - 0.0004) * 1e9),
+            residence_ns=round(
+                (result.completed[seq] - result.issued[seq] - 0.0004) * 1e9
+            ),
             prompt_tokens=lengths[index],
             output_tokens=int(result.tokens[seq]),
         )

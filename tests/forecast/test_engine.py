@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from forecast.engine import ModelEngine
-from forecast.simulation import Produced
+from forecast.simulation import Produced, Simulation
+from sut.balancers import make_balancer
 from sut.coordinator.dispatcher import Sample
 from tests.forecast.made_up import SHAPE, model
 
@@ -107,3 +108,37 @@ def test_asynchronous_scheduling_lets_a_sample_in_one_step_later() -> None:
             engine.begin_step(0.0)
             begun.append((1, 0) in engine.end_step(0.0).first)
         assert len(begun) == expected
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("blocks", [None, 3000, 150])
+def test_steps_taken_at_once_change_nothing(
+    asynchronous: bool, blocks: int | None
+) -> None:
+    """One engine takes quiet steps at once, the other each by itself."""
+
+    class StepByStep(ModelEngine):
+        def begin_step(self, now: float, quiet_s: float = 0.0) -> float:
+            return super().begin_step(now)
+
+    rng = np.random.default_rng(5)
+    outputs = rng.integers(1, 120, 80).tolist()
+    prompts = rng.integers(1, 400, 80).tolist()
+    arrivals = np.cumsum(rng.exponential(8.0, 80))
+    shape = replace(SHAPE, kv_blocks=blocks, asynchronous=asynchronous, max_num_seqs=16)
+    results = []
+    for kind in (ModelEngine, StepByStep):
+        noise = np.random.default_rng(1)
+        factors = np.exp(noise.normal(0, 0.1, 100_000)).tolist()
+        luck = zip(factors, itertools.repeat(0.0), strict=False)
+        engine = kind(shape, model(1.0, 1e-3, 0.01, 0.1, 1e-4), outputs, luck)
+        simulation = Simulation(
+            [engine], make_balancer(None, True), prompts, by_demand=False
+        )
+        results.append(simulation.run(arrivals, np.arange(80)))
+        assert engine._free == blocks
+        assert engine._cached == 0
+    one, other = results
+    assert one.first == pytest.approx(other.first)
+    assert one.completed == pytest.approx(other.completed)
+    assert (one.completed > 0).all()

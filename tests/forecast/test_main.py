@@ -5,12 +5,14 @@ import msgspec
 import pytest
 
 from base.errors import UserError
-from forecast import predict
+from forecast import highest_rate, predict
 from forecast.__main__ import main
 from forecast.evidence import read_evidence
-from forecast.measures import Limits, measures
-from forecast.predict import forecast, recorded_target
+from forecast.limits import Limits
+from forecast.measures import measures
+from forecast.predict import forecast
 from forecast.request import make_target
+from forecast.target import recorded_target
 from record.folder import read_json, write_json
 from record.steps import header
 from record.structs import SettingsRecord
@@ -25,7 +27,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _few_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predict, "REPLICATES", 5)
-    monkeypatch.setattr(predict, "_RATE_REPLICATES", 2)
+    monkeypatch.setattr(highest_rate, "_SEEDS", 3)
 
 
 @pytest.mark.integration
@@ -37,7 +39,7 @@ def test_a_run_at_another_rate_is_forecast(tmp_path: Path, recorded: Path) -> No
     assert found[2] == pytest.approx(TRUE[2], rel=0.3)
     other = read_evidence(write_run(tmp_path / "r36", 36, queries=500).path)
     result = forecast([one], recorded_target(other))
-    measured = measures(other.issued, other.first, other.done, other.tokens)
+    measured = measures(other.samples)
     assert set(result.figures) == set(measured)
     for name, truth in measured.items():
         error = abs(result.figures[name].value / truth - 1)

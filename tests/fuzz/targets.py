@@ -16,9 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import safetensors.numpy
 
-from accuracy.answers import read_first_answers
-from accuracy.decode import _cleans_up, load_tokenizer
-from accuracy.tokens import token_statistics
+from accuracy.answers import _cleans_up, load_tokenizer, read_first_answers
+from accuracy.statistics import token_statistics
 from base.decode import DecodeError, decode_with, plain_yaml
 from base.errors import UserError
 from calibration.result import UnexpectedResult, check_result
@@ -26,16 +25,12 @@ from calibration.source import load_source
 from conf.load import load_config, to_yaml
 from conf.schema import DatasetConfig, ExternalConfig, ModelConfig, Weights
 from qsl.articles import pick_calibration, read_articles
+from qsl.cnn_eval import FullRow, _whole_rows, read_full_rows
 from qsl.dataset import Dataset, load_dataset
-from qsl.official import FullRow, read_full_rows
-from qsl.rows_file import _whole_rows
-from record.errors import RecordError
-from record.folder import RunFolder, read_json
-from record.lines import cut_off, read_lines
-from record.loadgen_log import is_closed, read_answers, read_detail
+from record.folder import RecordError, RunFolder, cut_off, read_json, read_lines
+from record.loadgen_log import is_closed, read_answers, read_detail, read_trace
 from record.steps import STEP, header, read_steps
 from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
-from record.trace import read_trace
 from record.writer import RecordWriter
 from report.content import make_report
 from report.reading.config import read_config
@@ -44,16 +39,14 @@ from report.reading.samples import read_samples
 from report.reading.telemetry import read_telemetry
 from report.statistics.physics import read_ratings
 from scenarios.gate import judge
-from submission.checks.texts import _says_something
+from submission.checks.documents import _says_something
+from submission.documents import hash_in, verification_text
 from submission.machine import Machine
 from submission.request import read_request
-from submission.truncation import hash_in
-from submission.verification import verification_text
 from sut.clock import RunClock
 from sut.clusters.external import ExternalCluster
-from sut.clusters.host import Host
-from sut.clusters.nodes import Node, NodesSocket
-from sut.clusters.registration import NodeRegistration
+from sut.clusters.placement import Host
+from sut.clusters.registration import Node, NodeRegistration, NodesSocket
 from sut.coordinator.dispatcher import UnexpectedAnswer
 from sut.coordinator.recorder import RunRecorder
 from sut.coordinator.replica import Replica
@@ -61,7 +54,9 @@ from sut.model import find_model
 from sut.node import joining as node_command
 from sut.wire.keys import make_key, read_key
 from sut.wire.messages import (
+    NODE_PROTOCOL,
     ClockReading,
+    Close,
     Completion,
     DeviceReading,
     Failed,
@@ -71,31 +66,27 @@ from sut.wire.messages import (
     Heartbeat,
     Hello,
     HostReading,
-    Outputs,
-    Phase,
-    Ready,
-    ReplicaSpec,
-    Request,
-    Steps,
-    Stop,
-    ToCoordinator,
-    ToReplica,
-    WarmupSpec,
-)
-from sut.wire.node_messages import (
-    NODE_PROTOCOL,
-    Close,
     Join,
     Kill,
     Left,
+    Outputs,
+    Phase,
     Ping,
     Placement,
+    Ready,
     Refused,
     ReplicaReady,
+    ReplicaSpec,
     Report,
+    Request,
     Start,
+    Steps,
+    Stop,
     ToCluster,
+    ToCoordinator,
     ToNode,
+    ToReplica,
+    WarmupSpec,
     Welcome,
     join_problem,
 )

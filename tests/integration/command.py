@@ -11,8 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from record.folder import RunFolder, read_json
-from record.lines import read_lines
+from record.folder import RunFolder, read_json, read_lines
 from record.structs import EventRecord, ReplicaRecord, SampleRecord, Verdict
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -157,67 +157,6 @@ def test_bad_input_leaves_the_link_to_the_newest_run(tmp_path: Path) -> None:
     assert done.folder.path == older
 
 
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_an_interrupt_during_imports_is_quiet(number: str) -> None:
-    """A module that main imports sends the signal while it is being imported."""
-    done = _run_with_import("sut.main", f"os.kill(os.getpid(), signal.{number})")
-    assert done.returncode == 3
-    assert done.stderr == f"aborted: interrupted by {number}\n"
-
-
-@pytest.mark.parametrize("module", ["sut.main", "sut.node"])
-@pytest.mark.parametrize(
-    "error",
-    ["MemoryError", "ImportError('x.so: failed to map segment from shared object')"],
-)
-def test_too_little_memory_for_the_imports_is_reported(module: str, error: str) -> None:
-    done = _run_with_import(module, f"raise {error}")
-    assert done.returncode == 3
-    assert done.stderr == "aborted: out of memory\n"
-
-
-def test_a_defect_is_no_bad_result(tmp_path: Path) -> None:
-    done = _run_with_import("sut.main", "raise ZeroDivisionError('a defect')")
-    assert done.returncode == 3
-    assert done.stderr.splitlines()[-1] == "ZeroDivisionError: a defect"
-
-
-@pytest.mark.parametrize("module", ["sut.main", "sut.node"])
-def test_importing_a_command_changes_nothing_in_the_process(module: str) -> None:
-    code = (
-        "import importlib, resource, signal\n"
-        "def state():\n"
-        "    handlers = [signal.getsignal(n) for n in signal.valid_signals()]\n"
-        "    return handlers, resource.getrlimit(resource.RLIMIT_NOFILE)\n"
-        "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 300))\n"
-        "before = state()\n"
-        f"importlib.import_module('{module}')\n"
-        "assert state() == before\n"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-
-
-def _run_with_import(module: str, statement: str) -> "subprocess.CompletedProcess[str]":
-    """Run `module`, one of whose imports executes `statement`."""
-    code = (
-        "import os, runpy, signal, sys\n"
-        "from importlib.abc import MetaPathFinder\n"
-        "class Faulty(MetaPathFinder):\n"
-        "    def find_spec(self, name, path, target=None):\n"
-        "        if name in ('conf.load', 'conf.cache'):\n"
-        f"            {statement}\n"
-        "sys.meta_path.insert(0, Faulty())\n"
-        f"runpy.run_module('{module}', run_name='__main__', alter_sys=True)\n"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_help(tmp_path: Path) -> None:
     done = run(tmp_path, "--help")
     assert done.code == 0

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from conf.load import load_config
-from record.lines import read_lines
+from record.folder import read_lines
 from record.loadgen_log import read_answers
 from record.structs import EngineLine, TelemetryLine
 from sut.model import find_model

@@ -53,7 +53,7 @@ def test_a_stopped_replica_is_fenced(tmp_path: Path) -> None:
     done = command.finish()
     assert done.code == 0, done.err
     assert len(done.samples) == 600
-    assert any("no sign of life" in event.cause for event in done.events)
+    assert any("no heartbeat" in event.cause for event in done.events)
     assert alive(pids) == []
 
 

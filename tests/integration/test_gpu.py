@@ -12,7 +12,7 @@ from pathlib import Path
 import pynvml
 import pytest
 
-from record.lines import read_lines
+from record.folder import read_lines
 from record.structs import DeviceLine, EngineLine, TelemetryLine
 from sut.telemetry import gpu_count
 from tests.integration.command import Command, Finished, alive, kill_group

@@ -10,8 +10,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from conf.load import load_config
+from qsl.cnn_eval import prompt
 from qsl.dataset import EMBEDDED
-from qsl.template import prompt
 from record.folder import read_json
 from record.loadgen_log import read_answers, read_detail
 from record.structs import SettingsRecord

@@ -15,8 +15,7 @@ from zipfile import ZipFile
 import pytest
 from setuptools import find_packages
 
-from base.data import ROOT
-from base.project import copy_project, project_files
+from base.files import ROOT, copy_project, project_files
 from base.version import VERSION
 
 pytestmark = pytest.mark.integration

@@ -11,8 +11,8 @@ import pytest
 from base.errors import UserError
 from conf.schema import DatasetConfig
 from qsl import dataset
+from qsl.cnn_eval import Row, read_rows
 from qsl.dataset import Dataset, load_dataset
-from qsl.official import Row, read_rows
 
 ROWS = 2_000
 

@@ -48,7 +48,7 @@ def test_count_takes_the_first_samples() -> None:
 
 def test_more_samples_than_there_are_is_refused() -> None:
     config = DatasetConfig(name="sample", count=65)
-    with pytest.raises(UserError, match=r"count=65: dataset=sample holds 64 samples"):
+    with pytest.raises(UserError, match=r"count=65: dataset=sample has 64 samples"):
         load_dataset(config)
 
 
@@ -60,7 +60,7 @@ def test_more_made_up_data_than_memory_holds_is_refused(
         DatasetConfig(name="synthetic", count=1_000_000),
         DatasetConfig(name="synthetic", count=10_000, prompt_tokens=100_000),
     ):
-        with pytest.raises(UserError, match=r"need .* GiB of memory, and 0\.9 GiB"):
+        with pytest.raises(UserError, match=r"need .* GiB of memory, but 0\.9 GiB"):
             load_dataset(config)
 
 
@@ -69,7 +69,7 @@ def test_more_made_up_data_than_memory_holds_is_refused(
     [
         ("in.jsonl", r"`python -m qsl\.prepare .*in\.jsonl MODEL_FOLDER OUT\.json`"),
         ("in.json", r"`python -m qsl\.prepare "),
-        ("folder", "is a folder; name the data set's file in it"),
+        ("folder", "is a folder; name a file in it"),
         ("pointer.json", "a Git LFS pointer"),
         ("deep.json", "nested too deeply"),
     ],
@@ -111,9 +111,9 @@ def test_made_up_prompts_have_real_lengths() -> None:
     [
         ('[{"tok_input": [1, "x"], "output": ""}]', r"\$\[0\]\.tok_input\[1\]"),
         ('[{"output": ""}]', "tok_input"),
-        ("{}", "not in cnn_eval.json form"),
-        ('[{"tok_input": [1, 2', "not in cnn_eval.json form"),
-        ("[]", "holds no samples"),
+        ("{}", "not in cnn_eval.json format"),
+        ('[{"tok_input": [1, 2', "not in cnn_eval.json format"),
+        ("[]", "contains no samples"),
         ('[{"tok_input": [], "output": ""}]', "row 0: tok_input is empty"),
         (
             '[{"tok_input": [1], "output": ""}, {"tok_input": [50000], "output": ""}]',
@@ -153,7 +153,7 @@ def test_what_is_no_gzip_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"[]")
     with pytest.raises(UserError, match="damaged gzip"):
         _load(path)
-    with pytest.raises(UserError, match="made up, not read"):
+    with pytest.raises(UserError, match="reads no file"):
         load_dataset(DatasetConfig(name="synthetic", path=str(path)))
 
 

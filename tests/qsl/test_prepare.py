@@ -12,9 +12,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from qsl.articles import HUB
+from qsl.cnn_eval import TEMPLATE, RowsFile, prompt
 from qsl.prepare import main
-from qsl.rows_file import RowsFile
-from qsl.template import TEMPLATE, prompt
 from tests.qsl.made_up import articles
 
 ROWS = 200
@@ -146,7 +145,7 @@ def test_an_interrupted_call_is_resumed(
 
     monkeypatch.setattr("qsl.prepare.prompt", interrupted_once)
     assert _run(source, tokenizer, target) == 3
-    assert "the same command resumes it" in capsys.readouterr().err
+    assert "run the same command again to resume" in capsys.readouterr().err
     assert not target.exists()
     [draft] = tmp_path.glob(".out.json.*.part")
     with draft.open("ab") as file:
@@ -168,7 +167,7 @@ def test_a_damaged_draft_is_made_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("qsl.rows_file.RowsFile.finish", interrupt)
+        patch.setattr("qsl.cnn_eval.RowsFile.finish", interrupt)
         assert _run(source, tokenizer, target) == 3
     [draft] = tmp_path.glob(".out.json.*.part")
     text = bytearray(draft.read_bytes())
@@ -188,7 +187,8 @@ def test_an_existing_file_is_checked(
     assert _run(source, tokenizer, target) == 0
     message = capsys.readouterr().out
     assert _run(source, tokenizer, target, "--check") == 0
-    assert capsys.readouterr().out == message + "as this command would write it\n"
+    equal = "equal to what this command would write\n"
+    assert capsys.readouterr().out == message + equal
     assert _run(target, tokenizer, "--check") == 0
     rows = json.loads(target.read_text())
     rows[7]["tok_input"][0] += 1
@@ -197,9 +197,9 @@ def test_an_existing_file_is_checked(
     capsys.readouterr()
     assert _run(source, tokenizer, target, "--check") == 1
     out = capsys.readouterr().out
-    assert f"differs in 3 places, first: {ROWS - 1} rows, not {ROWS}" in out
+    assert f"differences: 3, first: {ROWS - 1} rows, not {ROWS}" in out
     assert _run(target, tokenizer, "--check") == 1
-    assert "in 1 places, first: row 7: other tok_input" in capsys.readouterr().out
+    assert "differences: 1, first: row 7: other tok_input" in capsys.readouterr().out
 
 
 def test_calibration_takes_the_listed_articles(
@@ -220,7 +220,7 @@ def test_calibration_takes_the_listed_articles(
     assert "ids.txt:2: no article has the id no-such-id" in capsys.readouterr().err
     listing.write_bytes(b"\xff")
     assert _run(source, tokenizer, target, "--calibration", listing) == 2
-    assert "ids.txt: no list of ids" in capsys.readouterr().err
+    assert "ids.txt: not a list of ids" in capsys.readouterr().err
     listing.unlink()
     assert _run(source, tokenizer, target, "--calibration", listing) == 2
     assert "ids.txt: No such file" in capsys.readouterr().err
@@ -310,7 +310,7 @@ def test_a_file_system_without_locks_is_written_to(
         assert "out.json: Input/output error" in error
     else:
         assert code == 0
-        assert "has no locks; let no other call write it" in error
+        assert "has no locks; do not write this" in error
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_a_file_system_without_locks_is_written_to(
             "in.jsonl:1: has no article",
         ),
         ("in.csv", b"article,highlights\na,b\n,b\n", "row 2: has no article"),
-        ("in.jsonl", b"", "holds no articles"),
+        ("in.jsonl", b"", "contains no articles"),
         ("in.jsonl", None, "No such file"),
         ("in.csv", b"article,summary\n1,2\n", "no column highlights"),
         ("in.csv", b"article,highlights\na,b\nc\n", "row 2: "),
@@ -346,7 +346,7 @@ def test_a_file_system_without_locks_is_written_to(
         ("in.csv", b"", "no column article"),
         ("in.parquet", b"PAR1 and no more", "Parquet magic bytes not found"),
         ("in.parquet", None, "in.parquet: No such file"),
-        ("in.json", b'[{"input": "a"}]', "row 0: not in cnn_eval.json form"),
+        ("in.json", b'[{"input": "a"}]', "row 0: not in cnn_eval.json format"),
         ("in.txt", b"", "nor a file that ends in .jsonl, .csv"),
     ],
 )

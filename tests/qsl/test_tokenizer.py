@@ -74,7 +74,7 @@ def test_a_folder_without_tokenizer_json_is_read_by_transformers(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"YQ== 0\nYg== 1\n", "not Llama 3's: 2 tokens"),
+        (b"YQ== 0\nYg== 1\n", "not the tokenizer of Llama 3: it has 2 tokens"),
         (b"YQ== 0\n\x00 x\n", "could be read"),
         (b"\x0a\x0e\x0a\x05<unk>", "could be read"),
         (None, "could be read"),

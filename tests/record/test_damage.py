@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 
-from record.errors import RecordError
-from record.folder import RunFolder, read_json, write_json
-from record.lines import read_lines
-from record.loadgen_log import read_answers, read_detail
+from record.folder import RecordError, RunFolder, read_json, read_lines, write_json
+from record.loadgen_log import read_answers, read_detail, read_trace
 from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
-from record.trace import read_trace
 from report.reading.config import read_config
 from report.reading.samples import read_samples
 from report.reading.telemetry import read_telemetry

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from record.errors import RecordError
+from record.folder import RecordError
 from record.loadgen_log import read_answers, read_detail
 from tests.run_folder import FolderSpec, good_spec, write_folder
 
@@ -42,17 +42,17 @@ def test_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ('[\n{ "seq_id" : 0, "qsl_idx" : 1, "data" : "0102" }\n]', "damaged tokens"),
         ('[\n{ "seq_id" : 0, "qsl_idx" : 1, "data" : "01020304', "not a record"),
         ("[\nhello\n]", "not a record"),
     ],
 )
-def test_damaged_answers_are_named(tmp_path: Path, text: str, told: str) -> None:
+def test_damaged_answers_are_named(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "mlperf_log_accuracy.json"
     path.write_text(text)
-    with pytest.raises(RecordError, match=rf"accuracy\.json:2: {told}"):
+    with pytest.raises(RecordError, match=rf"accuracy\.json:2: {expected}"):
         read_answers(path)
 
 

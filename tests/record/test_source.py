@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from base.data import ROOT
+from base.files import ROOT
 from record.source import source_digests
 
 

@@ -3,8 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from record.errors import RecordError
-from record.folder import RunFolder
+from record.folder import RecordError, RunFolder
 from record.steps import HEADER_BYTES, STEP, header, read_steps
 from record.writer import RecordWriter
 

@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from record.folder import RunFolder
-from record.lines import read_lines
+from record.folder import RunFolder, read_lines
 from record.structs import EventRecord, SampleRecord
 from record.writer import RecordWriter
 from tests.run_folder import sample

@@ -71,7 +71,7 @@ def test_bad_input_gives_exit_2_and_one_line(tmp_path: Path) -> None:
     stranger = good_spec(8)
     stranger.samples[4].replica = 7
     odd = write_folder(tmp_path / "c", stranger).path
-    for arguments, told in (
+    for arguments, expected in (
         ([tmp_path / "none"], "no such run folder"),
         ([offline, server], "one scenario"),
         ([offline, offline], "given twice"),
@@ -79,8 +79,8 @@ def test_bad_input_gives_exit_2_and_one_line(tmp_path: Path) -> None:
         ([odd], "samples.jsonl:5"),
     ):
         finished = run_report(*arguments)
-        assert finished.returncode == 2, told
-        assert told in finished.stderr
+        assert finished.returncode == 2, expected
+        assert expected in finished.stderr
         assert len(finished.stderr.splitlines()) == 1
 
 

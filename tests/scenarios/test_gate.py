@@ -279,7 +279,7 @@ def _negative_duration(spec: FolderSpec) -> None:
 
 
 def _duration_beyond_the_run(spec: FolderSpec) -> None:
-    spec.samples[0] = sample(0, held_ns=10**12)
+    spec.samples[0] = sample(0, residence_ns=10**12)
 
 
 def _completed_after_the_run(spec: FolderSpec) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from base.errors import UserError
 from conf.load import load_config
-from scenarios import size
+from scenarios import plan
 from scenarios.plan import ScenarioPlan
 from scenarios.planner import plan_scenario
 
@@ -111,12 +111,12 @@ def test_lines_that_loadgen_passes_over_are_named(
 def test_more_queries_than_memory_holds_are_refused(
     overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(size, "available_bytes", lambda: 4 * 2**30)
+    monkeypatch.setattr(plan, "available_bytes", lambda: 4 * 2**30)
     with pytest.raises(UserError, match=r"queries need .* GiB of memory, and 4\.0"):
         _plan(*overrides)
-    monkeypatch.setattr(size, "available_bytes", lambda: 2**40)
+    monkeypatch.setattr(plan, "available_bytes", lambda: 2**40)
     _plan(*overrides)
-    monkeypatch.setattr(size, "available_bytes", lambda: None)
+    monkeypatch.setattr(plan, "available_bytes", lambda: None)
     _plan(*overrides)
 
 

@@ -1,11 +1,11 @@
-"""The judgement on steady states, on arrivals whose answer is known."""
+"""The judgment on steady states, on arrivals whose answer is known."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from record.structs import SampleRecord
-from scenarios.steady_state import Judgement, judge_samples, judge_times
+from scenarios.steady_state import Judgment, judge_samples, judge_times
 from tests.run_folder import START_NS, sample
 
 Array = NDArray[np.float64]
@@ -31,7 +31,7 @@ def _servers(issued: Array, servers: int, service_s: float) -> tuple[Array, Arra
 
 def _judge(
     load: float, latencies: float, *, servers: int = 10, seed: int = 0
-) -> Judgement:
+) -> Judgment:
     """Judge a queue at a share of its capacity for so many service latencies."""
     service_s = 2.0
     issued = _arrivals(load * servers / service_s, latencies * service_s, seed)

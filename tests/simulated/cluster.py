@@ -23,7 +23,7 @@ class Fault:
     longer_prompts: float = 1.0
     contended: float = 0.0
     """Share of processor time taken by others."""
-    neighbour: bool = False
+    neighbor: bool = False
     """Whether another process used the device before the replica loaded."""
     held_bytes: int = 0
     """Memory of the device that an idle process held before the replica loaded."""

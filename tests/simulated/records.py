@@ -27,7 +27,7 @@ def replace_lost(record: SampleRecord) -> SampleRecord:
     """Return the sample as lost."""
     record.status, record.completed_ns, record.output_tokens = "lost", None, 0
     record.finish_reason = record.queue_ns = record.prefill_ns = None
-    record.decode_ns = record.held_ns = None
+    record.decode_ns = record.residence_ns = None
     return record
 
 
@@ -54,7 +54,7 @@ def completed(
         queue_ns=int((item.scheduled - item.arrived) * 1e9),
         prefill_ns=int((item.first - item.scheduled) * 1e9),
         decode_ns=int((end - item.first) * 1e9),
-        held_ns=int((end - item.arrived) * 1e9),
+        residence_ns=int((end - item.arrived) * 1e9),
         prompt_tokens=item.prompt,
         cached_tokens=0,
         output_tokens=item.output,
@@ -107,7 +107,7 @@ def record_of(
         ],
         before=[
             DeviceUse(device="gpu0", memory_used_bytes=724_369_408, utilization_pct=31)
-            if fault.neighbour
+            if fault.neighbor
             else DeviceUse(
                 device="gpu0", memory_used_bytes=fault.held_bytes, utilization_pct=0
             )

@@ -54,7 +54,7 @@ REPLICA_FAULTS = [
     ReplicaFault(
         name="stopped",
         how="SIGSTOP to the process",
-        cause="no sign of life",
+        cause="no heartbeat",
         commit=_signal(signal.SIGSTOP),
     ),
     ReplicaFault(
@@ -88,7 +88,7 @@ REPLICA_FAULTS = [
         name="cut-short", how="a message without its end", cause="malformed|exited"
     ),
     ReplicaFault(
-        name="deaf", how="its connection is closed", cause="no sign of life|connection"
+        name="deaf", how="its connection is closed", cause="no heartbeat|connection"
     ),
     ReplicaFault(
         name="never-opens",

@@ -15,9 +15,7 @@ import psutil
 
 from conf.schema import DatasetConfig
 from qsl.dataset import load_dataset
-from record.errors import RecordError
-from record.folder import RunFolder, read_json
-from record.lines import read_lines
+from record.folder import RecordError, RunFolder, read_json, read_lines
 from record.loadgen_log import read_answers
 from record.structs import EventRecord, ReplicaRecord, SampleRecord, Verdict
 from sut.engines.synthetic import synthetic_answer

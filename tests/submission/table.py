@@ -1,4 +1,4 @@
-"""Prints which spoilt trees the official checker accepts, for docs/submission.md.
+"""Prints which damaged trees the official checker accepts, for docs/submission.md.
 
 python -m tests.submission.table CHECKOUT_OF_MLCOMMONS_INFERENCE
 """
@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from submission.official import Checkout, checker_findings
-from tests.submission.spoilt import SPOILS, Spoil
+from tests.submission.damage import DAMAGES, Damage
 from tests.submission.trees import Tree, unpack
 
 MISSED, FOUND, CRASHED = "misses it", "finds it", "stops with a traceback"
 
 
-def verdict(checkout: Checkout, base: Tree, spoil: Spoil, scratch: Path) -> str:
-    """Return what the official checker does with a spoilt copy of `base`."""
+def verdict(checkout: Checkout, base: Tree, spoil: Damage, scratch: Path) -> str:
+    """Return what the official checker does with a damaged copy of `base`."""
     tree = base.copy(scratch / "tree")
     spoil.act(tree)
     complaints = checker_findings(checkout, tree.root, scratch)
@@ -29,7 +29,7 @@ def rows(checkout: Checkout) -> Iterator[str]:
     """Yield the lines of the table."""
     with tempfile.TemporaryDirectory() as folder:
         base = unpack(Path(folder) / "base").close().with_made_up_accuracy()
-        for spoil in SPOILS:
+        for spoil in DAMAGES:
             with tempfile.TemporaryDirectory() as scratch:
                 official = verdict(checkout, base, spoil, Path(scratch))
             yield f"| {spoil.what} | `{spoil.check}` | {official} |"

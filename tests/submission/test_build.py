@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from base.errors import UserError
-from base.project import project_files
+from base.files import project_files
 from record.loadgen_log import read_answers
 from submission.build import build_tree
 from submission.check import check_submission

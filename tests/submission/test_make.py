@@ -10,7 +10,8 @@ from base.child import Children
 from base.errors import NotGood, UserError
 from conf.schema import Mode
 from record.folder import RunFolder
-from submission import make, probe
+from submission import make
+from submission import runs as submission_runs
 from submission.make import make_all, show_plan
 from submission.plan import plan_runs, sizing
 from submission.request import Request, read_request
@@ -152,9 +153,9 @@ def test_probe_sizes_the_offline_runs_and_is_kept(tmp_path: Path) -> None:
         )
     )
     with Children() as children:
-        rate = probe.probe(children, request, ScenarioName.offline)
+        rate = submission_runs.probe(children, request, ScenarioName.offline)
     assert 10 < rate < 5000
-    rates = probe.known_rates(request)
+    rates = submission_runs.known_rates(request)
     assert rates == {"offline": rate}
     for run in plan_runs(request, rates):
         assert sizing(run.config)[1] == rate
@@ -162,4 +163,4 @@ def test_probe_sizes_the_offline_runs_and_is_kept(tmp_path: Path) -> None:
             assert run.expected_s is not None
             assert run.expected_s >= 600
     request.options.append("engine.max_num_seqs=8")
-    assert probe.known_rates(request) == {}
+    assert submission_runs.known_rates(request) == {}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from submission.documents import truncated, with_hash
 from submission.official import (
     Checkout,
     checker_findings,
@@ -12,7 +13,6 @@ from submission.official import (
     truncation_findings,
     verification_findings,
 )
-from submission.truncation import truncated, with_hash
 from tests.submission.table import rows
 from tests.submission.trees import Tree, edit, unpack
 

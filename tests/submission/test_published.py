@@ -6,8 +6,7 @@ from omegaconf import OmegaConf
 
 from conf.engines import VllmConfig
 from conf.load import load_config
-from record.folder import RunFolder, read_json, write_json
-from record.lines import read_lines
+from record.folder import RunFolder, read_json, read_lines, write_json
 from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
 from submission.published import WITHHELD, publish
 from tests.submission.trees import unpack

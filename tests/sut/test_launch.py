@@ -9,10 +9,11 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from base.errors import UserError
 from conf.load import load_config
+from qsl.cnn_eval import prompt
 from qsl.dataset import Dataset
-from qsl.template import prompt
 from sut.launch import check_fits, engine_spec
 from sut.model import Model
+from sut.wire.messages import AdaptiveSpec, StepModel
 
 OWN_DATA = ["dataset=cnn_dailymail", "dataset.path=own.json"]
 
@@ -81,3 +82,27 @@ def test_what_needs_a_gpu_is_refused_on_a_cpu(
     with pytest.raises(UserError, match=message):
         engine_spec(load_config(options), model, 0, streaming=False)
     assert engine_spec(load_config(options), model, 1, streaming=False).gpus == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "tpot_s", "message"),
+    [
+        ([], None, "keeps the limit of TPOT, and this scenario has none"),
+        (["engine.step_model=[0.1,0.2,0.3]"], 0.1, "must be four numbers"),
+        (["engine.step_model=[0.1,0,0.3,0]"], 0.1, "must be four numbers"),
+    ],
+)
+def test_adaptive_batching_that_cannot_be(
+    options: list[str], tpot_s: float | None, message: str
+) -> None:
+    config = load_config(["engine.adaptive_batching=true", *options])
+    with pytest.raises(UserError, match=message):
+        engine_spec(config, _model(), 1, streaming=True, tpot_s=tpot_s)
+
+
+def test_adaptive_batching_is_off_unless_it_is_asked_for() -> None:
+    given = ["engine.adaptive_batching=true", "engine.step_model=[0.1,0.2,0.3,0.4]"]
+    off = engine_spec(load_config([]), _model(), 1, streaming=True, tpot_s=0.1)
+    on = engine_spec(load_config(given), _model(), 1, streaming=True, tpot_s=0.1)
+    assert off.adaptive is None
+    assert on.adaptive == AdaptiveSpec(0.1, StepModel(0.1, 0.2, 0.3, 0.4))

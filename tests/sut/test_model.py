@@ -1,12 +1,15 @@
+"""None"""
+
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from base.errors import UserError
 from conf.load import load_config
 from conf.schema import ModelConfig
-from sut.model import find_model
+from sut.model import find_model, quantization_settings
 
 EMPTY = (2).to_bytes(8, "little") + b"{}"
 """The smallest safetensors file."""
@@ -163,3 +166,46 @@ def test_damaged_config_is_reported(tmp_path: Path, content: str, message: str) 
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(UserError, match=message):
         find_model(_config("model=custom", f"model.path={tmp_path}"), print)
+
+
+FP8 = {"num_bits": 8, "type": "float"}
+STATIC = {"config_groups": {"group_0": {"weights": FP8}}, "kv_cache_scheme": FP8}
+
+
+@pytest.mark.parametrize(
+    ("method", "config", "asked", "expected"),
+    [
+        (
+            "compressed-tensors",
+            STATIC,
+            "auto",
+            {"quantization": "compressed-tensors fp8", "kv_cache_dtype": "fp8"},
+        ),
+        # An explicit choice wins in vLLM, too.
+        (
+            "compressed-tensors",
+            STATIC,
+            "bfloat16",
+            {"quantization": "compressed-tensors fp8"},
+        ),
+        (
+            "compressed-tensors",
+            {"config_groups": {"a": {"weights": {"num_bits": 4, "type": "int"}}}},
+            "auto",
+            {"quantization": "compressed-tensors int4"},
+        ),
+        # Layers of several kinds have no one precision.
+        (
+            "compressed-tensors",
+            {"config_groups": {"a": {"weights": FP8}, "b": {"weights": FP8}}},
+            "auto",
+            {"quantization": "compressed-tensors"},
+        ),
+        ("compressed-tensors", None, "auto", {"quantization": "compressed-tensors"}),
+        ("fp8", {"activation_scheme": "static"}, "auto", {"quantization": "fp8"}),
+    ],
+)
+def test_what_a_checkpoint_says(
+    method: str, config: dict[str, Any] | None, asked: str, expected: dict[str, str]
+) -> None:
+    assert quantization_settings(method, config, asked) == expected

@@ -3,17 +3,19 @@
 import io
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
 from report.reading.samples import FloatArray, IntArray
 from report.statistics.breakdown import DISPATCH_WAIT, ISSUE_DELAY
+
+if TYPE_CHECKING:
+    # Imported where something is drawn: it takes two seconds.
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 INK = "#6b7480"
 COLORS = (
@@ -76,7 +78,7 @@ class Plot:
     title: str
     caption: str
     """What it shows, also for readers who cannot see it."""
-    canvas: Canvas
+    canvas: "Canvas"
 
     def svg(self, themed: bool = False) -> str:
         """Return it as SVG.
@@ -86,8 +88,8 @@ class Plot:
                 the page's own color for text.
         """
         buffer = io.StringIO()
-        salt = {"svg.hashsalt": self.name, **_STYLE}
-        with mpl.rc_context(salt):
+        salt = {"svg.hashsalt": self.name}
+        with _style(salt):
             self.canvas.savefig(
                 buffer,
                 format="svg",
@@ -114,7 +116,7 @@ class Plot:
     def png(self) -> bytes:
         """Return it as PNG on white."""
         buffer = io.BytesIO()
-        with mpl.rc_context(_STYLE):
+        with _style():
             self.canvas.savefig(
                 buffer,
                 format="png",
@@ -129,10 +131,10 @@ class Plot:
 @contextmanager
 def panels(
     count: int = 1, height: float = 3.2, widths: Sequence[float] | None = None
-) -> Iterator[tuple[Canvas, list[Axes]]]:
+) -> Iterator[tuple["Canvas", list["Axes"]]]:
     """Yield an empty canvas with `count` panels side by side."""
-    with mpl.rc_context(_STYLE):
-        canvas = Canvas(figsize=(_WIDTH, height), layout="constrained")
+    with _style():
+        canvas = _empty(_WIDTH, height)
         axes = canvas.subplots(1, count, squeeze=False, width_ratios=widths)
         for panel in axes[0]:
             panel.xaxis.set_major_formatter(_tick)
@@ -141,15 +143,27 @@ def panels(
 
 
 @contextmanager
-def stacked(count: int, height: float) -> Iterator[tuple[Canvas, list[Axes]]]:
+def stacked(count: int, height: float) -> Iterator[tuple["Canvas", list["Axes"]]]:
     """Yield an empty canvas with `count` panels, one below the other, on one x axis."""
-    with mpl.rc_context(_STYLE):
-        canvas = Canvas(figsize=(8.4, 0.6 + height * count), layout="constrained")
+    with _style():
+        canvas = _empty(8.4, 0.6 + height * count)
         axes = canvas.subplots(count, 1, squeeze=False, sharex=True)[:, 0]
         for panel in axes:
             panel.xaxis.set_major_formatter(_tick)
             panel.yaxis.set_major_formatter(_tick)
         yield canvas, list(axes)
+
+
+def _style(more: dict[Any, Any] | None = None) -> AbstractContextManager[None]:
+    import matplotlib as mpl
+
+    return mpl.rc_context({**_STYLE, **(more or {})})
+
+
+def _empty(width: float, height: float) -> "Canvas":
+    from matplotlib.figure import Figure as Canvas
+
+    return Canvas(figsize=(width, height), layout="constrained")
 
 
 def _tick(value: float, _index: int | None) -> str:
@@ -187,7 +201,7 @@ def lines(names: Sequence[str], marked: Sequence[str]) -> list[Line]:
     ]
 
 
-def legend(axes: Axes, markers: float = 1.0) -> None:
+def legend(axes: "Axes", markers: float = 1.0) -> None:
     """Draw the legend above a panel; `markers` scales its markers."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))

@@ -1,12 +1,16 @@
 """Plots of batches, KV cache, clocks and power over time."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.axes import Axes
 
 from report.reading.run import Run
 from report.reading.samples import FloatArray
 from report.reading.telemetry import Readings
 from report.rendering.plots.canvas import COLORS, STAGE_COLORS, Plot, legend, panels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _BINS = 120
 _FEWEST_READINGS = 5
@@ -71,7 +75,7 @@ def device_plot(run: Run) -> Plot | None:
 
 
 def _band(
-    axes: Axes, run: Run, series: Readings, values: FloatArray, color: str, label: str
+    axes: "Axes", run: Run, series: Readings, values: FloatArray, color: str, label: str
 ) -> None:
     known = ~np.isnan(values)
     seconds = (series.t_ns[known] - run.begin_ns) / 1e9

@@ -1,12 +1,16 @@
 """Plots of replicas compared with their peers, and of nodes over time."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.axes import Axes
 
 from report.reading.run import Run
 from report.rendering.plots.canvas import INK, Plot, legend, lines, panels
 from report.statistics.comparison import GroupComparison
 from report.statistics.numbers import known
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def replica_plot(run: Run, marked: list[str]) -> Plot | None:
@@ -62,7 +66,7 @@ def _values(run: Run) -> tuple[np.ndarray, str]:
     return np.array(rates), "output tokens/s"
 
 
-def _name_far(axes: Axes, numbers: np.ndarray, ratios: np.ndarray) -> None:
+def _name_far(axes: "Axes", numbers: np.ndarray, ratios: np.ndarray) -> None:
     far = np.argsort(-np.abs(np.nan_to_num(ratios, nan=100) - 100))[:3]
     for index in far.tolist():
         if abs(ratios[index] - 100) > 7.5:

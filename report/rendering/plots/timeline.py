@@ -1,16 +1,19 @@
 """What arrived, what waited, and what the devices did, one below the other."""
 
-import numpy as np
-from matplotlib.axes import Axes
+from typing import TYPE_CHECKING
 
-from report.reading.samples import FloatArray
+import numpy as np
+
 from report.rendering.plots.canvas import COLORS, INK, Plot, legend, stacked
+from report.rendering.timeline_panels import Curve, Span, panels, spans
 from report.timeline.analysis import Analysis
-from report.timeline.sentences import cause_words
-from report.timeline.series import Series, mean_over
+from report.timeline.series import Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _FEWEST_BINS = 4
-Curve = tuple[str, FloatArray]
+NAME = "timeline"
 
 
 def timeline_plot(analysis: Analysis) -> Plot | None:
@@ -18,18 +21,18 @@ def timeline_plot(analysis: Analysis) -> Plot | None:
     series = analysis.series
     if series.bins < _FEWEST_BINS:
         return None
-    panels = _panels(analysis)
-    with stacked(len(panels), height=1.15) as (canvas, axes):
-        for panel, (label, curves, limit) in zip(axes, panels, strict=True):
-            _draw(panel, series, label, curves)
-            if limit is not None:
-                panel.axhline(limit, color=INK, lw=0.8, ls=":")
-            _mark(panel, analysis)
-        _name(axes[0], analysis)
+    shown, marked = panels(analysis), spans(analysis)
+    with stacked(len(shown), height=1.15) as (canvas, axes):
+        for axis, panel in zip(axes, shown, strict=True):
+            _draw(axis, series, panel.label, panel.curves)
+            if panel.limit is not None:
+                axis.axhline(panel.limit, color=INK, lw=0.8, ls=":")
+            _mark(axis, marked)
+        _name(axes[0], marked)
         axes[-1].set_xlabel("seconds since the first arrival")
         axes[-1].set_xlim(0, analysis.inputs.wall_s)
         return Plot(
-            name="timeline",
+            name=NAME,
             section="timeline",
             title="The run over time",
             caption=_caption(analysis),
@@ -37,103 +40,37 @@ def timeline_plot(analysis: Analysis) -> Plot | None:
         )
 
 
-def _panels(analysis: Analysis) -> list[tuple[str, list[Curve], float | None]]:
-    """Return label, curves and limit of each panel that has data."""
-    series, inputs = analysis.series, analysis.inputs
-    offered = [
-        ("arrivals", series.arrivals.sum(axis=0)),
-        ("first tokens", series.first_tokens.sum(axis=0)),
-        ("completions", series.completions.sum(axis=0)),
-    ]
-    limit = inputs.tpot_limit_s
-    candidates: list[tuple[str, list[Curve], float | None]] = [
-        (
-            "requests/s",
-            offered if inputs.streamed else [offered[0], offered[2]],
-            analysis.capacity.per_s if analysis.capacity else None,
-        ),
-        (
-            "requests",
-            [
-                ("no first token yet", series.unanswered.sum(axis=0)),
-                ("in decode", series.decoding.sum(axis=0)),
-            ],
-            None,
-        ),
-        (
-            "ms per token",
-            [("mean of the requests in decode", 1e3 * mean_over(series.step_s))],
-            None if limit is None else 1e3 * limit,
-        ),
-        (
-            "%",
-            [
-                ("GPU busy", mean_over(series.gauge("utilization_pct"))),
-                (
-                    "replica's process, % of a core",
-                    mean_over(series.gauge("process_cpu_pct")),
-                ),
-                ("KV cache", 100 * mean_over(series.gauge("kv_used"))),
-            ],
-            None,
-        ),
-        ("SM clock, MHz", [("", mean_over(series.gauge("sm_clock_mhz")))], None),
-        ("power, W", [("", mean_over(series.gauge("power_w")))], None),
-    ]
-    found = []
-    for label, curves, line in candidates:
-        known = [(name, v) for name, v in curves if not np.isnan(v).all()]
-        if known:
-            found.append((label, known, line))
-    return found
-
-
-def _draw(panel: Axes, series: Series, label: str, curves: list[Curve]) -> None:
+def _draw(panel: "Axes", series: Series, label: str, curves: list[Curve]) -> None:
     middle = (series.edges[:-1] + series.edges[1:]) / 2
-    for (name, values), colour in zip(curves, COLORS, strict=False):
-        known = ~np.isnan(values)
-        panel.plot(
-            middle[known], values[known], color=colour, lw=1.1, label=name or None
-        )
+    for curve, colour in zip(curves, COLORS, strict=False):
+        known = ~np.isnan(curve.values)
+        # A single curve is named by the axis.
+        name = curve.name if len(curves) > 1 or curve.name != "mean" else None
+        panel.plot(middle[known], curve.values[known], color=colour, lw=1.1, label=name)
     panel.set_ylabel(label)
-    values = np.concatenate([v[~np.isnan(v)] for _, v in curves])
+    values = np.concatenate([c.values[~np.isnan(c.values)] for c in curves])
     # Clocks and power move within a small part of their range.
     if values.min() > 0.6 * values.max():
         room = 0.1 * max(values.max() - values.min(), 0.01 * values.max())
         panel.set_ylim(values.min() - room, values.max() + room)
     else:
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(bottom=min(0.0, values.min()))
     legend(panel)
 
 
-def _mark(panel: Axes, analysis: Analysis) -> None:
-    for one in analysis.episodes:
-        if not one.drift:
-            panel.axvspan(one.begin_s, one.end_s, color=COLORS[1], alpha=0.16, lw=0)
-    for account in analysis.accounts[:1]:
-        for part in account.parts:
-            if part.kind == "burst":
-                panel.axvspan(
-                    part.begin_s, part.end_s, color=COLORS[3], alpha=0.13, lw=0
-                )
+def _mark(panel: "Axes", marked: list[Span]) -> None:
+    for one in marked:
+        color, alpha = (COLORS[3], 0.13) if one.burst else (COLORS[1], 0.16)
+        panel.axvspan(one.begin_s, one.end_s, color=color, alpha=alpha, lw=0)
 
 
-def _name(panel: Axes, analysis: Analysis) -> None:
+def _name(panel: "Axes", marked: list[Span]) -> None:
     """Write what the marked spans are into the first panel."""
     top = panel.get_ylim()[1]
-    spans = [
-        (one.begin_s, cause_words(one)) for one in analysis.episodes if not one.drift
-    ]
-    spans += [
-        (part.begin_s, "burst")
-        for account in analysis.accounts[:1]
-        for part in account.parts
-        if part.kind == "burst"
-    ]
-    for begin, words in spans[:8]:
+    for one in marked[:8]:
         panel.annotate(
-            words,
-            (begin, top),
+            one.words,
+            (one.begin_s, top),
             xytext=(2, -8),
             textcoords="offset points",
             fontsize=7.5,

@@ -19,13 +19,14 @@ import msgspec
 import numpy as np
 from tokenizers import Tokenizer
 
-from record.json_types import Json
+from record.structs import Json
 from sut.engines.base import (
     EngineConfigError,
     EngineInfo,
     EngineLostError,
     EngineStats,
     RequestError,
+    duration_ns,
 )
 from sut.engines.endpoint.client import (
     Client,
@@ -187,15 +188,15 @@ class EndpointEngine:
         )
 
     def steps(self) -> tuple[bytes, int]:
-        """Return no records: a server's steps are its own."""
+        """Return no records: the steps of a server are not known."""
         return b"", 0
 
     def lost_process(self) -> str | None:
-        """Need no process but this one."""
+        """Return None: it needs no other process."""
         return None
 
     def close(self) -> None:
-        """Give up what is open and disconnect."""
+        """Cancel open requests and disconnect."""
         if not self._thread.is_alive():
             return
         with contextlib.suppress(TimeoutError):
@@ -300,9 +301,9 @@ class EndpointEngine:
                 tokens,
                 reason or answer.finish_reason or "unknown",
                 cached,
-                _ns(begun - pending.queued),
-                _ns(first - begun) if first else None,
-                _ns(end - first) if first else None,
+                duration_ns(begun - pending.queued),
+                duration_ns(first - begun) if first else None,
+                duration_ns(end - first) if first else None,
             )
         )
 
@@ -344,7 +345,3 @@ class EndpointEngine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()
-
-
-def _ns(seconds: float) -> int:
-    return max(0, round(seconds * 1e9))

@@ -16,8 +16,9 @@ from sut.engines.hopper import activation, products
 products.install()
 activation.install()
 if find_spec("flashinfer") is not None:
-    from sut.engines.hopper import cache, plan
+    from sut.engines.hopper import attention, cache, plan
 
+    attention.install()
     cache.install()
     plan.install()
 

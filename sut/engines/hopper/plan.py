@@ -50,10 +50,10 @@ class AheadBuilder(FlashInferMetadataBuilder):  # type: ignore[misc]
             fast_build: Whether the step is one of a draft model.
         """
         self._copied.synchronize()
-        # Some attention has told its own lengths by now, others than the requests'.
-        told = common_attn_metadata._seq_lens_cpu is not None
+        # Some attention backends set other lengths than those of the requests.
+        known_lengths = common_attn_metadata._seq_lens_cpu is not None
         known = common_attn_metadata.seq_lens_cpu_upper_bound
-        if self._exact and known is not None and not told:
+        if self._exact and known is not None and not known_lengths:
             common_attn_metadata._seq_lens_cpu = known
         built = super().build(common_prefix_len, common_attn_metadata, fast_build)
         self._copied.record()

@@ -101,7 +101,7 @@ def _pair(
                 dispatched_ns=begin,
                 first_token_ns=begin + 50_000_000,
                 completed_ns=begin + inside + outside + 1_000_000,
-                held_ns=inside,
+                residence_ns=inside,
                 prompt_tokens=int((800 + seq % 7) * (longer if slow else 1)),
                 output_tokens=answer if slow else 100,
             )

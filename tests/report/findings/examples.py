@@ -266,6 +266,6 @@ RUNS: tuple[tuple[Callable[[Path], Run], tuple[str, ...]], ...] = (
     (_damaged, ("disagreement", "data")),
     (_aborted, ("aborted",)),
     (_invalid, ("gate.loadgen_validity",)),
-    (_conditions, ("neighbour", "unlike")),
+    (_conditions, ("neighbor", "heterogeneous")),
 )
 """Runs, and the findings that each of them is for."""

@@ -13,6 +13,8 @@ from report.statistics.comparison import GroupComparison
 from report.timeline.analysis import analyze
 from report.timeline.inputs import inputs_of
 from report.wording import capitalized, cell, with_unit
+from tests.report.findings.example_answers import wrong_answers
+from tests.report.findings.example_hardware import CODES, poor_hardware
 from tests.report.findings.example_slowdowns import (
     campaign_findings,
     size_findings,
@@ -66,7 +68,8 @@ def _text(one: Found, *, heading: bool) -> str:
 
 
 def _all(root: Path) -> Iterator[Found]:
-    for number, (make, codes) in enumerate(RUNS):
+    runs = (*RUNS, (poor_hardware, CODES))
+    for number, (make, codes) in enumerate(runs):
         run = make(root / f"run{number}")
         replicas, nodes = (
             GroupComparison(run=run, level="replica"),
@@ -80,6 +83,7 @@ def _all(root: Path) -> Iterator[Found]:
     yield from size_findings(root / "sizes")
     yield from timeline_findings_of_planted_runs()
     yield from campaign_findings(root / "other")
+    yield from wrong_answers(root / "answers")
 
 
 if __name__ == "__main__":

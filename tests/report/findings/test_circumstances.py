@@ -32,7 +32,7 @@ def test_what_varies_by_chance_is_no_difference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"versions": {"python": "3.12"}}, "python: 3.12 on replica 2, 3.11 on"),
         ({"cpus": [1, 2]}, "cores: 2 on replica 2, 15 on replicas 0, 1, 3"),
@@ -49,13 +49,13 @@ def test_what_varies_by_chance_is_no_difference() -> None:
     ],
 )
 def test_differences_are_told_with_their_place(
-    change: dict[str, object], told: str
+    change: dict[str, object], expected: str
 ) -> None:
     found = replicas()
     for name, value in change.items():
         setattr(found[2], name, value)
     (trait,) = differing(found)
-    assert told in describe(trait)
+    assert expected in describe(trait)
 
 
 def test_a_place_stands_apart_only_where_no_peer_has_its_value() -> None:

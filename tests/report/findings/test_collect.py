@@ -172,7 +172,7 @@ def test_neighbors_are_reported_where_no_replica_is_slow(tmp_path: Path) -> None
     spec.records = [replica_record(0), replica_record(1)]
     busy = DeviceUse(device="gpu1", memory_used_bytes=2**30, utilization_pct=31)
     spec.records[1].before = [busy]
-    found = _finding(report_of(write_folder(tmp_path / "run", spec)), "neighbour")
+    found = _finding(report_of(write_folder(tmp_path / "run", spec)), "neighbor")
     assert found["where"] == ["replica 1"]
     assert "replica 1: gpu1 1.0 GiB and 31% busy" in found["evidence"]
 
@@ -181,7 +181,7 @@ def test_different_setups_are_reported_where_no_replica_is_slow(tmp_path: Path) 
     spec = good_spec(400)
     spec.records = [replica_record(0), replica_record(1)]
     spec.records[1].versions = {"python": "3.12"}
-    found = _finding(report_of(write_folder(tmp_path / "run", spec)), "unlike")
+    found = _finding(report_of(write_folder(tmp_path / "run", spec)), "heterogeneous")
     assert found["evidence"] == "python: 3.11 on replica 0, 3.12 on replica 1."
 
 

@@ -41,12 +41,12 @@ def test_every_recommendation_has_a_finding_and_an_estimate(tmp_path: Path) -> N
 
 
 @pytest.mark.integration
-def test_neighbours_of_all_replicas_are_no_cause_of_one(tmp_path: Path) -> None:
-    fault = {5: Fault(slowdown=1.11, neighbour=True)}
-    beside = {n: Fault(neighbour=True) for n in (0, 1, 2, 3, 4, 6, 7)}
+def test_neighbors_of_all_replicas_are_no_cause_of_one(tmp_path: Path) -> None:
+    fault = {5: Fault(slowdown=1.11, neighbor=True)}
+    beside = {n: Fault(neighbor=True) for n in (0, 1, 2, 3, 4, 6, 7)}
     cluster = Cluster(scenario="offline", faults=beside | fault)
     found = findings_of(cluster, 3, tmp_path / "run")
-    assert [f.code for f in found] == ["slow.unknown", "neighbour"]
+    assert [f.code for f in found] == ["slow.unknown", "neighbor"]
 
 
 @pytest.mark.integration
@@ -72,7 +72,7 @@ def test_of_two_setups_the_slow_one_is_reported_once(tmp_path: Path) -> None:
         fault = {slow: Fault(slowdown=1.11, power_w=300.0)}
         cluster = Cluster(nodes=2, per_node=1, faults=fault)
         found = findings_of(cluster, 3, tmp_path / f"run{slow}")
-        assert [f.code for f in found] == ["slow.unlike"]
+        assert [f.code for f in found] == ["slow.heterogeneous"]
 
 
 @pytest.mark.integration

@@ -235,8 +235,8 @@ def test_a_search_without_an_end_tells_no_interval(
 def test_servers_efficiency_is_that_of_the_rates_that_came(tmp_path: Path) -> None:
     report = report_of(*_searched(tmp_path, {1: 10.5, 2: 21.0}, denser=1.04))
     assert report["scaling"]["efficiency"]["value"] == pytest.approx(101.4, rel=1e-3)
-    told = row(report["scaling"]["runs"], run="2-0")
-    assert (told["rate"], told["arrived"]) == pytest.approx((19.5, 20.28), rel=1e-3)
+    second = row(report["scaling"]["runs"], run="2-0")
+    assert (second["rate"], second["arrived"]) == pytest.approx((19.5, 20.28), rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -331,14 +331,14 @@ def test_one_query_at_a_time_has_no_efficiency(tmp_path: Path) -> None:
     assert scaling["efficiency"]["definition"].startswith("none: with one query")
 
 
-def test_unlike_replicas_are_told(tmp_path: Path) -> None:
+def test_heterogeneous_replicas_are_named(tmp_path: Path) -> None:
     base = _offline(tmp_path / "one", 1, 10.0)
     records = base.replicas.read_text().replace(
         '"max_num_seqs": 64', '"max_num_seqs": 8'
     )
     base.replicas.write_text(records)
     report = report_of(base, _offline(tmp_path / "two", 2, 10.0))
-    assert "scaling.unlike" in codes(report)
+    assert "scaling.heterogeneous" in codes(report)
 
 
 @pytest.mark.integration  # a bootstrap takes seconds

@@ -68,7 +68,7 @@ def test_the_stages_of_latency_add_up(tmp_path: Path) -> None:
                 queue_ns=5 * MS,
                 prefill_ns=10 * MS,
                 decode_ns=70 * MS,
-                held_ns=92 * MS,
+                residence_ns=92 * MS,
             )
         )
     report = report_of(write_folder(tmp_path / "run", spec))
@@ -128,3 +128,21 @@ def test_cold_start(tmp_path: Path) -> None:
     assert section["start_to_ready"]["value"] == 25
     assert section["cold_requests_if_measured"]["value"] == pytest.approx(0.8)
     assert rows(section["replicas"])[0]["penalty"] == pytest.approx(25)
+
+
+def test_latency_has_a_word_for_its_consistency(tmp_path: Path) -> None:
+    words = {}
+    for name, wide in (("even", 0), ("mixed", 4), ("wide", 10)):
+        spec = good_spec(20)
+        for record in spec.samples[:wide]:
+            assert record.completed_ns is not None
+            # The others stay within 15% of a mean that this raises little.
+            record.completed_ns += (-1) ** record.seq * 60_000_000
+        report = report_of(write_folder(tmp_path / name, spec))
+        found = row(report["latency"]["nodes"], kind="service")
+        words[name] = found["within 15%"], found["consistency"]
+    assert words == {
+        "even": (100.0, "good"),
+        "mixed": (80.0, "moderate"),
+        "wide": (50.0, "poor"),
+    }

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from record.trace import read_trace
+from record.loadgen_log import read_trace
 from report.content import make_report
 from report.reading.folder import read_run
 from report.rendering.headline import headline
@@ -162,8 +162,8 @@ def test_percentiles_and_rates_are_loadgens(tmp_path: Path) -> None:
     assert isinstance(tpot, int)
     assert row(nodes, kind="TPOT")["p99"] == pytest.approx(tpot / 1e6, rel=1e-4)
     cards = headline(make_report([read_run(folder.path)]))
-    told = {card.label: card.value for card in cards}
-    assert told["Completed samples/s"] == "47.5"
+    shown = {card.label: card.value for card in cards}
+    assert shown["Completed samples/s"] == "47.5"
 
 
 def test_durations_of_settings_are_in_seconds() -> None:

@@ -97,7 +97,7 @@ def test_a_single_long_step_is_noise_over_the_run() -> None:
     assert compare(cells).spread_beyond_noise_pct(4) > 7.5
 
 
-def test_waves_shared_by_neighbouring_blocks_are_noise() -> None:
+def test_waves_shared_by_neighboring_blocks_are_noise() -> None:
     wave = np.cumsum(np.random.default_rng(8).normal(0, 0.02, 24))
     even, uneven = np.ones(24), np.exp(wave)
     assert (compare(np.array([even, uneven])).whole_p > 0.01).all()

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from record.errors import RecordError
+from record.folder import RecordError
 from report.statistics.physics import (
     RATINGS,
     precision_bits,

@@ -1,21 +1,27 @@
 """A small simulator of replicas, independent of the code under test.
 
-Each replica is a queue in front of an engine with continuous batching: a step takes
-`base + per_prompt_token * prefill tokens + per_sequence * running` seconds, prompts are
-prefilled in chunks of a token budget, and each running request makes one token a step.
-Arrivals are Poisson and dealt out in turn. Noise: 2% per step, 1.5 points of
-utilization, 1% of the clock; clocks fall a little as the load rises.
+Each replica is a queue in front of an engine (`engine.py`): a step takes
+`base + per_prompt_token * prefill tokens + per_sequence * running` seconds. Arrivals
+are Poisson and dealt out in turn. Noise: 2% per step, one step in 5,000 takes ten times
+as long, 1% between devices, 1.5 points of utilization, 1% of the clock; clocks fall a
+little as the load rises.
 """
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from report.timeline.series import Absence, Inputs, Readings, Requests
+from record.steps import STEP
+from report.timeline.grid import Readings
+from report.timeline.series import Absence, Inputs, Requests
+from report.timeline.steps import StepRecords
+from tests.report.timeline.engine import SLICE_S, TOKENS, Engine, advance
 
-TOKENS = 128
+SLOWER = ("throttled", "clock", "power", "gpu", "cold")
+_BLOCK = 16
+_DRAWS = 4096
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +61,12 @@ class Cluster:
     plants: list[Plant] = field(default_factory=list)
     gpu: bool = True
     """Whether there is telemetry of GPUs."""
+    steps: bool = False
+    """Whether there are step records."""
+    offline: bool = False
+    """All requests at once, and as many as a replica serves in the time."""
+    asynchronous: bool = False
+    """Whether the host's time between steps is part of their recorded durations."""
 
     @property
     def kv_need(self) -> float:
@@ -71,13 +83,18 @@ class Cluster:
 
 
 def even(seed: int, replicas: int = 1, hosts: int = 1, seconds: float = 300) -> Cluster:
-    """Return a cluster with random parameters in which nothing goes wrong."""
+    """Return a cluster with random parameters in which nothing goes wrong.
+
+    Every other seed has step records, half of these with asynchronous scheduling.
+    """
     draw = np.random.default_rng([seed, 7])
     return Cluster(
         seed=seed,
         replicas=replicas,
         hosts=hosts,
         seconds=seconds,
+        steps=seed % 2 == 1,
+        asynchronous=seed % 4 == 1,
         load=float(draw.uniform(0.4, 0.85)),
         base=float(draw.uniform(6e-3, 12e-3)),
         per_prompt_token=float(draw.uniform(8e-6, 14e-6)),
@@ -86,7 +103,26 @@ def even(seed: int, replicas: int = 1, hosts: int = 1, seconds: float = 300) -> 
     )
 
 
-def simulate(cluster: Cluster) -> Inputs:
+Advance = Callable[[Engine, list[np.ndarray]], tuple[int, list[Any]]]
+"""Runs an engine on columns; returns the number of steps and the columns, filled."""
+
+
+class _Rows(list[list[float]]):
+    """Rows that come into being when they are first used, in order."""
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, int) and place == len(self):
+            self.append([0.0] * 9)
+        return super().__getitem__(place)
+
+
+def interpreted(engine: Engine, columns: list[np.ndarray]) -> tuple[int, list[Any]]:
+    """Run an engine without a compiler."""
+    filled = [*(column.tolist() for column in columns[:-1]), _Rows()]
+    return advance(engine, *filled), filled
+
+
+def simulate(cluster: Cluster, run: Advance = interpreted) -> Inputs:
     """Return what a run of this cluster would have recorded."""
     draw = np.random.default_rng(cluster.seed)
     arrived = _arrivals(cluster, draw)
@@ -97,10 +133,12 @@ def simulate(cluster: Cluster) -> Inputs:
     owner = _deal(cluster, arrived)
     first, completed = np.full(len(arrived), np.nan), np.full(len(arrived), np.nan)
     readings: dict[str, list[np.ndarray]] = {}
+    records: list[np.ndarray] = []
     for replica in range(cluster.replicas):
         own = np.flatnonzero(owner == replica)
-        engine = _Engine(cluster, replica, draw)
-        first[own], completed[own] = engine.run(arrived[own], prompts[own])
+        engine = _Replica(cluster, replica, draw, run)
+        first[own], completed[own] = engine.serve(arrived[own], prompts[own])
+        records.append(engine.records())
         for name, value in engine.telemetry(draw).items():
             readings.setdefault(name, []).append(value)
     outside = draw.gamma(4, 1e-3, len(arrived))
@@ -141,13 +179,24 @@ def simulate(cluster: Cluster) -> Inputs:
             if plant.kind == "fenced"
             for replica in plant.replicas
         ],
-        poisson=True,
-        ttft_limit_s=0.5,
-        tpot_limit_s=0.03,
+        steps=StepRecords(
+            records=np.concatenate(records),
+            begin_ns=int(arrived[0] * 1e9),
+            numbers=list(range(cluster.replicas)),
+        )
+        if cluster.steps
+        else None,
+        poisson=not cluster.offline,
+        streamed=not cluster.offline,
+        ttft_limit_s=None if cluster.offline else 0.5,
+        tpot_limit_s=None if cluster.offline else 0.03,
     )
 
 
 def _arrivals(cluster: Cluster, draw: np.random.Generator) -> np.ndarray:
+    if cluster.offline:
+        each = int(0.9 * cluster.capacity * cluster.seconds)
+        return np.zeros(each * cluster.replicas)
     rate = cluster.load * cluster.capacity * cluster.replicas
     most = max([1.0] + [p.size for p in cluster.plants if p.kind == "arrivals"])
     count = int(rate * most * cluster.seconds * 1.2) + 50
@@ -177,143 +226,127 @@ def _deal(cluster: Cluster, arrived: np.ndarray) -> np.ndarray:
     return owner
 
 
-class _Engine:
-    """One replica."""
+class _Replica:
+    """One replica and what it records."""
 
     def __init__(
-        self, cluster: Cluster, replica: int, draw: np.random.Generator
+        self, cluster: Cluster, replica: int, draw: np.random.Generator, run: Advance
     ) -> None:
-        self.cluster, self.replica = cluster, replica
-        self.noise = np.exp(draw.normal(0, 0.02, 4096)).tolist()
-        seconds = int(cluster.seconds) + 60
-        self.busy = [0.0] * seconds
-        self.level = [(0, 0, 0.0)] * seconds
+        self.cluster, self.replica, self.advance = cluster, replica, run
+        noise = np.exp(draw.normal(0, 0.02, _DRAWS))
+        noise[draw.random(_DRAWS) < 1 / 5000] *= 10
+        self.noise = noise * draw.normal(1, 0.01)
+        self.slices = int(cluster.seconds / SLICE_S)
+        self.steps = np.zeros((0, 9))
 
-    def run(
+    def serve(
         self, arrived: np.ndarray, prompts: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return when each request had its first token and when it was completed."""
-        cluster, noise, budget = self.cluster, self.noise, self.cluster.budget
-        times, lengths = arrived.tolist(), prompts.tolist()
-        first, completed = [np.nan] * len(times), [np.nan] * len(times)
-        ring: list[list[int]] = [[] for _ in range(TOKENS)]
-        waiting: deque[int] = deque()
-        now, step, running, arrived_to, kv, left = 0.0, 0, 0, 0, 0, 0
-        open_requests, last = 0, len(times)
-        slow = self._slowness()
-        while arrived_to < last or open_requests:
-            while arrived_to < last and times[arrived_to] <= now:
-                waiting.append(arrived_to)
-                arrived_to += 1
-                open_requests += 1
-            if not waiting and not running:
-                now = times[arrived_to]
-                continue
-            factor, gap, room = slow(now)
-            starting: list[int] = []
-            chunk, prefill = min(budget - running, 8192), 0
-            while waiting and prefill < chunk and running + len(starting) < 512:
-                one = waiting[0]
-                if not left:
-                    if kv + lengths[one] + TOKENS > room * cluster.kv_tokens:
-                        break
-                    left, kv = lengths[one], kv + lengths[one] + TOKENS
-                part = min(left, chunk - prefill)
-                prefill, left = prefill + part, left - part
-                if left:
-                    break
-                starting.append(waiting.popleft())
-            took = factor * (
-                cluster.base
-                + cluster.per_prompt_token * prefill
-                + cluster.per_sequence * running
-            )
-            took *= noise[step % 4096]
-            self._note(now, took, running, len(waiting), kv)
-            now += took + gap
-            step += 1
-            ending = ring[step % TOKENS]
-            for one in ending:
-                completed[one] = now
-                kv -= lengths[one] + TOKENS
-            running -= len(ending)
-            open_requests -= len(ending)
-            ending.clear()
-            for one in starting:
-                first[one] = now
-            ring[(step - 1) % TOKENS].extend(starting)
-            running += len(starting)
-        return np.array(first), np.array(completed)
-
-    def _slowness(self) -> Callable[[float], tuple[float, float, float]]:
-        """Return factor of a step, gap after it and share of the KV cache, by time."""
-        acting = [
-            plant
-            for plant in self.cluster.plants
-            if not plant.replicas or self.replica in plant.replicas
+        cluster, count = self.cluster, len(arrived)
+        engine = Engine(
+            base=cluster.base,
+            per_prompt_token=cluster.per_prompt_token,
+            per_sequence=cluster.per_sequence,
+            budget=cluster.budget,
+            kv_tokens=float(cluster.kv_tokens),
+            max_seqs=512,
+            asynchronous=cluster.asynchronous,
+        )
+        # Each step serves a request or more, and is at least its base long.
+        room = int(3 * cluster.seconds / cluster.base) + 2 * TOKENS
+        whole = np.int64
+        columns = [
+            arrived,
+            prompts.astype(whole),
+            self.noise,
+            *self._tables(),
+            np.zeros((TOKENS, 512), whole),
+            np.zeros(TOKENS, whole),
+            prompts.astype(whole),
+            np.full(count, TOKENS - 1, whole),
+            *(np.zeros(count, whole) for _ in range(3)),
+            np.zeros(4 * count + 1024, whole),
+            np.full(count, np.nan),
+            np.full(count, np.nan),
+            np.zeros((room, 9)),
         ]
-        seconds = self.cluster.seconds
+        number, filled = self.advance(engine, columns)
+        first, completed, steps = filled[-3:]
+        self.steps = np.asarray(steps[:number])
+        return np.asarray(first), np.asarray(completed)
 
-        def at(t_s: float) -> tuple[float, float, float]:
-            factor, gap, room = 1.0, 0.0, 1.0
-            for plant in acting:
-                if not plant.begin_s <= t_s < plant.end_s:
-                    continue
-                if plant.kind in ("throttled", "clock", "gpu", "cold"):
-                    factor *= plant.size
-                elif plant.kind == "drift":
-                    factor *= 1 + (plant.size - 1) * t_s / seconds
-                elif plant.kind == "host":
-                    gap += plant.size
-                elif plant.kind == "kv":
-                    room = plant.size
-            return factor, gap, room
+    def _tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return factor of a step, gap after it and share of the KV cache, by time."""
+        t_s = np.arange(self.slices) * SLICE_S
+        factor, gap, room = (np.full(self.slices, v) for v in (1.0, 0.0, 1.0))
+        for plant in self.cluster.plants:
+            if plant.replicas and self.replica not in plant.replicas:
+                continue
+            on = (plant.begin_s <= t_s) & (t_s < plant.end_s)
+            if plant.kind in SLOWER:
+                factor[on] *= plant.size
+            elif plant.kind == "drift":
+                line = (t_s - plant.begin_s) / (plant.end_s - plant.begin_s)
+                factor[on] *= 1 + (plant.size - 1) * line[on]
+            elif plant.kind == "host":
+                gap[on] += plant.size
+            elif plant.kind == "kv":
+                room[on] = plant.size
+        return factor, gap, room
 
-        return at
+    def records(self) -> np.ndarray:
+        """Return the step records, without those that no request was left for."""
+        found = np.zeros(len(self.steps), STEP)
+        start, _, duration, prefill, decode, running, waiting, kv, lost = self.steps.T
+        found["start_ns"] = np.round(start * 1e9)
+        found["duration_ns"] = np.round(duration * 1e9)
+        found["prefill_tokens"], found["decode_sequences"] = prefill, decode
+        found["running"], found["waiting"] = running, waiting
+        free = self.cluster.kv_tokens * self._room(start) - kv
+        found["kv_blocks_free"] = np.maximum(0, free) // _BLOCK
+        found["replica"], found["preempted"] = self.replica, lost
+        return found
 
-    def _note(
-        self, now: float, took: float, running: int, waiting: int, kv: int
-    ) -> None:
-        second = int(now)
-        if second < len(self.busy):
-            self.level[second] = (running, waiting, kv / self.cluster.kv_tokens)
-        # A step is short against a second: it is booked where it begins and ends.
-        end = now + took
-        while now < end and int(now) < len(self.busy):
-            until = min(end, int(now) + 1.0)
-            self.busy[int(now)] += until - now
-            now = until
+    def _room(self, t_s: np.ndarray) -> np.ndarray:
+        place = np.minimum((t_s / SLICE_S).astype(int), self.slices - 1)
+        return np.asarray(self._tables()[2][place])
 
     def telemetry(self, draw: np.random.Generator) -> dict[str, np.ndarray]:
         """Return one value a second of each measure."""
         number = int(self.cluster.seconds)
         t_s = np.arange(number) + 0.5
-        level = np.array(self.level[:number], float)
+        start, gpu, _, _, _, running, waiting, kv, _ = self.steps.T
+        last = np.maximum(np.searchsorted(start, t_s) - 1, 0)
+        used = kv[last] / self.cluster.kv_tokens / self._room(start[last])
         values = {
-            "running": level[:, 0],
-            "waiting": level[:, 1],
-            "kv_used": level[:, 2].copy(),
+            "running": running[last],
+            "waiting": waiting[last],
+            "kv_used": np.minimum(used, 1.0),
         }
-        for plant in self.cluster.plants:
-            if plant.kind == "kv":
-                on = np.array([plant.on(t, self.replica) for t in t_s])
-                values["kv_used"][on] /= plant.size
         if not self.cluster.gpu:
             return values
-        busy = 100 * np.minimum(1, np.array(self.busy[:number]))
+        edges = np.stack([start, start + gpu], axis=1).ravel()
+        work = np.repeat(np.cumsum(gpu), 2)
+        work[::2] -= gpu
+        busy = 100 * np.diff(np.interp(np.arange(number + 1), edges, work))
         util = np.clip(busy - np.abs(draw.normal(0, 1.5, number)), 0, 100)
         clock = 1980 - 2.0 * busy * draw.uniform(0.97, 1.03, number)
         clock *= draw.normal(1, 0.01, number)
-        bits = np.full(number, 4.0)
+        bits, power = np.full(number, 4.0), 250 + 4.3 * util
+        if any(plant.kind == "power" for plant in self.cluster.plants):
+            bits[:] = 0
         for plant in self.cluster.plants:
             on = np.array([plant.on(t, self.replica) for t in t_s])
-            if plant.kind in ("throttled", "clock"):
+            if plant.kind in ("throttled", "clock", "power"):
                 clock[on] /= plant.size
             if plant.kind == "throttled":
                 bits[on] = 0x40
+            if plant.kind == "power":
+                bits[on], power[on] = 4, power[on] / plant.size
         return values | {
             "utilization_pct": np.round(util),
             "sm_clock_mhz": np.round(clock),
-            "power_w": 250 + 4.3 * util,
+            "power_w": power,
             "throttle_reasons": bits,
         }

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from report.reading.samples import FloatArray
 from report.timeline.scan import scan
-from report.timeline.series import FloatArray
 
 
 def noise(rows: int, bins: int, dependence: float, heavy: bool = False) -> FloatArray:
@@ -75,3 +75,11 @@ def test_a_level_row_with_a_jump_has_one_change() -> None:
     rows[0, 40:60] = 1.0
     (one,) = scan(rows, 0.01)
     assert (one.begin, one.end, one.effect) == (40, 60, 1.0)
+
+
+def test_noise_that_is_known_is_not_taken_for_less() -> None:
+    draw = np.random.default_rng(0)
+    rows = draw.normal(0, 0.05, (1, 40))
+    rows[0, 10:14] += 0.8
+    assert [change.begin for change in scan(rows, 0.01)] == [10]
+    assert scan(rows, 0.01, least_error=1.0) == []

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from report.timeline.analysis import Analysis
+from report.timeline.grid import Readings
 from report.timeline.series import (
     Inputs,
-    Readings,
     Requests,
     make_series,
     width_for,

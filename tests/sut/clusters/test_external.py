@@ -12,12 +12,11 @@ from record.folder import RunFolder
 from record.source import source_digest
 from sut.clusters.base import Cluster
 from sut.clusters.external import ExternalCluster
-from sut.clusters.nodes import Node, NodesSocket
 from sut.clusters.placement import place
-from sut.clusters.registration import NodeRegistration
+from sut.clusters.registration import Node, NodeRegistration, NodesSocket
 from sut.node.agent import NodeSocket
 from sut.wire.keys import ClusterKey, read_key
-from sut.wire.node_messages import (
+from sut.wire.messages import (
     NODE_PROTOCOL,
     Join,
     Refused,
@@ -138,7 +137,7 @@ class TestExternal(ClusterContract):
         pid = self.start(cluster, socket, 1)
         nodes.all[1].signal(signal.SIGSTOP)
         wait_for(lambda: bool(cluster.exited()), "its being noticed")
-        assert "gave no sign of life" in cluster.exited()[1]
+        assert "gave no heartbeat" in cluster.exited()[1]
         cluster.close(0)
         nodes.all[1].signal(signal.SIGCONT)
         wait_for(lambda: not running(pid), "the end")

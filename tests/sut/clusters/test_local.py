@@ -12,7 +12,7 @@ from record.folder import RunFolder
 from sut.clusters import local
 from sut.clusters.base import Cluster
 from sut.clusters.local import LocalCluster
-from sut.wire.node_messages import Placement
+from sut.wire.messages import Placement
 from sut.wire.sockets import CoordinatorSocket
 from tests.sut.clusters.contract import ClusterContract, running, wait_for
 
@@ -100,11 +100,11 @@ class TestLocal(ClusterContract):
         pid = self.start(cluster, socket, 0)
         guard = cluster._guard
         assert guard is not None
-        os.kill(guard.pid, signal.SIGSTOP)
+        os.kill(guard.process.pid, signal.SIGSTOP)
         for number in range(5000):
-            cluster._notify_guard(f"/dev/shm/{number:0>40}")
+            guard.watch_memory(Path(f"/dev/shm/{number:0>40}"))
         cluster.close(0)
         assert not running(pid)
-        wait_for(lambda: guard.poll() is not None, "the guard's end")
+        wait_for(lambda: guard.process.poll() is not None, "the guard's end")
         (tmp_path / "scratch" / "0").rmdir()
         (tmp_path / "scratch").rmdir()

@@ -1,10 +1,66 @@
+"""None"""
+
 import pytest
 
 from base.errors import UserError
 from conf.schema import ClusterConfig
-from sut.clusters.host import Host
-from sut.clusters.placement import place
-from sut.wire.node_messages import Placement
+from sut.clusters import placement
+from sut.clusters.placement import Host, place, this_host
+from sut.wire.messages import Placement
+
+UUIDS = ["GPU-8932f937-d72c", "GPU-8932aaaa-0000", "GPU-1f2e3d4c-1111"]
+MIG = "MIG-5c89852c-d268"
+
+
+@pytest.fixture(autouse=True)
+def driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three GPUs and one MIG instance."""
+    monkeypatch.setattr(placement, "gpu_count", lambda: len(UUIDS))
+    monkeypatch.setattr(placement, "gpu_uuid", lambda index: UUIDS[index])
+    monkeypatch.setattr(placement, "has_device", lambda uuid: uuid in [*UUIDS, MIG])
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpus"),
+    [
+        (None, ["0", "1", "2"]),
+        ("", []),
+        ("-1", []),
+        ("2,0", ["2", "0"]),
+        (" 1 , 2 ", ["1", "2"]),
+        ("1,7,0", ["1"]),
+        ("0,²", ["0"]),
+        (UUIDS[1], [UUIDS[1]]),
+        ("GPU-8932f", [UUIDS[0]]),
+        ("GPU-8932", []),
+        ("GPU-dead", []),
+        (f"0,GPU-dead,{UUIDS[2]}", ["0"]),
+        (f"{MIG},MIG-none", [MIG]),
+    ],
+)
+def test_gpus_are_named_as_cuda_names_them(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, gpus: list[str]
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert this_host().gpus == gpus
+
+
+@pytest.mark.parametrize("visible", ["0,0", f"0,{UUIDS[0]}", "GPU-8932f,0", "1,01"])
+def test_a_gpu_that_is_named_twice_is_refused(
+    monkeypatch: pytest.MonkeyPatch, visible: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(UserError, match="names a GPU twice"):
+        this_host()
+
+
+def test_without_a_driver_a_uuid_names_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "gpu_count", lambda: 0)
+    monkeypatch.setattr(placement, "has_device", lambda uuid: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", UUIDS[0])
+    assert this_host("n").gpus == []
 
 
 def _config(replicas: int | None = None, gpus: int | None = None) -> ClusterConfig:

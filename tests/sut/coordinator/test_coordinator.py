@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from conf.schema import ClusterConfig
-from record.folder import RunFolder
-from record.lines import read_lines
+from record.folder import RunFolder, read_lines
 from record.structs import EventRecord, SampleRecord
 from record.writer import RecordWriter
 from sut.balancers import make_balancer
@@ -27,12 +26,12 @@ from sut.wire.messages import (
     FirstToken,
     Heartbeat,
     Outputs,
+    Placement,
     Ready,
     ReplicaSpec,
     Request,
     WarmupSpec,
 )
-from sut.wire.node_messages import Placement
 from sut.wire.sockets import CoordinatorSocket, Endpoint
 from tests.run_folder import replica_record
 from tests.sut.clusters.contract import wait_for

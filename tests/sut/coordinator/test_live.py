@@ -11,11 +11,11 @@ from sut.coordinator.dispatcher import (
     Dispatcher,
     Sample,
 )
-from sut.coordinator.latencies import (
-    RecentLatencies,
-)
 from sut.coordinator.live import RunView
 from sut.coordinator.replica import Replica, State
+from sut.coordinator.responses import (
+    RecentLatencies,
+)
 
 
 class FakeCoordinator:

@@ -23,11 +23,11 @@ def test_a_healthy_replica_is_fit() -> None:
 
 def test_silence_is_noticed_sooner_once_ready() -> None:
     now = time.monotonic() + 20
-    assert "no sign of life for 2" in str(
+    assert "no heartbeat for 2" in str(
         health_problem(_replica(ready=True), CONFIG, now)
     )
     assert health_problem(_replica(ready=False), CONFIG, now) is None
-    assert "no sign of life" in str(
+    assert "no heartbeat" in str(
         health_problem(_replica(ready=False), CONFIG, now + 110)
     )
 

@@ -21,7 +21,7 @@ class _Scheduler(pydantic.BaseModel):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         (
             {"max_num_seqs": "many"},
@@ -38,11 +38,11 @@ class _Scheduler(pydantic.BaseModel):
     ],
 )
 def test_what_vllm_refuses_is_told_by_the_options_name(
-    options: dict[str, Any], told: str
+    options: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises(pydantic.ValidationError) as caught:
         _Scheduler(**options)
-    assert config_problem(caught.value, options) == told
+    assert config_problem(caught.value, options) == expected
 
 
 def test_other_errors_of_vllm_are_told_by_their_first_line() -> None:

@@ -35,7 +35,7 @@ class TestVllmEngine(EngineContract):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         ({"max_num_sequences": 4}, "did you mean max_num_seqs"),
         ({"model": "x"}, "use model.path"),
@@ -44,12 +44,12 @@ class TestVllmEngine(EngineContract):
     ],
 )
 def test_options_that_cannot_be(
-    vllm_spec: EngineSpec, options: dict[str, object], told: str
+    vllm_spec: EngineSpec, options: dict[str, object], expected: str
 ) -> None:
     from sut.engines.vllm import engine_arguments
 
     changed = spec(engine="vllm", model_path=vllm_spec.model_path, options=options)
-    with pytest.raises(EngineConfigError, match=told):
+    with pytest.raises(EngineConfigError, match=expected):
         engine_arguments(changed)
 
 

@@ -42,8 +42,8 @@ class OnGpu(EngineContract):
             engine.close()
 
     def test_it_is_what_was_asked_for(self, engine: Engine) -> None:
-        told = engine.info.settings
-        assert {name: told[name] for name in self.options} == self.options
+        expected = engine.info.settings
+        assert {name: expected[name] for name in self.options} == self.options
         assert engine.info.model["dtype"] == "bfloat16"
 
 

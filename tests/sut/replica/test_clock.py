@@ -3,7 +3,7 @@ import time
 import pytest
 
 from sut.clock import clock_id
-from sut.replica.clock import CoordinatorClock
+from sut.replica.link import CoordinatorClock
 from sut.wire.messages import ClockReading
 
 

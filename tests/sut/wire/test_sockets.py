@@ -9,7 +9,7 @@ import psutil
 import pytest
 import zmq
 
-from sut.clusters.nodes import NodesSocket
+from sut.clusters.registration import NodesSocket
 from sut.wire.keys import ClusterKey, make_key, read_key
 from sut.wire.messages import (
     Completion,

@@ -71,7 +71,7 @@ def test_keys_that_lie_apart_are_not_taken() -> None:
 
 
 @pytest.mark.parametrize("block", [128, 512])
-def test_activation_is_rounded_to_a_neighbour(block: int) -> None:
+def test_activation_is_rounded_to_a_neighbor(block: int) -> None:
     torch.manual_seed(0)
     both = torch.randn(5, 2 * 448, device=DEVICE).bfloat16() * 4
     scale = torch.tensor(0.02, device=DEVICE)

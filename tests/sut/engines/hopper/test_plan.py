@@ -39,8 +39,8 @@ class Event:
     """CUDA's; tells what is done with it."""
 
     def __init__(self) -> None:
-        self.record = partial(told.append, "record")
-        self.synchronize = partial(told.append, "synchronize")
+        self.record = partial(calls.append, "record")
+        self.synchronize = partial(calls.append, "synchronize")
 
 
 class Builder:
@@ -52,11 +52,11 @@ class Builder:
     def __init__(self, speculates: bool = False) -> None:
         config = {"method": "ngram"} if speculates else None
         self.vllm_config = SimpleNamespace(speculative_config=config)
-        self.wrapper = SimpleNamespace(plan=lambda **named: told.append(named))
+        self.wrapper = SimpleNamespace(plan=lambda **named: calls.append(named))
         self._make_buffer(4)
 
     def _make_buffer(self, size: int) -> None:
-        told.append(f"{size} page-locked: {self.pin_memory}")
+        calls.append(f"{size} page-locked: {self.pin_memory}")
 
     def _get_prefill_wrapper(self, causal: bool) -> Any:
         assert causal
@@ -64,7 +64,7 @@ class Builder:
 
     def build(self, prefix: int, metadata: Any, fast: bool) -> Any:
         assert (prefix, fast) == (0, False)
-        told.append("build")
+        calls.append("build")
         wrapper = self._get_prefill_wrapper(causal=True)
         wrapper.plan(
             paged_kv_indptr=torch.tensor([0, 1, 3]),
@@ -74,12 +74,12 @@ class Builder:
         return metadata.seq_lens_cpu
 
 
-told: list[Any] = []
+calls: list[Any] = []
 
 
 @pytest.fixture
 def plan(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    told.clear()
+    calls.clear()
     backend, flashinfer = ModuleType(BACKEND), ModuleType("flashinfer")
     vllm = ModuleType(FLASHINFER)
     backend.CommonAttentionMetadata = Metadata  # type: ignore[attr-defined]
@@ -105,21 +105,21 @@ def plan(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_the_gpu_is_not_asked(plan: Any) -> None:
     builder = plan.FlashInferBackend.get_builder_cls()()
     assert builder.build(0, Metadata()) is HOST
-    assert told[0] == "4 page-locked: True"
+    assert calls[0] == "4 page-locked: True"
 
 
 def test_a_plan_waits_until_the_one_before_is_copied(plan: Any) -> None:
     builder = plan.AheadBuilder()
-    del told[:]
+    del calls[:]
     for _ in range(2):
         builder.build(0, Metadata())
-    order = [one if isinstance(one, str) else "plan" for one in told]
+    order = [one if isinstance(one, str) else "plan" for one in calls]
     assert order == ["synchronize", "build", "plan", "record"] * 2
 
 
 def test_flashinfer_is_given_the_lengths_that_it_would_compute(plan: Any) -> None:
     plan.AheadBuilder().build(0, Metadata())
-    named = next(one for one in told if isinstance(one, dict))
+    named = next(one for one in calls if isinstance(one, dict))
     assert named["seq_lens"].tolist() == [3, 20]
     assert named["page_size"] == 16
 
@@ -134,7 +134,7 @@ def test_lengths_that_are_told_already_stay(plan: Any) -> None:
 def test_where_tokens_are_speculated_vllm_does_it(plan: Any) -> None:
     with pytest.raises(AssertionError, match="read back"):
         plan.AheadBuilder(speculates=True).build(0, Metadata())
-    named = next(one for one in told if isinstance(one, dict))
+    named = next(one for one in calls if isinstance(one, dict))
     assert "seq_lens" not in named
 
 

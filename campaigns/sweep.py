@@ -1,0 +1,227 @@
+"""`python -m campaigns.sweep OPTION=A,B,C ...`: a run for each point of a grid or list.
+
+Options with several values span a grid:
+  python -m campaigns.sweep scenario=server scenario.target_qps=40,50,60
+      engine.options.max_num_batched_tokens=2048,4096 run.min_queries=2000
+
+Options of its own; all others are those of `python -m sut.main`:
+  points=FILE       YAML or JSON: a list of mappings OPTION: VALUE, each a point (each
+                    is combined with the grid, if there is one too)
+  repeats=1         runs of each point, in rounds, in another order each round
+  budget_s=SECONDS  start no run that would end later, by the runs so far
+  seed=0            of the order of runs
+  run.dir=DIR       folder of the sweep (left out: runs/<UTC time>-sweep); the same
+                    command with the same folder resumes an interrupted sweep
+
+Writes sweep.json, sweep.csv, sweep.md, and two plots (SVG, PNG): latency_throughput
+and pareto.
+
+Exit codes: 0 every point was measured, 1 some were not, 2 bad input, 3 interrupted.
+"""
+
+from base.command import run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("campaigns.sweep")
+
+import random
+import re
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from base.child import Children, module_command, module_environment
+from base.errors import ExitCode, UserError
+from base.log import logger
+from campaigns.sweep_points import label, make_points, read_points
+from campaigns.sweep_record import NAME, Sweep, read_run_of
+from campaigns.sweep_result import write_results
+from conf.load import load_config
+from record.folder import RecordError, read_json, write_json
+
+_LOG = logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class SweepOptions:
+    """What the command line asks for."""
+
+    overrides: list[str] = field(default_factory=list)
+    points: Path | None = None
+    repeats: int = 1
+    budget_s: float | None = None
+    seed: int = 0
+    root: Path | None = None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return run_command(lambda: _command(given))
+
+
+def _command(arguments: Sequence[str]) -> int:
+    if not arguments or "--help" in arguments or "-h" in arguments:
+        print(__doc__)
+        return ExitCode.GOOD if arguments else ExitCode.BAD_INPUT
+    options = parse(arguments)
+    sweep = _planned(options)
+    for point in sweep.points:
+        try:
+            load_config([*sweep.shared, *_options(point)])
+        except UserError as error:
+            raise UserError(f"point {label(point)}: {error}") from error
+    root = options.root
+    if root is None:
+        root = Path("runs") / time.strftime("%Y%m%dT%H%M%SZ-sweep", time.gmtime())
+    sweep = _resumed(root, sweep)
+    root.mkdir(parents=True, exist_ok=True)
+    with Children() as children:
+        try:
+            _run_all(root, sweep, children, options.budget_s)
+        finally:
+            if sweep.runs:
+                print(write_results(root, sweep))
+    _LOG.info("sweep: %s", root)
+    measured = {run.point for run in sweep.runs if run.figures}
+    return ExitCode.GOOD if len(measured) == len(sweep.points) else ExitCode.NOT_GOOD
+
+
+def parse(arguments: Sequence[str]) -> SweepOptions:
+    """Return the options on the command line.
+
+    Raises:
+        UserError: a value makes no sense.
+    """
+    options = SweepOptions()
+    for text in arguments:
+        key, equals, value = text.partition("=")
+        if not equals or text.startswith("-"):
+            raise UserError(
+                f"{text}: options are written KEY=VALUE, see"
+                " python -m campaigns.sweep --help"
+            )
+        if key == "points":
+            options.points = Path(value)
+        elif key == "repeats":
+            options.repeats = int(_number(text, r"[1-9]\d{0,3}"))
+        elif key == "budget_s":
+            options.budget_s = _number(text, r"[1-9]\d{0,8}(\.\d+)?")
+        elif key == "seed":
+            options.seed = int(_number(text, r"\d{1,9}"))
+        elif key == "run.dir":
+            options.root = Path(value)
+        else:
+            options.overrides.append(text)
+    return options
+
+
+def _number(text: str, pattern: str) -> float:
+    value = text.partition("=")[2]
+    if not re.fullmatch(pattern, value):
+        raise UserError(f"{text}: not a valid number for this option")
+    return float(value)
+
+
+def _planned(options: SweepOptions) -> Sweep:
+    listed = [] if options.points is None else read_points(options.points)
+    shared, points = make_points(options.overrides, listed)
+    return Sweep(
+        shared=shared, points=points, repeats=options.repeats, seed=options.seed
+    )
+
+
+def _options(point: dict[str, str]) -> list[str]:
+    return [f"{key}={value}" for key, value in point.items()]
+
+
+def _resumed(root: Path, planned: Sweep) -> Sweep:
+    """Return the sweep of the folder `root`, if it has one; else the planned one.
+
+    Raises:
+        UserError: the folder holds another sweep.
+    """
+    if not (root / NAME).exists():
+        return planned
+    try:
+        found = read_json(root / NAME, Sweep)
+    except RecordError as error:
+        raise UserError(f"run.dir={root}: {error}; name another folder") from error
+    if (found.shared, found.points) != (planned.shared, planned.points):
+        raise UserError(
+            f"run.dir={root} holds a sweep with other options; name another folder"
+        )
+    found.repeats, found.seed = planned.repeats, planned.seed
+    _LOG.info("resumed: %d runs are there", len(found.runs))
+    return found
+
+
+def left(sweep: Sweep) -> list[tuple[int, int]]:
+    """Return (repeat, point) of the runs that are to be made, in their order."""
+    generator = random.Random(sweep.seed)
+    made = {(run.repeat, run.point) for run in sweep.runs}
+    order = []
+    for repeat in range(sweep.repeats):
+        numbers = list(range(len(sweep.points)))
+        generator.shuffle(numbers)
+        order += [(repeat, number) for number in numbers]
+    return [run for run in order if run not in made]
+
+
+def _run_all(
+    root: Path, sweep: Sweep, children: Children, budget_s: float | None
+) -> None:
+    """Make the runs that are missing.
+
+    Raises:
+        Aborted: a signal came.
+        OSError: the record cannot be written.
+    """
+    begin, todo = time.monotonic(), left(sweep)
+    write_json(root / NAME, sweep)
+    for number, (repeat, place) in enumerate(todo, 1):
+        usual = (
+            statistics.median(run.seconds for run in sweep.runs) if sweep.runs else 0
+        )
+        passed = time.monotonic() - begin
+        if budget_s is not None and passed + usual > budget_s:
+            _LOG.info(
+                "budget_s=%g is used up; %d runs are left, about %s; the same command"
+                " with run.dir=%s resumes",
+                budget_s,
+                len(todo) - number + 1,
+                _duration(usual * (len(todo) - number + 1)),
+                root,
+            )
+            return
+        eta = f", about {_duration(usual * (len(todo) - number + 1))} left"
+        point = sweep.points[place]
+        _LOG.info(
+            "== run %d of %d: %s%s",
+            number,
+            len(todo),
+            label(point),
+            eta if usual else "",
+        )
+        arguments = [*sweep.shared, *_options(point), f"run.dir={root}"]
+        started = time.monotonic()
+        ended = children.run(
+            module_command("sut.main", *arguments), module_environment()
+        )
+        children.check()
+        seconds = time.monotonic() - started
+        made = read_run_of(place, repeat, ended.folder, ended.code, seconds)
+        if made.reason:
+            _LOG.info("   does not count: %s", made.reason)
+        sweep.runs.append(made)
+        write_json(root / NAME, sweep)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

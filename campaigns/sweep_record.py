@@ -1,0 +1,107 @@
+"""`sweep.json`: what a sweep asked for and what each of its runs measured."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from msgspec import Struct, field
+
+from forecast.limits import Samples
+from forecast.measures import measures
+from record.folder import RecordError, RunFolder, read_json, read_lines
+from record.structs import ReplicaRecord, SampleRecord, Verdict
+
+NAME = "sweep.json"
+
+
+class SweepRun(Struct, kw_only=True):
+    """One run of a sweep."""
+
+    point: int
+    """Its place in `Sweep.points`, from 0."""
+    repeat: int
+    """From 0."""
+    run: str | None
+    """Name of its folder; None: it made none."""
+    seconds: float
+    """From its start to its end, loading included."""
+    valid: bool = False
+    """Whether it passed as `python -m sut.main` judges it."""
+    reason: str = ""
+    """Why it did not."""
+    devices: int = 1
+    """GPUs; on CPUs replicas."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Throughput and latencies as in `forecast.json`; empty: nothing was measured."""
+
+
+class Sweep(Struct, kw_only=True):
+    """A sweep as far as it has come."""
+
+    shared: list[str]
+    """Options of every run."""
+    points: list[dict[str, str]]
+    repeats: int
+    seed: int
+    runs: list[SweepRun] = field(default_factory=list)
+
+
+def read_run_of(
+    point: int, repeat: int, folder: Path | None, code: int, seconds: float
+) -> SweepRun:
+    """Return what a run measured.
+
+    Args:
+        point: place of its point.
+        repeat: from 0.
+        folder: of the run; None: it made none.
+        code: its exit code.
+        seconds: that it took.
+    """
+    made = SweepRun(
+        point=point,
+        repeat=repeat,
+        run=None if folder is None else folder.name,
+        seconds=round(seconds, 3),
+        reason=f"exit code {code} without a run folder; see above",
+    )
+    if folder is None:
+        return made
+    run = RunFolder(folder)
+    try:
+        verdict = read_json(run.verdict, Verdict)
+        made.valid = verdict.outcome == "passed" and code == 0
+        made.reason = "" if made.valid else verdict.reason
+        replicas = read_json(run.replicas, list[ReplicaRecord])
+        made.devices = max(
+            len(replicas), len({(r.node, d) for r in replicas for d in r.devices}), 1
+        )
+        made.figures = _figures(run)
+    except RecordError as error:
+        made.valid, made.reason = False, str(error)
+    if made.figures:
+        made.figures["tokens_per_s_per_device"] = (
+            made.figures["tokens_per_s"] / made.devices
+        )
+    return made
+
+
+def _figures(run: RunFolder) -> dict[str, float]:
+    lines: Iterator[SampleRecord] = read_lines(run.samples, SampleRecord)
+    samples = [
+        sample
+        for sample in lines
+        if sample.status == "completed" and sample.completed_ns is not None
+    ]
+    if len(samples) < 2:
+        return {}
+    streamed = all(sample.first_token_ns is not None for sample in samples)
+
+    def seconds(name: str) -> np.ndarray:
+        return np.array([getattr(s, name) for s in samples], np.int64) / 1e9
+
+    tokens = np.array([sample.output_tokens for sample in samples], float)
+    first = seconds("first_token_ns") if streamed else None
+    issued, done = seconds("issued_ns"), seconds("completed_ns")
+    found = measures(Samples(issued=issued, first=first, done=done, tokens=tokens))
+    return {key: float(value) for key, value in found.items()}

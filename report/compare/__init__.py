@@ -1,0 +1,1 @@
+"""Two configurations compared: their measures, what differs, and how sure that is."""

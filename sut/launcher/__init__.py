@@ -1,0 +1,1 @@
+"""The launcher: the process that speaks with Ray for `cluster=ray`."""
