@@ -9,6 +9,7 @@ help:
 	@echo "make test                              set up, then check and test everything"
 	@echo "make check | unit | integration        parts of make test"
 	@echo "make docs                              generated pages, and the site in build/site"
+	@echo "make image-test                        build the CPU image with buildah, and run it"
 	@echo "make calibration-env                   set up .venv-calibration, for python -m calibration"
 	@echo "make acceptance                        long proofs, for about an hour on a quiet host"
 	@echo "make soak [ARGS='--faults 200 ...']    faults at random times, for half an hour"
@@ -51,6 +52,11 @@ calibration-env:
 
 clean:
 	rm -rf .venv .venv-calibration runs build *.egg-info
+
+.PHONY: image-test
+image-test: .dev
+	scripts/image.sh cpu
+	$(VENV)/pytest tests/test_containers.py
 
 .PHONY: docs
 docs: .dev

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Builds an image without a container daemon and without a hub, as root:
+#   scripts/image.sh cpu|cuda
+# BASE names a Debian 12 image; left out, debootstrap makes one. What pip is configured to
+# use on this machine (an index, a folder of wheels, a certificate) it uses in the build,
+# too. Containers and images are in build/containers.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+kind=${1:?usage: scripts/image.sh cpu|cuda}
+store=$PWD/build/containers
+mkdir -p "$store"
+engine() { "$1" --root "$store/storage" --runroot "$store/run" --storage-driver vfs "${@:2}"; }
+
+if [ -z "${BASE:-}" ]; then
+  BASE=localhost/debian-root
+  if ! engine buildah inspect --type image "$BASE" >/dev/null 2>&1; then
+    if [ ! -e "$store/root/etc/debian_version" ]; then
+      debootstrap --variant=minbase bookworm "$store/root"
+    fi
+    holder=$(engine buildah from scratch)
+    engine buildah copy --quiet "$holder" "$store/root" / >/dev/null
+    engine buildah commit --quiet --rm "$holder" "$BASE" >/dev/null
+  fi
+fi
+
+setting() { python3 -m pip config get "global.$1" 2>/dev/null || true; }
+options=()
+{
+  echo "[global]"
+  for name in index-url extra-index-url find-links; do
+    value=$(setting $name)
+    [ -z "$value" ] || echo "$name = $value"
+  done
+  certificate=$(setting cert)
+  [ -z "$certificate" ] || echo "cert = /run/pip.crt"
+} > "$store/pip.conf"
+options+=(--volume "$store/pip.conf:/etc/pip.conf:ro")
+certificate=$(setting cert)
+[ -z "$certificate" ] || options+=(--volume "$certificate:/run/pip.crt:ro")
+for folder in $(setting find-links); do
+  [ ! -d "$folder" ] || options+=(--volume "$folder:$folder:ro")
+done
+[ -z "${TORCH_INDEX:-}" ] || options+=(--build-arg "TORCH_INDEX=$TORCH_INDEX")
+
+engine buildah build --isolation chroot --network host --layers=false --timestamp 0 \
+  "${options[@]}" --build-arg "BASE=$BASE" \
+  --file "containers/$kind.Containerfile" --tag "mlperf-sut:$kind" .
