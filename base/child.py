@@ -29,7 +29,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-from base.errors import Aborted, ExitCode
+from base.errors import STOP_EARLY, Aborted, ExitCode
 from base.files import ROOT
 
 
@@ -73,8 +73,6 @@ _PR_SET_PDEATHSIG = 1
 _FOLDER_FILE = "MLPERF_SUT_FOLDER_FILE"
 """Environment variable: the file into which a child writes its run folder's path."""
 _Handler = Callable[[int, FrameType | None], object] | int | None
-STOP_EARLY = signal.SIGUSR1
-"""Asks a run to end early: its outcome is `stopped` then."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -1,5 +1,6 @@
 """The root of all errors that commands report, and the exit codes of every command."""
 
+import signal
 from enum import IntEnum
 
 
@@ -35,6 +36,10 @@ class Aborted(SutError):
     """A run or command ended early. The message is one line."""
 
     exit_code = ExitCode.ABORTED
+
+
+STOP_EARLY = signal.SIGUSR1
+"""Asks a run to end early: its outcome is `stopped` then."""
 
 
 class Stopped(SutError):

@@ -17,9 +17,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from base.child import STOP_EARLY
 from base.command import run_module
-from base.errors import Aborted, ExitCode, Stopped
+from base.errors import STOP_EARLY, Aborted, ExitCode, Stopped
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1

@@ -5,12 +5,17 @@ that alternated in time (A B A B, or A B B A) are compared as pairs. Exit code 0
 comparison was made, whatever it found; 2: the runs cannot be compared.
 """
 
+from base.command import ArgumentParser, run_command, start_module
+
+if __name__ == "__main__":
+    # Before the imports below, in which memory can run out.
+    start_module("report.compare.__main__")
+
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from base.command import ArgumentParser, run_command, start
 from base.errors import ExitCode, UserError, write_failure
 from record.folder import RecordError
 from report.compare.comparison import compare_sides
@@ -171,6 +176,3 @@ def _percentage(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text}: give a percentage, 0.01 to 100")
     return value
 
-
-if __name__ == "__main__":
-    start(main)

@@ -52,7 +52,7 @@ def test_a_checkpoint_without_a_tokenizer_is_refused(
 ) -> None:
     (checkpoint / "tokenizer.json").unlink()
     assert main([str(checkpoint), str(file), str(tmp_path / "out")]) == 2
-    assert "no tokenizer.json" in capsys.readouterr().err
+    assert "no readable tokenizer.json" in capsys.readouterr().err
 
 
 @pytest.mark.integration

@@ -424,4 +424,4 @@ def test_a_hub_without_the_data_set_is_reported(
 ) -> None:
     assert _run(HUB, tokenizer, "out.json") == 2
     error = capsys.readouterr().err
-    assert "where the hub is out of reach, give a file" in error
+    assert "if the hub cannot be reached, give a file" in error

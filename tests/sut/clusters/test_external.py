@@ -137,7 +137,7 @@ class TestExternal(ClusterContract):
         pid = self.start(cluster, socket, 1)
         nodes.all[1].signal(signal.SIGSTOP)
         wait_for(lambda: bool(cluster.exited()), "its being noticed")
-        assert "gave no heartbeat" in cluster.exited()[1]
+        assert "sent no heartbeat" in cluster.exited()[1]
         cluster.close(0)
         nodes.all[1].signal(signal.SIGCONT)
         wait_for(lambda: not running(pid), "the end")

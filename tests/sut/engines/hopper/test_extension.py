@@ -29,12 +29,17 @@ class FlashInferImpl:
     def do_kv_cache_update(self, layer, key, value, kv_cache, slot_mapping):
         calls.append("vllm")
 
+    def forward(self, *arguments):
+        raise AssertionError("no attention is computed here")
+
 backend.FlashInferImpl = FlashInferImpl
 backend.FlashInferBackend = backend.FlashInferMetadataBuilder = object
 sys.modules[backend.__name__] = backend
 flashinfer = ModuleType("flashinfer")
 flashinfer.__spec__ = ModuleSpec("flashinfer", None)
 flashinfer.get_seq_lens = None
+xqa = ModuleType("flashinfer.xqa")
+xqa.get_xqa_module = None
 kernels = ModuleType("sut.engines.hopper.kernels")
 kernels.takes = lambda key, value, cache: key.dtype == torch.bfloat16
 kernels.write_cache = lambda *rest: calls.append("ours")
@@ -51,6 +56,7 @@ from vllm.utils.import_utils import resolve_obj_by_qualname
 
 # vLLM must not find it: only the extension looks for it by now.
 sys.modules["flashinfer"] = flashinfer
+sys.modules[xqa.__name__] = xqa
 extension = resolve_obj_by_qualname(sys.argv[1])
 assert not [name for name in dir(extension) if not name.startswith("__")]
 
