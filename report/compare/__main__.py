@@ -175,4 +175,3 @@ def _percentage(text: str) -> float:
     if not 0.01 <= value <= 100:
         raise argparse.ArgumentTypeError(f"{text}: give a percentage, 0.01 to 100")
     return value
-
