@@ -1,6 +1,7 @@
 """The node agents that the launcher has started through Ray."""
 
 import contextlib
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,9 @@ _REPORT_S = 10.0
 """Between two lines about replicas for which no node has room."""
 _KILL_S = 10.0
 _NO_PACKAGE = "No module named 'sut'"
+
+_PROCESS = secrets.token_hex(4)
+"""In the names of placement groups, which must differ in a whole Ray cluster."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,7 +125,7 @@ class Agents:
             agent.group = ray.util.placement_group(
                 [{name: amount for name, amount in bundle.items() if amount}],
                 strategy="STRICT_PACK",
-                name=f"mlperf-sut-{agent.name}",
+                name=f"mlperf-sut-{_PROCESS}-{agent.name}",
                 bundle_label_selector=[{"ray.io/node-id": node}],
             )
         if len(found) < len(waiting) and now - self._reported > _REPORT_S:

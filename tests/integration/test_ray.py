@@ -3,6 +3,7 @@
 CI runs the first two tests; `make acceptance` runs the others.
 """
 
+import contextlib
 import os
 import signal
 import tempfile
@@ -142,7 +143,7 @@ def test_a_lost_agent_is_replaced(ray: RayNodes, tmp_path: Path, number: int) ->
     agent = psutil.Process(pids[1]).ppid()
     os.kill(agent, number)
     done = command.finish(_START_S)
-    if number == signal.SIGSTOP:
+    with contextlib.suppress(ProcessLookupError):  # Ray may have ended it
         os.kill(agent, signal.SIGCONT)
     check_complete(done, QUERIES)
     assert [e.replica for e in done.events if e.kind == "rejoin"] == [1]
