@@ -10,7 +10,8 @@ from rich.table import Table
 from base.log import logger
 from record.folder import RecordError, RunFolder
 from record.loadgen_log import read_detail
-from record.structs import ReplicaRecord, Verdict, describe_use, shared_devices
+from record.shared_devices import describe_use, shared_devices
+from record.structs import ReplicaRecord, Verdict
 
 _LOG = logger(__name__)
 

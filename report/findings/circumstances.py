@@ -6,7 +6,7 @@ finding of its own if no replica is slow.
 
 from collections.abc import Iterator
 
-from record.structs import describe_use, is_busy, shared_devices
+from record.shared_devices import describe_use, is_busy, shared_devices
 from report.findings.finding import Cause, Finding, Found
 from report.findings.slow_context import SlowContext
 from report.reading.run import Run
