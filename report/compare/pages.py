@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
 from record.folder import write_json, write_text
 from report.compare.conclusion import interval, percent
 from report.compare.result import Comparison, MeasureComparison
+from report.rendering.page import page_environment
 from report.rendering.words import markdown
 from report.wording import cell
 
@@ -87,13 +86,7 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
 
 def render(name: str, comparison: Comparison) -> str:
     """Return the page or the Markdown file of a comparison."""
-    environment = Environment(
-        loader=PackageLoader("report.rendering"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters |= {
         "cell": cell,
         "percent": percent,

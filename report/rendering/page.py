@@ -66,6 +66,17 @@ _REPEATED = {
 """Figures that the page shows at its top, or in another table or section."""
 
 
+def page_environment() -> Environment:
+    """Return what reads this package's templates; its filters are the caller's."""
+    return Environment(
+        loader=PackageLoader("report.rendering"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def render(
     name: str,
     report: Report,
@@ -82,13 +93,7 @@ def render(
         plots: plots of the report.
         out: folder of the page, for links to the files of the run; None: no links.
     """
-    environment = Environment(
-        loader=PackageLoader("report.rendering"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters |= {
         "capitalized": capitalized,
         "cell": cell,

@@ -23,13 +23,7 @@ from sut.wire.launcher_messages import (
     Placed,
     Serve,
 )
-from sut.wire.messages import (
-    NODE_PROTOCOL,
-    Join,
-    Placement,
-    Refused,
-    join_problem,
-)
+from sut.wire.node_messages import NODE_PROTOCOL, Join, Placement, Refused, join_problem
 
 _POLL_S = 0.1
 _CONNECT_S = 180.0

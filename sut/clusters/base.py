@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from sut.wire.messages import Placement
+from sut.wire.node_messages import Placement
 
 
 class Cluster(Protocol):

@@ -8,7 +8,7 @@ from base.decode import printable
 from record.folder import RunFolder
 from sut.clock import OwnPause
 from sut.clusters.registration import GONE_S, PATIENCE_S, Node, NodesSocket, namesake
-from sut.wire.messages import (
+from sut.wire.node_messages import (
     Close,
     Join,
     Kill,

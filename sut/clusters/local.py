@@ -12,7 +12,7 @@ from base.child import module_command, module_environment
 from record.folder import RunFolder
 from sut.clusters.guard import WAIT_S, held_memory, kill_group, members, remove_unused
 from sut.clusters.numa import memory_node, numa_nodes
-from sut.wire.messages import Placement
+from sut.wire.node_messages import Placement
 
 _KILL_WAIT_S = 5.0
 _GUARD_WAIT_S = 5.0

@@ -10,7 +10,7 @@ from base.errors import UserError
 from conf.schema import ClusterConfig
 from sut.clusters.numa import near_gpus, node_of_pci, numa_nodes, whole_cores
 from sut.telemetry import gpu_count, gpu_pci, gpu_uuid, has_device
-from sut.wire.messages import Placement
+from sut.wire.node_messages import Placement
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from sut.clusters.agents import (
 from sut.clusters.external import ExternalCluster
 from sut.clusters.registration import Node, offered
 from sut.wire.launcher_messages import Ended, Launch, Placed
-from sut.wire.messages import (
+from sut.wire.node_messages import (
     Close,
     Join,
     Placement,

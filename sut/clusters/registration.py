@@ -12,7 +12,7 @@ from base.errors import UserError
 from conf.schema import ExternalConfig
 from sut.clock import OwnPause
 from sut.clusters.placement import Host
-from sut.wire.messages import (
+from sut.wire.node_messages import (
     LARGEST_TO_CLUSTER,
     NODE_PROTOCOL,
     Join,

@@ -241,8 +241,8 @@ class Agents:
 def _reason(error: Exception) -> str:
     """Return why Ray lost an actor, in a line."""
     lines = [" ".join(line.split()) for line in str(error).splitlines()]
-    told = [line for line in lines if "node" in line.lower() or "died" in line.lower()]
-    return printable((told or lines or [type(error).__name__])[0])[:300]
+    named = [x for x in lines if "node" in x.lower() or "died" in x.lower()]
+    return printable((named or lines or [type(error).__name__])[0])[:300]
 
 
 def _ending(code: int, output: str) -> tuple[str, bool]:

@@ -10,7 +10,7 @@ from record.folder import RunFolder
 from sut.clock import OwnPause
 from sut.clusters.local import LocalCluster
 from sut.wire.keys import ClusterKey
-from sut.wire.messages import (
+from sut.wire.node_messages import (
     LARGEST_TO_NODE,
     Close,
     Kill,

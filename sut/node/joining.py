@@ -31,13 +31,7 @@ from sut.interrupts import abort_on_interrupt, end_with, ignore_interrupts
 from sut.node.agent import NodeAgent, NodeSocket
 from sut.scratch import Scratch
 from sut.wire.keys import ClusterKey, decode_key, read_key, write_key
-from sut.wire.messages import (
-    NODE_PROTOCOL,
-    Join,
-    Refused,
-    Welcome,
-    join_problem,
-)
+from sut.wire.node_messages import NODE_PROTOCOL, Join, Refused, Welcome, join_problem
 from sut.wire.sockets import ProtocolError
 
 _LOG = logger(__name__)

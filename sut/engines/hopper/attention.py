@@ -85,6 +85,8 @@ class _Seen:
 
     prompts: Call | None = None
     decoding: Call | None = None
+    logged: bool = False
+    """Whether the log says that calls are repeated."""
     modules: dict[int, Any] = field(default_factory=dict)
     """By the identity of a module of FlashInfer's, one that keeps its calls."""
 
@@ -238,8 +240,7 @@ def _keep(
     if module is not None:
         prompts._cached_module = _kept_prompts(module)
     try:
-        by_vllm(self=impl, layer=layer, query=query, key=key, value=value,
-                kv_cache=kv_cache, attn_metadata=metadata, output=output)  # fmt: skip
+        by_vllm(impl, layer, query, key, value, kv_cache, metadata, output)
     finally:
         if module is not None:
             prompts._cached_module = module
@@ -263,13 +264,10 @@ def _keep(
             used = step.prompts.arguments[step.prompts.query]
             step.query = used if used.dtype == FP8 else None
         setattr(metadata, _STEP, step)
-        if not _told:
-            _told.append(True)
+        if not _seen.logged:
+            _seen.logged = True
             log.info("attention's calls are worked out once a step")
     return output
-
-
-_told: list[bool] = []
 
 
 def _scales(impl: Any, layer: Any) -> tuple[float, ...]:

@@ -21,13 +21,13 @@ from sut.wire.messages import (
     Generate,
     Hello,
     Outputs,
-    Placement,
     Ready,
     ReplicaSpec,
     Request,
     Stop,
     ToReplica,
 )
+from sut.wire.node_messages import Placement
 from tests.run_folder import replica_record
 
 Behavior = Callable[["FakeReplica", list[Request]], None]

@@ -16,12 +16,7 @@ from sut.clusters.placement import place
 from sut.clusters.registration import Node, NodeRegistration, NodesSocket
 from sut.node.agent import NodeSocket
 from sut.wire.keys import ClusterKey, read_key
-from sut.wire.messages import (
-    NODE_PROTOCOL,
-    Join,
-    Refused,
-    ToNode,
-)
+from sut.wire.node_messages import NODE_PROTOCOL, Join, Refused, ToNode
 from sut.wire.sockets import CoordinatorSocket, Endpoint
 from tests.external_nodes import Nodes
 from tests.sut.clusters.contract import ClusterContract, running, wait_for

@@ -12,7 +12,7 @@ from record.folder import RunFolder
 from sut.clusters import local
 from sut.clusters.base import Cluster
 from sut.clusters.local import LocalCluster
-from sut.wire.messages import Placement
+from sut.wire.node_messages import Placement
 from sut.wire.sockets import CoordinatorSocket
 from tests.sut.clusters.contract import ClusterContract, running, wait_for
 

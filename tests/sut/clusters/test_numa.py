@@ -15,7 +15,7 @@ from sut.clusters.numa import (
     whole_cores,
 )
 from sut.clusters.placement import Host, place
-from sut.wire.messages import Join, join_problem
+from sut.wire.node_messages import Join, join_problem
 
 NODES = {0: [0, 1, 2, 3, 8, 9, 10, 11], 1: [4, 5, 6, 7, 12, 13, 14, 15]}
 

@@ -6,7 +6,7 @@ from base.errors import UserError
 from conf.schema import ClusterConfig
 from sut.clusters import placement
 from sut.clusters.placement import Host, place, this_host
-from sut.wire.messages import Placement
+from sut.wire.node_messages import Placement
 
 UUIDS = ["GPU-8932f937-d72c", "GPU-8932aaaa-0000", "GPU-1f2e3d4c-1111"]
 MIG = "MIG-5c89852c-d268"

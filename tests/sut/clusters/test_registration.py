@@ -15,7 +15,7 @@ from sut.clusters.local import LocalCluster
 from sut.clusters.placement import Host
 from sut.clusters.registration import Node, NodeRegistration, NodesSocket
 from sut.node.agent import NodeAgent, NodeSocket
-from sut.wire.messages import (
+from sut.wire.node_messages import (
     NODE_PROTOCOL,
     Join,
     Left,

@@ -26,12 +26,12 @@ from sut.wire.messages import (
     FirstToken,
     Heartbeat,
     Outputs,
-    Placement,
     Ready,
     ReplicaSpec,
     Request,
     WarmupSpec,
 )
+from sut.wire.node_messages import Placement
 from sut.wire.sockets import CoordinatorSocket, Endpoint
 from tests.run_folder import replica_record
 from tests.sut.clusters.contract import wait_for
