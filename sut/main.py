@@ -24,7 +24,6 @@ from pathlib import Path
 
 import mlperf_loadgen as lg
 
-from base.benchmark import MAX_TOKENS
 from base.child import announce_folder
 from base.command import run_command
 from base.errors import Aborted, ExitCode, Stopped, UserError
@@ -34,7 +33,7 @@ from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
 from conf.schema import Config
 from conf.secrets import require_secrets
-from qsl.dataset import Dataset, check_prompts, load_dataset
+from qsl.dataset import Dataset, load_dataset
 from record.folder import RecordError, RunFolder, write_json, write_text
 from record.source import write_source
 from record.writer import RecordWriter
@@ -46,7 +45,7 @@ from sut.console import warn_of_shared_devices
 from sut.coordinator.coordinator import Coordinator
 from sut.coordinator.live import RunView
 from sut.coordinator.loadgen import LoadGenRun
-from sut.launch import build_coordinator, check_fits, model_for
+from sut.launch import build_coordinator, check_fits, fit_lengths, model_for
 from sut.model import Model
 from sut.postprocess import conclude
 from sut.scratch import Scratch
@@ -95,8 +94,7 @@ def run(config: Config) -> int:
     plan = plan_scenario(config, len(dataset))
     model = model_for(config, _LOG.info)
     check_fits(config, model, dataset)
-    limit = config.model.max_model_len - MAX_TOKENS
-    check_prompts(dataset, config.dataset, model.vocab_size, limit)
+    fit_lengths(config, model, dataset)
     folder = _make_folder(config)
     try:
         with _prepared(config, model, dataset, plan, folder) as (settings, coordinator):
@@ -201,7 +199,9 @@ def _has_limits(plan: ScenarioPlan) -> bool:
 
 def _facts(model: Model, dataset: Dataset) -> tuple[list[int], Path | None, str | None]:
     """Return the facts of model and data that `record_settings` records."""
-    return model.stop_token_ids, model.tokenizer, dataset.sha256 or None
+    # Answers of a prescribed length go on after a stop token.
+    stops = model.stop_token_ids if dataset.output_tokens is None else []
+    return stops, model.tokenizer, dataset.sha256 or None
 
 
 def _measure(
