@@ -29,6 +29,8 @@ class AdaptiveSettings(msgspec.Struct):
     """Path of the model's slot."""
     tpot_s: float
     answer_tokens: int
+    graph_sizes: list[int]
+    """Tokens of the engine's CUDA graphs, in ascending order."""
 
 
 class _Adaptive:
@@ -92,6 +94,7 @@ class _Adaptive:
                 self._settings.tpot_s,
                 self._settings.answer_tokens,
                 self._most,
+                self._settings.graph_sizes,
             )
         return self._budget
 

@@ -7,6 +7,8 @@ shared memory, once, before LoadGen's clock starts.
 import mmap
 import os
 import struct
+from bisect import bisect_left
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +61,20 @@ class ModelSlot:
         return StepModel(*_FIELDS.unpack_from(self._memory)[1:])
 
 
+def padded(tokens: int, graph_sizes: Sequence[int]) -> int:
+    """Return the tokens that a step of `tokens` computes.
+
+    Args:
+        tokens: of the step.
+        graph_sizes: tokens of the engine's CUDA graphs, in ascending order; a step of
+            more than the largest runs without a graph.
+    """
+    above = bisect_left(graph_sizes, tokens)
+    return tokens if above == len(graph_sizes) else graph_sizes[above]
+
+
 def fit_step_model(
-    steps: Steps, kv_blocks: int, kv_block: int
+    steps: Steps, kv_blocks: int, kv_block: int, graph_sizes: Sequence[int] = ()
 ) -> tuple[StepModel, float] | None:
     """Return the model of recorded steps, and its median relative error (a stretch).
 
@@ -72,12 +86,13 @@ def fit_step_model(
         steps: of one engine in order of time, the first ones cold.
         kv_blocks: blocks of its KV cache.
         kv_block: tokens of a block.
+        graph_sizes: tokens of the engine's CUDA graphs, in ascending order.
     """
     steps = steps[COLD:]
     if len(steps) < FEWEST:
         return None
     seconds = _means(np.maximum(steps["duration_ns"] / 1e9, 1e-9)[:, None])[:, 0]
-    design = _means(_design(steps, kv_blocks, kv_block))
+    design = _means(_design(steps, kv_blocks, kv_block, graph_sizes))
     scale = np.maximum(design.max(axis=0), 1e-12)
     fitted, use = seconds, np.ones(len(seconds), bool)
     off = np.zeros(len(seconds))
@@ -101,12 +116,15 @@ def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(parts.mean(axis=1))
 
 
-def _design(steps: Steps, kv_blocks: int, kv_block: int) -> NDArray[np.float64]:
+def _design(
+    steps: Steps, kv_blocks: int, kv_block: int, graph_sizes: Sequence[int]
+) -> NDArray[np.float64]:
     cached = (kv_blocks - steps["kv_blocks_free"].astype(float)) * kv_block
-    columns = [
-        np.ones(len(steps)),
-        steps["prefill_tokens"].astype(float),
-        steps["decode_sequences"].astype(float),
-        cached.clip(0),
-    ]
+    decoding = steps["decode_sequences"].astype(float)
+    tokens = steps["prefill_tokens"] + decoding
+    # As in `padded`; what is padded costs as much as a prompt's tokens.
+    sizes = np.append(np.asarray(graph_sizes, float), np.inf)
+    above = sizes[np.searchsorted(sizes, tokens)]
+    computed = np.where(np.isinf(above), tokens, above)
+    columns = [np.ones(len(steps)), computed - decoding, decoding, cached.clip(0)]
     return np.stack(columns, axis=1)
