@@ -64,7 +64,9 @@ def test_recorded_run_gets_a_rate_and_a_host_fix(recorded: Analysis) -> None:
     assert "NUMA" in advice["episode.host"].text
     assert recorded.safe is not None
     assert 46 < recorded.safe.per_s < 51
-    assert f"{recorded.safe.per_s:.3g}/s" in advice["limits"].text
+    assert (
+        f"lower the arrival rate to {recorded.safe.low:.3g}/s" in advice["limits"].text
+    )
 
 
 def test_a_gpu_that_is_idle_while_requests_wait_in_bursts_asks_for_its_host(
@@ -144,12 +146,12 @@ def test_the_advised_rate_keeps_the_limit(seed: int) -> None:
     true = cluster.capacity
     assert analysis.capacity.low * 0.93 < true < analysis.capacity.high * 1.07
     slower = replace(
-        cluster, seed=seed + 50, load=analysis.safe.per_s / true, seconds=300
+        cluster, seed=seed + 50, load=analysis.safe.low / true, seconds=300
     )
     again = simulate(slower)
-    assert percentile(again.requests.ttft, 0.99) < 0.5 * 1.15
+    assert percentile(again.requests.ttft, 0.99) < 0.5
     # The advice must not be far below what could be had either.
-    assert analysis.safe.per_s > 0.75 * true
+    assert analysis.safe.low > 0.75 * true
 
 
 def test_kept_limits_need_no_account() -> None:
