@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from base.errors import ExitCode, SutError, UserError
+from base.memory import check_address_space
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -111,6 +112,7 @@ def run_module(module: str) -> int:
 
 
 def _import_main(module: str) -> Callable[[], int]:
+    check_address_space()
     try:
         main: Callable[[], int] = importlib.import_module(module).main
     except ImportError as error:

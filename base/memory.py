@@ -1,7 +1,12 @@
 """Memory: how much this process may still take, and rare garbage collections."""
 
 import gc
+import mmap
+import os
+import resource
 from pathlib import Path
+
+from base.errors import UserError
 
 _THRESHOLD = 100_000
 """New containers until a collection; objects of samples are not counted."""
@@ -54,3 +59,35 @@ def _of_group(group: Path) -> int | None:
         return None if limit == "max" else max(0, int(limit) - used)
     except (OSError, ValueError):
         return None
+
+
+_MIB = 1 << 20
+_LIBRARIES_BYTES = 350 * _MIB
+_THREAD_BYTES = 82 * _MIB
+"""Address space of a thread of NumPy's OpenBLAS and one of SciPy's: 8 MiB of stack and
+a buffer of 32 MiB each, and what surrounds them. Both start a thread for each core."""
+_MOST_THREADS = 64
+
+
+def check_address_space() -> None:
+    """Refuse a limit of the address space that the imported libraries exceed.
+
+    OpenBLAS never gives up: without the space for its buffers, `import numpy` asks for
+    them again for ever, and no signal handler of Python runs meanwhile.
+
+    Raises:
+        UserError: `ulimit -v` is too low.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return
+    threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+    need = _LIBRARIES_BYTES + threads * _THREAD_BYTES
+    try:
+        mmap.mmap(-1, need).close()
+    except (OSError, MemoryError):
+        raise UserError(
+            f"the address space is limited to {limit // _KIB:,} KiB (ulimit -v), and"
+            f" the libraries for {threads} cores take {need // _KIB:,} KiB of it; raise"
+            " the limit, or use fewer cores (taskset)"
+        ) from None

@@ -1,6 +1,7 @@
 """Renders the page and the Markdown file of a report."""
 
 import os
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -77,6 +78,27 @@ def page_environment() -> Environment:
     )
 
 
+@cache
+def _environment() -> Environment:
+    """Return the environment of reports, which compiles each template once."""
+    environment = page_environment()
+    environment.filters |= {
+        "capitalized": capitalized,
+        "cell": cell,
+        "label": label,
+        "heading": heading,
+        "filled": filled,
+        "count": count,
+        "markdown": markdown,
+        "shown": shown,
+        "unit_of": unit_of,
+        "width": width,
+        "with_unit": with_unit,
+    }
+    environment.tests["informative"] = informative
+    return environment
+
+
 def render(
     name: str,
     report: Report,
@@ -93,44 +115,33 @@ def render(
         plots: plots of the report.
         out: folder of the page, for links to the files of the run; None: no links.
     """
-    environment = page_environment()
-    environment.filters |= {
-        "capitalized": capitalized,
-        "cell": cell,
-        "label": label,
-        "heading": heading,
-        "filled": filled,
-        "count": count,
-        "markdown": markdown,
-        "shown": shown,
-        "unit_of": unit_of,
-        "width": width,
-        "with_unit": with_unit,
-    }
-    environment.tests["informative"] = informative
     sections = _sections(report)
     html = name.endswith(".html")
     live = live_data(report.analysis) if html and "timeline" in sections else None
     code = script()
-    text = environment.get_template(name).render(
-        name=report.subject.name,
-        title=title(report),
-        sizes=sizes_of(report),
-        campaign=report.campaign,
-        report=content,
-        headline=headline(report),
-        plots=plots,
-        titles={key: title for key, title in TITLES.items() if key in sections},
-        repeated=_repeated(report),
-        links=_links(report, out),
-        captions=TABLES,
-        parts=PARTS,
-        many=MANY,
-        several=report.several,
-        live=live,
-        live_style=style(),
-        script=code,
-        digest=digest(code),
+    text = (
+        _environment()
+        .get_template(name)
+        .render(
+            name=report.subject.name,
+            title=title(report),
+            sizes=sizes_of(report),
+            campaign=report.campaign,
+            report=content,
+            headline=headline(report),
+            plots=plots,
+            titles={key: title for key, title in TITLES.items() if key in sections},
+            repeated=_repeated(report),
+            links=_links(report, out),
+            captions=TABLES,
+            parts=PARTS,
+            many=MANY,
+            several=report.several,
+            live=live,
+            live_style=style(),
+            script=code,
+            digest=digest(code),
+        )
     )
     return text.rstrip() + "\n"
 

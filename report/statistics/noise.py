@@ -302,7 +302,14 @@ def is_drift(ratios: FloatArray, first: int, after: int) -> bool:
 
 
 def _nanmedian(values: FloatArray) -> FloatArray:
-    known = ~np.isnan(values).all(axis=0)
-    medians = np.full(values.shape[1], np.nan)
-    medians[known] = np.nanmedian(values[:, known], axis=0)
+    """Return the median of each column; NaN where nothing is known.
+
+    This equals `numpy.nanmedian`, which takes ten times as long for few columns.
+    """
+    ordered = np.sort(values, axis=0)  # NaN comes last
+    known = np.count_nonzero(~np.isnan(values), axis=0)
+    column = np.arange(values.shape[1])
+    medians: FloatArray = (
+        ordered[(known - 1) // 2, column] + ordered[known // 2, column]
+    ) / 2
     return medians

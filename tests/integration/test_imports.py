@@ -74,6 +74,18 @@ def test_too_little_memory_for_the_imports_is_reported(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", COMMANDS)
+def test_a_limit_that_libraries_exceed_is_bad_input(module: str) -> None:
+    """With so little OpenBLAS would wait for memory for ever, deaf to signals."""
+    script = f"ulimit -v 120000; exec {sys.executable} -m {module} report"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the address space is limited to 120,000 KiB")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", COMMANDS)
 def test_a_broken_package_is_no_bad_result(module: str) -> None:
     done = _run_with_import(module, "raise ImportError('x.so: a defect')")
     assert done.returncode == 3

@@ -30,6 +30,8 @@ _BACKOFF_S = 0.2
 _LONGEST_PAUSE_S = 30.0
 _SPARE_FILES = 256
 """Files that a replica has open beside its connections."""
+_LONGEST_BODY = 16 << 20
+"""Bytes of an answer that is read as a whole; one of 128 tokens has some kilobytes."""
 
 
 class ServerLostError(Exception):
@@ -129,7 +131,7 @@ class Client:
         try:
             async with asyncio.timeout(self._options.connect_timeout_s):
                 async with self._request("GET", path, None) as response:
-                    body = await response.read()
+                    body = await _whole(response)
         except TimeoutError as error:
             limit = self._options.connect_timeout_s
             raise ServerLostError(f"{path} gave no answer in {limit:g} s") from error
@@ -160,7 +162,7 @@ class Client:
                         async for _ in self._read(response, exchange):
                             yield
                         return
-                    text = await response.read()
+                    text = await _whole(response)
                     pause = self._pause(response, text, since)
             except aiohttp.ClientError as error:
                 breaks += 1
@@ -178,7 +180,7 @@ class Client:
     ) -> AsyncIterator[None]:
         answer = exchange.answer
         if response.content_type != "text/event-stream":
-            data = await response.read()
+            data = await _whole(response)
             exchange.heard = time.perf_counter()
             answer.take(data)
         else:
@@ -315,3 +317,17 @@ def _reason(error: aiohttp.ClientError) -> str:
 def json_body(value: dict[str, Any]) -> bytes:
     """Return a request's body."""
     return msgspec.json.encode(value)
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body of an answer.
+
+    Raises:
+        ServerLostError: it has no end in sight.
+    """
+    body = bytearray()
+    while part := await response.content.readany():
+        body += part
+        if len(body) > _LONGEST_BODY:
+            raise ServerLostError(f"an answer is longer than {_LONGEST_BODY >> 20} MiB")
+    return bytes(body)

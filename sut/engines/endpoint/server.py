@@ -141,7 +141,7 @@ def parse_state(body: bytes) -> ServerState:
                 if sample.name in _CACHE:
                     label = sample.labels.get("enable_prefix_caching", "")
                     caching = {"True": True, "False": False}.get(label, caching)
-    except ValueError as error:
+    except (ValueError, LookupError) as error:  # the parser raises either
         raise ServerLostError(f"/metrics cannot be read ({error})") from error
 
     def of(names: tuple[str, ...]) -> list[float]:

@@ -564,6 +564,7 @@ def test_a_loadgen_that_has_reason_to_be_quiet_is_left_alone(
 ) -> None:
     # No limit that is counted in seconds passes here: the coordinator is only asked.
     with running(tmp_path, good, stall_s=5) as run:
+        assert run.coordinator.ready.wait(10)
         if state != "loading":
             run.begin_test(mean_gap_s=100.0 if state == "slow arrivals" else 0.0)
         if state == "summing up":

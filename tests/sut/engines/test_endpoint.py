@@ -15,6 +15,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from sut.engines.base import Engine, EngineConfigError, EngineLostError
+from sut.engines.endpoint import client
+from sut.engines.endpoint.client import ServerLostError
 from sut.engines.endpoint.engine import EndpointEngine
 from sut.engines.endpoint.server import ServerState, parse_state
 from sut.engines.synthetic import synthetic_answer
@@ -216,6 +218,22 @@ def test_a_figure_that_is_no_number_is_left_out(value: str) -> None:
     text = "".join(f"vllm:{name} {value}\n" for name in names)
     state = parse_state(f"{text}vllm:num_requests_waiting 2\n".encode())
     assert state == ServerState(waiting=2)
+
+
+def test_a_damaged_line_loses_the_server_and_not_the_reader() -> None:
+    line = b'vllm:cache_config_info{enable_prefix_caching="False",\t="y"} 1.0\n'
+    with pytest.raises(ServerLostError, match="/metrics cannot be read"):
+        parse_state(line)
+
+
+def test_an_answer_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_LONGEST_BODY", 100)
+    with (
+        StubServer(Behavior()) as server,
+        pytest.raises(EngineConfigError, match="an answer is longer than"),
+        engine_on(server),
+    ):
+        pass
 
 
 def write_tokenizer(folder: Path) -> Path:
