@@ -108,6 +108,7 @@ def test_small_bursts_are_added_up(recorded: Analysis) -> None:
     assert f", {added:,} (23%) in 2 other bursts of arrivals, {rest.late}" in short
 
 
+@pytest.mark.integration
 def test_parts_of_a_planted_episode_hold_its_late_requests() -> None:
     cluster = busy(3, load=0.6)
     cluster.plants = [Plant(kind="gpu", begin_s=90, end_s=120, size=2.2)]
@@ -135,6 +136,7 @@ def test_overload_is_no_episode_but_a_rate() -> None:
     assert analysis.advice[0].code == "limits"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_advised_rate_keeps_the_limit(seed: int) -> None:
     cluster = busy(seed, load=1.0)
@@ -175,6 +177,7 @@ def test_percentile_is_the_one_that_loadgen_takes() -> None:
     assert np.isnan(percentile(np.zeros(0), 0.99))
 
 
+@pytest.mark.integration
 def test_advice_of_a_run_without_limits_follows_from_its_episodes() -> None:
     cluster = busy(6, load=0.5)
     cluster.plants = [Plant(kind="clock", begin_s=60, end_s=90, size=1.4)]
