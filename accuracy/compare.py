@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accuracy.answers import load_tokenizer
-from accuracy.replicas import OddAnswers, ReplicaAgreement, agreement_of_runs
+from accuracy.replicas import ReplicaAgreement, agreement_of_runs
 from accuracy.rouge import METRICS
 from accuracy.score import PathOverrides, ScoredRun, score_samples
 from accuracy.statistics import ConfidenceInterval, mean_intervals
 from base.errors import UserError
+from record.answers import OddAnswers
 from record.folder import RunFolder, write_text
 
 

@@ -10,6 +10,7 @@ from accuracy.answers import FirstAnswers
 from accuracy.rouge import METRICS
 from base.answer_pairs import ReplicaAnswer, agreement_by_replica, pair_answers
 from base.odd_replicas import LEVEL, OddReplica, length_strata, odd_replicas
+from record.answers import OddAnswers, ReplicaScores
 
 METHOD = (
     "Each replica against all others: exact test of the share of answers, within"
@@ -22,37 +23,6 @@ _MEASURE = "rougeL"
 
 ReplicaName = tuple[str | None, int | None]
 """Node and number."""
-
-
-@dataclass(slots=True, kw_only=True)
-class ReplicaScores:
-    """The answers of one replica in one run."""
-
-    node: str | None
-    replica: int | None
-    answers: int
-    scores: dict[str, float]
-    """Mean ROUGE in percent, by metric."""
-    tokens_per_sample: float
-
-
-@dataclass(slots=True, kw_only=True)
-class OddAnswers:
-    """A replica whose answers differ from those of the others."""
-
-    node: str | None
-    replica: int | None
-    measure: str
-    own: float
-    """Mean score in percent, or share of its answers in percent."""
-    others: float
-    unit: str
-    answers: int
-    """Number of its answers, or of its pairs, that were tested."""
-    p: float
-    """Corrected for the number of tests."""
-    peer: str
-    """The other one of two replicas, if the test cannot say which one is wrong."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,10 +1,13 @@
 """The results of a run's accuracy, written as `accuracy.json` and `accuracy.txt`."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from accuracy.replicas import METHOD, OddAnswers, ReplicaScores
+import msgspec
+
+from accuracy.replicas import METHOD
 from accuracy.rouge import METRICS
 from accuracy.statistics import CONFIDENCE, ConfidenceInterval, TokenStatistics
+from record.answers import OddAnswers, ReplicaScores
 from record.folder import RunFolder, write_json, write_text
 from record.structs import Json
 
@@ -121,8 +124,8 @@ def as_json(result: AccuracyResult) -> dict[str, Json]:
         "no_target": result.no_target,
         "missed": result.missed,
         "problems": result.problems,
-        "replicas": [asdict(one) for one in result.replicas],
-        "odd_replicas": [asdict(one) for one in result.odd_replicas],
+        "replicas": [msgspec.to_builtins(one) for one in result.replicas],
+        "odd_replicas": [msgspec.to_builtins(one) for one in result.odd_replicas],
         "odd_replicas_method": METHOD,
         "sentence_splitter": result.splitter,
         "official_sentence_splitter": result.official_splitter,

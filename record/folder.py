@@ -31,6 +31,8 @@ class RecordError(SutError):
 T = TypeVar("T")
 
 _CHUNK_BYTES = 8 * 2**20
+_DAMAGED = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+"""What a decoder raises for damaged text."""
 
 
 def read_lines(path: Path, kind: type[T] | Any) -> Iterator[T]:
@@ -85,10 +87,14 @@ def cut_off(path: Path) -> bool:
 def _decode(
     path: Path, decoder: msgspec.json.Decoder[T], text: bytes, before: int
 ) -> list[T]:
-    lines = text.split(b"\n")
+    # All lines at once take half of the time; a damaged one is then looked for.
+    with contextlib.suppress(*_DAMAGED):
+        every = decoder.decode_lines(text)
+        if len(every) == text.count(b"\n") + 1:
+            return every
     found: list[T] = []
     try:
-        for line in lines:
+        for line in text.split(b"\n"):
             found.append(decode_with(decoder, line))
     except DecodeError as error:
         raise RecordError(path, str(error), before + len(found) + 1) from error

@@ -12,7 +12,9 @@ from record.structs import Json
 from report.figures import Section
 from report.findings.answers import answer_findings
 from report.findings.collect import collect
+from report.findings.effort import add_impacts, effort_of
 from report.findings.finding import ORDER, Finding, Found, Recommendation
+from report.findings.opportunities import opportunities
 from report.findings.scaling import scaling_findings
 from report.findings.timeline import timeline_advice, timeline_findings
 from report.reading.run import Run
@@ -97,6 +99,18 @@ def make_report(
     replicas = GroupComparison(run=subject, level="replica")
     analysis = analyze(inputs_of(subject))
     found = _findings(runs, subject, replicas, nodes, campaign, analysis)
+    advice = [
+        one.advice
+        for one in found
+        # A recommendation without a gain in this run is left out.
+        if one.advice is not None and (one.advice.estimate.value or 0) > 0
+    ]
+    for one in advice:
+        one.effort = effort_of(one.finding)
+    advice += [
+        one for one in timeline_advice(analysis, found) if one.estimate.value > 0
+    ]
+    add_impacts(found, advice)
     content = Content(
         configuration=configuration(subject),
         scaling=scaling(runs, subject, campaign),
@@ -107,17 +121,7 @@ def make_report(
         timeline=timeline(analysis),
         cold_start=cold_start(subject),
         findings=[one.finding for one in found],
-        recommendations=[
-            one.advice
-            for one in found
-            # A recommendation without a gain in this run is left out.
-            if one.advice is not None and (one.advice.estimate.value or 0) > 0
-        ]
-        + [
-            advice
-            for advice in timeline_advice(analysis, found)
-            if advice.estimate.value > 0
-        ],
+        recommendations=advice,
         validity=validity(subject),
     )
     return Report(
@@ -177,4 +181,9 @@ def _findings(
         found.append(first)
     found += answer_findings(runs)
     found += scaling_findings(runs, scaling_by_size(runs))
+    # A run with a fault has nothing unused that is worth a look before the fault.
+    if subject.verdict.outcome == "passed" and all(
+        one.finding.severity == "note" for one in found
+    ):
+        found += opportunities(subject, analysis)
     return sorted(found, key=lambda one: ORDER.index(one.finding.severity))

@@ -11,6 +11,10 @@ Severity = Literal["critical", "warning", "note"]
 ORDER: tuple[Severity, ...] = ("critical", "warning", "note")
 
 
+Effort = Literal["now", "this week", "with new hardware"]
+EFFORTS: tuple[Effort, ...] = ("now", "this week", "with new hardware")
+
+
 class Finding(Struct, kw_only=True):
     """Something that the data show."""
 
@@ -27,6 +31,8 @@ class Finding(Struct, kw_only=True):
     """As far as the data show it, in sentences."""
     measure: str = ""
     """What to measure next, if the data do not show the cause."""
+    impact: str = ""
+    """What it cost in this run, with its definition; empty: the data do not show it."""
 
 
 class Recommendation(Struct, kw_only=True):
@@ -37,6 +43,8 @@ class Recommendation(Struct, kw_only=True):
     where: list[str] = field(default_factory=list)
     text: str
     estimate: Figure
+    effort: Effort = "now"
+    """`now`: a setting; `this week`: work on the hosts; `with new hardware`."""
 
 
 class Found(Struct, kw_only=True):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from report.figures import figure
+from report.findings.effort import effort_of
 from report.findings.finding import Finding, Found, Recommendation
 from report.timeline.analysis import Analysis
 from report.timeline.episodes import Episode
@@ -15,6 +16,7 @@ from report.timeline.sentences import (
     title_of,
     when_words,
 )
+from report.wording import sentence
 
 _NEAR_S = 10.0
 _LATE = 0.05
@@ -51,12 +53,12 @@ def timeline_findings(analysis: Analysis, seen: Sequence[Found]) -> Iterator[Fou
                 else "warning",
                 title=title_of(one),
                 where=one.where,
-                evidence=evidence_of(one),
-                cause=one.text,
+                evidence=sentence(evidence_of(one)),
+                cause=sentence(one.text),
                 measure=""
                 if one.cause not in ("unknown", "gpu")
-                else "a record of engine steps, and what else ran on the host and its"
-                " GPU at that time",
+                else "Record engine steps, and what else ran on the host and its GPU at"
+                " that time.",
             ),
         )
 
@@ -82,6 +84,9 @@ def timeline_advice(analysis: Analysis, found: Sequence[Found]) -> list[Recommen
             where=advice.where,
             text=advice.text,
             estimate=figure(advice.value, advice.unit, advice.definition),
+            effort=effort_of(
+                f"episode.{advice.cause}" if advice.cause else advice.code
+            ),
         )
     return list(merged.values())
 
@@ -154,6 +159,6 @@ def _limits(analysis: Analysis) -> Iterator[Found]:
             )
             + f" Rates: {rate_sentence(analysis)}"
             + (f"; {bursts}." if (bursts := burst_sentence(analysis)) else "."),
-            cause="; ".join(causes) or "late requests throughout the run",
+            cause=sentence("; ".join(causes) or "late requests throughout the run"),
         ),
     )

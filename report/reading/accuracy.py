@@ -5,6 +5,7 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from base.answer_pairs import ReplicaAnswer
+from record.answers import OddAnswers, ReplicaScores
 from record.folder import read_json
 from record.loadgen_log import read_answers
 from report.reading.samples import Samples
@@ -14,30 +15,6 @@ class ScoreFigure(Struct):
     """One figure of `accuracy.json`."""
 
     value: float | None = None
-
-
-class ReplicaScores(Struct, kw_only=True):
-    """Scores of one replica."""
-
-    node: str | None
-    replica: int | None
-    answers: int
-    scores: dict[str, float]
-    """Mean ROUGE in percent, by metric."""
-
-
-class OddAnswers(Struct, kw_only=True):
-    """A replica whose answers have lower scores than those of the others."""
-
-    node: str | None
-    replica: int | None
-    measure: str
-    own: float
-    others: float
-    unit: str
-    answers: int
-    p: float
-    peer: str = ""
 
 
 class AccuracyFile(Struct, kw_only=True):

@@ -1,8 +1,8 @@
 """Telemetry, read once a second, as columns for each kind of line."""
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +53,23 @@ class Readings:
     """Name of the device; empty for lines of an engine or a host."""
     values: dict[str, FloatArray]
     """By measure; NaN where it could not be read."""
+    _by_replica: IntArray | None = None
+    """Lines in the order of their replicas, once it was asked for."""
+
+    def lines(self, replica: int) -> IntArray:
+        """Return the places of the lines of one replica, ordered by time."""
+        if self._by_replica is None:
+            self._by_replica = np.argsort(self.replica, kind="stable")
+        order = self._by_replica
+        begin, end = (
+            np.searchsorted(self.replica, replica, side, order)
+            for side in ("left", "right")
+        )
+        return order[begin:end]
 
     def of(self, replica: int, measure: str) -> FloatArray:
         """Return the known values of a measure for one replica, ordered by time."""
-        values = self.values[measure][self.replica == replica]
+        values = self.values[measure][self.lines(replica)]
         known: FloatArray = values[~np.isnan(values)]
         return known
 
@@ -94,10 +107,13 @@ class Telemetry:
 
 @dataclass(slots=True)
 class _Columns:
-    t_ns: list[int] = field(default_factory=list)
-    replica: list[int] = field(default_factory=list)
+    """Columns of a kind of line, a part for each batch."""
+
+    t_ns: list[IntArray] = field(default_factory=list)
+    replica: list[IntArray] = field(default_factory=list)
     device: list[str] = field(default_factory=list)
-    values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    values: list[FloatArray] = field(default_factory=list)
+    """Shape (measure, line)."""
 
 
 def read_telemetry(path: Path) -> Telemetry:
@@ -109,8 +125,8 @@ def read_telemetry(path: Path) -> Telemetry:
     columns = {kind: _Columns() for kind in _MEASURES}
     batches: Iterator[list[TelemetryLine]] = read_batches(path, TelemetryLine)
     for batch in batches:
-        for line in batch:
-            _add(columns[type(line)], line)
+        for kind, own in columns.items():
+            _add(own, kind, [line for line in batch if type(line) is kind])
     return _telemetry(columns)
 
 
@@ -119,13 +135,21 @@ def no_telemetry() -> Telemetry:
     return _telemetry({kind: _Columns() for kind in _MEASURES})
 
 
-def _add(columns: _Columns, line: TelemetryLine) -> None:
-    columns.t_ns.append(line.t_ns)
-    columns.replica.append(COORDINATOR if line.replica is None else line.replica)
-    columns.device.append(getattr(line, "device", ""))
-    for name in _MEASURES[type(line)]:
-        value = getattr(line, name)
-        columns.values[name].append(np.nan if value is None else value)
+def _add(
+    columns: _Columns, kind: type[TelemetryLine], lines: Sequence[TelemetryLine]
+) -> None:
+    if not lines:
+        return
+    measures = attrgetter(*_MEASURES[kind])
+    replicas = (line.replica for line in lines)
+    columns.t_ns.append(np.array([line.t_ns for line in lines], np.int64))
+    columns.replica.append(
+        np.array([COORDINATOR if r is None else r for r in replicas], np.int64)
+    )
+    columns.device += [getattr(line, "device", "") for line in lines]
+    # numpy makes NaN of None.
+    values = np.array([measures(line) for line in lines], float)
+    columns.values.append(np.ascontiguousarray(values.T))
 
 
 def _telemetry(columns: dict[type[TelemetryLine], _Columns]) -> Telemetry:
@@ -137,14 +161,16 @@ def _telemetry(columns: dict[type[TelemetryLine], _Columns]) -> Telemetry:
 
 
 def _series(kind: type[TelemetryLine], columns: _Columns) -> Readings:
-    t_ns = np.array(columns.t_ns, np.int64)
+    names = _MEASURES[kind]
+    t_ns, replica = (
+        np.concatenate([np.zeros(0, np.int64), *parts])
+        for parts in (columns.t_ns, columns.replica)
+    )
+    values = np.concatenate([np.zeros((len(names), 0)), *columns.values], axis=1)
     order = np.argsort(t_ns, kind="stable")
     return Readings(
         t_ns=t_ns[order],
-        replica=np.array(columns.replica, np.int64)[order],
-        device=[columns.device[i] for i in order],
-        values={
-            name: np.array(columns.values[name], float)[order]
-            for name in _MEASURES[kind]
-        },
+        replica=replica[order],
+        device=[columns.device[i] for i in order.tolist()],
+        values={name: row[order] for name, row in zip(names, values, strict=True)},
     )

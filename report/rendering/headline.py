@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from record.structs import Json
 from report.content import Report
 from report.reading.run import Run
 from report.sections.symmetry import BALANCED, NOT_TESTED
@@ -201,7 +202,7 @@ def _held(report: Report) -> Iterator[Card]:
 
 def _evenness(report: Report) -> Iterator[Card]:
     main = "service latency" if report.subject.streaming else "tokens/s"
-    for row in _rows(report, "symmetry", "summary"):
+    for row in rows_of(report, "symmetry", "summary"):
         spread, status = row["spread"], str(row["status"])
         if row["measure"] != main or spread is None or status == BALANCED:
             continue
@@ -218,7 +219,8 @@ def _evenness(report: Report) -> Iterator[Card]:
         )
 
 
-def _rows(report: Report, section: str, table: str) -> Iterator[dict[str, object]]:
+def rows_of(report: Report, section: str, table: str) -> Iterator[dict[str, Json]]:
+    """Yield the rows of a table of the report, each by the names of its columns."""
     found = report.content.plain()[section][table]
     names = [column["name"] for column in found["columns"]]
     for row in found["rows"]:

@@ -9,6 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from record.structs import Json
 from report.content import Report
+from report.findings.finding import EFFORTS
+from report.rendering.conclusion import conclusion
 from report.rendering.headline import headline, sizes_of, title
 from report.rendering.interactive import digest, live_data, script, style
 from report.rendering.plots.canvas import Plot
@@ -116,6 +118,7 @@ def render(
         out: folder of the page, for links to the files of the run; None: no links.
     """
     sections = _sections(report)
+    content = _without_twins(report, content)
     html = name.endswith(".html")
     live = live_data(report.analysis) if html and "timeline" in sections else None
     code = script()
@@ -129,6 +132,8 @@ def render(
             campaign=report.campaign,
             report=content,
             headline=headline(report),
+            conclusion=conclusion(report),
+            efforts=EFFORTS,
             plots=plots,
             titles={key: title for key, title in TITLES.items() if key in sections},
             repeated=_repeated(report),
@@ -149,7 +154,11 @@ def render(
 def _repeated(report: Report) -> set[tuple[str, str]]:
     """Return the figures and tables that the page does not show a second time."""
     found = set(_REPEATED)
-    if len(report.subject.nodes) < 2:
+    if len(report.subject.nodes) > 1:
+        # With one replica on each node, both tables are the same.
+        if report.subject.size == len(report.subject.nodes):
+            found |= {("symmetry", "replicas"), ("tokens", "replicas")}
+    else:
         # They equal those of all replicas.
         found |= {
             ("symmetry", "nodes"),
@@ -159,6 +168,17 @@ def _repeated(report: Report) -> set[tuple[str, str]]:
     if report.subject.size < 2:
         found.add(("tokens", "replicas"))
     return found
+
+
+def _without_twins(report: Report, content: dict[str, Json]) -> dict[str, Json]:
+    """Return the content without the spreads of replicas that are those of nodes."""
+    if not 1 < len(report.subject.nodes) == report.subject.size:
+        return content
+    summary = content["symmetry"]["summary"]
+    rows = [row for row in summary["rows"] if "replicas" not in row]
+    return content | {
+        "symmetry": content["symmetry"] | {"summary": summary | {"rows": rows}}
+    }
 
 
 def _sections(report: Report) -> set[str]:

@@ -26,6 +26,7 @@ TABLES = {
     "scaling.law": "Universal Scalability Law",
     "scaling.forecast": "Forecast",
     "symmetry.summary": "Spread between nodes and between replicas",
+    "symmetry.side_by_side": "Nodes side by side",
     "symmetry.nodes": "Nodes",
     "symmetry.replicas": "Replicas",
     "latency.loadgen": "Latency of the run, by LoadGen",

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from record.answers import ReplicaScores
 from report.figures import Column, Table, table
-from report.reading.accuracy import ReplicaScores
 from report.reading.run import Run
 from report.statistics.answers import answer_agreement
 from report.statistics.numbers import ratio, rounded

@@ -21,6 +21,7 @@ from report.sections.groups import (
     Group,
     groups,
 )
+from report.sections.side_by_side import SideBySide, side_by_side
 from report.statistics.comparison import RATES, GroupComparison
 from report.statistics.noise import SIGNIFICANCE
 from report.statistics.numbers import ratio, rounded
@@ -147,6 +148,7 @@ def spread_pct(values: Sequence[float]) -> float | None:
 def symmetry(run: Run, nodes: GroupComparison, replicas: GroupComparison) -> Section:
     """Return the work of nodes and replicas, and the spread between them."""
     by_node, by_replica = groups(run, nodes), groups(run, replicas)
+    of_nodes = spreads(nodes, by_node)
     return {
         "success_rate": figure(
             ratio(100.0 * len(run.done), run.issued),
@@ -164,12 +166,29 @@ def symmetry(run: Run, nodes: GroupComparison, replicas: GroupComparison) -> Sec
             "how a difference is separated from noise; beyond noise:"
             f" p < {SIGNIFICANCE}",
         ),
-        "summary": table(
-            _SUMMARY, [*spreads(nodes, by_node), *spreads(replicas, by_replica)]
+        "summary": table(_SUMMARY, [*of_nodes, *spreads(replicas, by_replica)]),
+        "side_by_side": side_by_side(
+            [group.name for group in by_node],
+            [_across(one, by_node) for one in of_nodes],
         ),
         "nodes": table(NODES, by_node),
         "replicas": table(REPLICAS, by_replica),
     }
+
+
+def _across(spread: Spread, own: list[Group]) -> SideBySide:
+    """Return a measure with its value on each node."""
+    value = next(
+        (one.column.value for one in _MEASURES if one.name == spread.measure),
+        lambda group: group.success_pct,
+    )
+    return SideBySide(
+        measure=spread.measure,
+        unit=spread.unit,
+        values=[value(group) for group in own],
+        spread=spread.spread,
+        status=spread.status,
+    )
 
 
 def spreads(comparison: GroupComparison, own: list[Group]) -> list[Spread]:

@@ -45,8 +45,9 @@ def time_blocks(samples: Samples, groups: IntArray) -> Blocks:
     member = groups >= 0
     if not member.any():
         return Blocks(edges=np.array([]))
-    ends = [samples.completed[groups == g].max() for g in np.unique(groups[member])]
-    begin, end = float(samples.started[member].min()), float(min(ends))
+    ends = np.full(int(groups.max()) + 1, -1, np.int64)
+    np.maximum.at(ends, groups[member], samples.completed[member])
+    begin, end = float(samples.started[member].min()), float(ends[ends >= 0].min())
     service = samples.service_ns[member]
     length = _LATENCIES_IN_BLOCK * float(np.nanmedian(service))
     count = int(min(_MOST_BLOCKS, (end - begin) / max(length, 1.0)))

@@ -65,7 +65,7 @@ class ReplicaDevices:
         devices = self.run.telemetry.devices
         values = devices.values[measure]
         most: dict[str, float] = {}
-        for line in np.flatnonzero(devices.replica == self.number).tolist():
+        for line in devices.lines(self.number).tolist():
             if values[line] == values[line]:
                 name = devices.device[line]
                 most[name] = max(float(values[line]), most.get(name, 0.0))

@@ -227,20 +227,30 @@ def holm(p: FloatArray) -> FloatArray:
 
 
 def mean_interval(values: FloatArray, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the interval of the mean of correlated values (t distribution)."""
-    error, freedom = error_of_mean(values)
+    """Return the interval of the mean of correlated values (t distribution).
+
+    An autocorrelation that is estimated from n values is too small by (1 + 3 r) / n
+    (F. H. C. Marriott, J. A. Pope, Biometrika 41 (1954), 390-402).
+    """
+    error, freedom = error_of_mean(values, unbiased=True)
     half = float(stdtrit(freedom, 0.5 + confidence / 2)) * error
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def error_of_mean(values: FloatArray) -> tuple[float, float]:
+def error_of_mean(values: FloatArray, unbiased: bool = False) -> tuple[float, float]:
     """Return the standard error of the mean and its degrees of freedom.
 
     The number of independent values is n (1 - r) / (1 + r) for lag-1 autocorrelation r.
+
+    Args:
+        values: in order of time.
+        unbiased: whether to correct r for its bias, where it is not just noise.
     """
     centered = values - values.mean()
     variance = float((centered**2).sum())
     r = float((centered[1:] * centered[:-1]).sum()) / variance if variance else 0.0
+    if unbiased and r > 2 / len(values) ** 0.5:
+        r += (1 + 3 * r) / len(values)
     r = min(max(r, 0.0), 0.9)
     effective = max(3.0, len(values) * (1 - r) / (1 + r))
     return float(values.std(ddof=1)) / effective**0.5, effective - 1

@@ -31,6 +31,8 @@ class Advice:
     unit: str
     definition: str
     """How the gain is computed."""
+    cause: str = ""
+    """Of an episode: advice that is its fix, though it follows from another finding."""
 
 
 def advise(
@@ -143,6 +145,7 @@ def _host(accounts: Sequence[Account], capacity: Capacity | None) -> list[Advice
             unit="requests/s",
             definition="more than these settings sustained with a queue, at most: as if"
             " the GPU had never been idle while requests waited",
+            cause="host",
         )
     ]
 

@@ -7,7 +7,7 @@ explains is taken off before the next one is judged, so that a change of a host 
 reported again for each of its replicas.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -93,6 +93,10 @@ def _candidates(
         if not _mean(effects[own]) >= _SHARED * abs(change.effect):
             continue
         touched = _sharing(inputs, effects, own)
+        if not own[touched].all() and not change.drift:
+            # More replicas show begin and end better than a part of them.
+            change = _sharper(change, mean_over(rest[touched]), wanted)
+            effects = sign * _effects(rest, change)
         replicas = _at_fault(signal, change, touched)
         mean = sign * _mean(effects[touched])
         _take_off(rest, change, touched, sign * effects)
@@ -126,6 +130,19 @@ def _at_fault(signal: Signal, change: Change, touched: list[int]) -> list[int]:
     if most < signal.least:
         return touched
     return [replica for replica in touched if slow[replica] >= _AT_FAULT * most]
+
+
+def _sharper(change: Change, row: FloatArray, significance: float) -> Change:
+    """Return a change with begin and end as the mean of all its replicas shows them."""
+    spans = [
+        (min(one.end, change.end) - max(one.begin, change.begin), one)
+        for one in scan(row[None, :], significance, drifts=False)
+        if one.effect * change.effect > 0
+    ]
+    common, best = max(spans, key=lambda span: span[0], default=(0, change))
+    if common <= 0:
+        return change
+    return replace(change, begin=best.begin, end=best.end)
 
 
 def _mean(values: FloatArray) -> float:

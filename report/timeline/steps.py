@@ -64,7 +64,7 @@ def step_series(source: StepRecords, grid: Grid) -> StepSeries | None:
     records = source.records
     if not len(records):
         return None
-    line = _fit(source)
+    line = fit_line(source)
     names = ("number", "seconds", "excess", "gap", "preempted", "waiting")
     sums = {name: np.zeros(grid.shape) for name in names}
     free = np.full(grid.shape, np.inf)
@@ -137,8 +137,11 @@ def _by_replica(source: StepRecords) -> Iterator[tuple[IntArray, Steps]]:
         yield index[own], part[own]
 
 
-def _fit(source: StepRecords) -> FloatArray:
-    """Return the coefficients of what a step should take, relative errors weighted."""
+def fit_line(source: StepRecords) -> FloatArray:
+    """Return the coefficients of what a step should take, relative errors weighted.
+
+    In s: of a step, a prompt token, a decode sequence, and a step with any prompt.
+    """
     records = source.records
     chosen = records[:: max(1, len(records) // _FITTED)]
     took = np.maximum(chosen["duration_ns"] / 1e9, 1e-9)

@@ -163,3 +163,17 @@ def test_no_statement_of_the_hand_written_report_is_repeated(
         "tokens/s",
         "latency",
     }
+
+
+def test_each_node_has_a_column_of_its_own(report: Plain) -> None:
+    table = report["symmetry"]["side_by_side"]
+    heads = [column.get("heading", column["name"]) for column in table["columns"]]
+    assert heads == ["measure", "unit", "jw2", "jw3", "spread", "status"]
+    rates = next(one for one in table["rows"] if one[0] == "throughput")
+    nodes = report["symmetry"]["nodes"]
+    assert rates[2:4] == [
+        row(nodes, node="jw2")["samples/s"],
+        row(nodes, node="jw3")["samples/s"],
+    ]
+    success = next(one for one in table["rows"] if one[0] == "success rate")
+    assert success[2:] == [50.0, 100.0, 50.0, "critical"]

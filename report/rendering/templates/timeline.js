@@ -115,7 +115,7 @@
       } } },
       axes: [
         Object.assign({ values: function (plot, ticks) { return ticks.map(number); }, label: last ? "seconds since the first arrival" : undefined, labelSize: 18, size: 30 }, axis),
-        Object.assign({ values: function (plot, ticks) { return ticks.map(number); }, size: 56 }, axis)
+        Object.assign({ values: function (plot, ticks) { return ticks.map(number); }, size: 66 }, axis)
       ],
       cursor: { sync: { key: "timeline" }, drag: { x: true, y: false }, y: false },
       hooks: {

@@ -15,6 +15,7 @@ from report.timeline.inputs import inputs_of
 from report.wording import capitalized, cell, with_unit
 from tests.report.findings.example_answers import wrong_answers
 from tests.report.findings.example_hardware import CODES, poor_hardware
+from tests.report.findings.example_opportunities import unused
 from tests.report.findings.example_slowdowns import (
     campaign_findings,
     size_findings,
@@ -84,6 +85,7 @@ def _all(root: Path) -> Iterator[Found]:
     yield from timeline_findings_of_planted_runs()
     yield from campaign_findings(root / "other")
     yield from wrong_answers(root / "answers")
+    yield from unused(root / "unused")
 
 
 if __name__ == "__main__":

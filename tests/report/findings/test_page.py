@@ -6,7 +6,9 @@ import pytest
 from tests.report.findings.page import page
 
 ROOT = Path(__file__).resolve().parents[3]
-_CODE = re.compile(r'code="([a-z.]+)"|code = "([a-z.]+)"|"(scaling\.[a-z]+)" if')
+_CODE = re.compile(
+    r'code="([a-z.]+)"|code = "([a-z.]+)"|"((?:scaling|opportunity)\.[a-z]+)"'
+)
 
 
 @pytest.mark.integration  # it makes 45 run folders, which takes seconds
