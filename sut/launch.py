@@ -1,6 +1,6 @@
 """Builds the parts of a run from its configuration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -90,6 +90,7 @@ def _coordinator(
     tpot_s: float | None,
 ) -> Coordinator:
     _check_slowdown(config.engine, len(cluster.placements))
+    _check_only(config.cluster.only, len(cluster.placements))
     clock = RunClock()
     lengths: list[int] = dataset.lengths.tolist()
     spec = engine_spec(
@@ -245,6 +246,15 @@ def _check_slowdown(engine: EngineConfig, replicas: int) -> None:
             )
 
 
+def _check_only(only: Sequence[int], replicas: int) -> None:
+    for number in only:
+        if number >= replicas:
+            raise UserError(
+                f"cluster.only: there is no replica {number}: there are {replicas},"
+                " numbered from 0"
+            )
+
+
 def _refuse_gpu_only(options: dict[str, Json], model: Model) -> None:
     if str(options.get("worker_extension_cls", "")).startswith("sut.engines.hopper"):
         raise UserError(
@@ -279,6 +289,8 @@ def _engine_options(
         "max_num_batched_tokens",
         "output_tokens",
         "slowdown",
+        "wrong_answers",
+        "unusable",
     )
     return "synthetic", {name: getattr(config, name) for name in names}
 
