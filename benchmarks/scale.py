@@ -4,8 +4,9 @@
 
 The product's dispatcher, balancer, messages and records over replicas that answer
 at once; no sockets, threads and LoadGen. Each replica has 40 samples at any time and
-finishes `--rate` of them a second: 65 is an H200 in Offline. Prints microseconds of processor time per sample:
-encoding and decoding of the messages is counted, the replicas' own work is not.
+finishes `--rate` of them a second: 65 is an H200 in Offline. Prints microseconds per
+sample, and what share of a core they are at that rate. Encoding and decoding of
+messages is counted, the replicas' own work is not.
 """
 
 import argparse
@@ -27,6 +28,8 @@ from sut.coordinator.responses import Batch, ResponseHandler
 from sut.wire.messages import Completion, FirstToken, Generate, Outputs, Request
 
 _ROWS = 1000
+_OPEN = 40
+"""Samples with each replica."""
 _PROMPT = bytes(4 * 833)
 _ANSWER = bytes(4 * 128)
 
@@ -66,7 +69,7 @@ class Coordinator:
         )
         self.replicas = [Replica(n, f"n{n // 8}", str(n)) for n in range(count)]
         for replica in self.replicas:
-            target = None if streaming else 40
+            target = None if streaming else _OPEN
             self.dispatcher.add_replica(replica.number, replica.node, target)
         self.received = [0] * count
         self.open: list[deque[tuple[int, int]]] = [deque() for _ in range(count)]
@@ -97,15 +100,16 @@ class Coordinator:
 
     def answer(self, number: int, count: int) -> int:
         """Let a replica answer its oldest samples; return how many."""
-        ended = [
-            self.open[number].popleft() for _ in range(min(count, self._open(number)))
-        ]
+        own = self.open[number]
+        ended = [own.popleft() for _ in range(min(count, len(own)))]
         if not ended:
             return 0
         first = [FirstToken(q, a, _ANSWER[:4]) for q, a in ended]
         done = [Completion(q, a, _ANSWER, "length", 0, 1, 2, 3, 4) for q, a in ended]
+        # Its queue is full but for these.
+        left, received = _OPEN - len(ended), self.received[number]
         text = self._encode(
-            Outputs(first if self.streaming else [], done, [], 0, self.received[number])
+            Outputs(first if self.streaming else [], done, [], left, received)
         )
         begin = time.perf_counter_ns()
         self.handler.take(self.replicas[number], self._decode(text))
@@ -126,9 +130,10 @@ def cost_us(count: int, streaming: bool, seconds: float, rate: float) -> np.ndar
         rate: samples/s of one replica.
     """
     coordinator = Coordinator(count, streaming)
-    coordinator.issue(40 * count)
+    coordinator.issue(_OPEN * count)
     turn = max(1, round(rate * count / 1000))
-    found, number = [], 0
+    found: list[float] = []
+    number = 0
     end = time.monotonic() + seconds
     while time.monotonic() < end or len(found) < 20:
         before, done = coordinator.spent_ns, 0
