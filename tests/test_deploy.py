@@ -67,6 +67,31 @@ def test_kubernetes_job_and_nodes_fit_each_other(
     assert str(options.key) == cluster.key
 
 
+def test_network_policies_let_nodes_reach_the_coordinator_and_nothing_else() -> None:
+    text = (ROOT / "deploy/kubernetes.yaml").read_text()
+    every = list(yaml.safe_load_all(text))
+    policies = {
+        one["metadata"]["name"]: one["spec"]
+        for one in every
+        if one["kind"] == "NetworkPolicy"
+    }
+    (service,) = [one for one in every if one["kind"] == "Service"]
+    pods = [
+        one["spec"]["template"]["metadata"]["labels"]
+        for one in every
+        if one["kind"] in ("Job", "StatefulSet")
+    ]
+    selected = [spec["podSelector"]["matchLabels"] for spec in policies.values()]
+    assert sorted(map(str, selected)) == sorted(map(str, pods))
+    coordinator = policies["mlperf-coordinator"]
+    (rule,) = coordinator["ingress"]
+    (source,) = rule["from"]
+    assert source["podSelector"] == policies["mlperf-node"]["podSelector"]
+    ports = [port["port"] for port in service["spec"]["ports"]]
+    assert [port["port"] for port in rule["ports"]] == ports
+    assert "ingress" not in policies["mlperf-node"]
+
+
 @pytest.mark.integration
 def test_slurm_script_makes_a_run_over_its_nodes(tmp_path: Path) -> None:
     srun = tmp_path / "bin/srun"
