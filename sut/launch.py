@@ -90,7 +90,7 @@ def _coordinator(
     writer: RecordWriter,
     tpot_s: float | None,
 ) -> Coordinator:
-    _check_slowdown(config.engine, len(cluster.placements))
+    _check_planted(config.engine, len(cluster.placements))
     _check_only(config.cluster.only, len(cluster.placements))
     clock = RunClock()
     lengths: list[int] = dataset.lengths.tolist()
@@ -274,15 +274,16 @@ def _reads(model: Model, dataset: Dataset) -> bool:
     return TEMPLATE.partition("\n")[0] in text
 
 
-def _check_slowdown(engine: EngineConfig, replicas: int) -> None:
+def _check_planted(engine: EngineConfig, replicas: int) -> None:
     if not isinstance(engine, SyntheticConfig):
         return
-    for name in engine.slowdown:
-        if int(name) >= replicas:
-            raise UserError(
-                f"engine.slowdown.{name} has no effect: there are {replicas} replicas,"
-                " numbered from 0"
-            )
+    for option in ("slowdown", "wrong_answers", "unusable"):
+        for name in getattr(engine, option):
+            if int(name) >= replicas:
+                raise UserError(
+                    f"engine.{option}: there is no replica {name}: there are"
+                    f" {replicas}, numbered from 0"
+                )
 
 
 def _check_only(only: Sequence[int], replicas: int) -> None:
