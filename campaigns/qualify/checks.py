@@ -20,6 +20,7 @@ from campaigns.qualify.record import (
     ReplicaMeasure,
     ReplicaResult,
 )
+from report.wording import count
 
 _SHARED = 2.0
 """Factor on the tolerance where replicas share a host, and for medians of TPOT."""
@@ -61,8 +62,8 @@ def kind_of(devices: Sequence[str]) -> str:
         devices: names with their numbers, such as `NVIDIA L40S #3`.
     """
     names = [device.partition(" #")[0] for device in devices]
-    count = f"{len(names)} x " if len(names) > 1 else ""
-    return count + ", ".join(dict.fromkeys(names))
+    number = f"{len(names)} x " if len(names) > 1 else ""
+    return number + ", ".join(dict.fromkeys(names))
 
 
 def judge(record: Qualification, yardsticks: Yardsticks) -> None:
@@ -220,7 +221,7 @@ class _Judge:
         bad = own < limit
         runs = len(self._values(number, "offline_alone", "tokens_per_s"))
         if bad and name == _ALONE:
-            text += f" in the median of {runs} runs{self._clues(number)}"
+            text += f" in the median of {count(runs, 'run')}{self._clues(number)}"
         return CheckResult(
             name=name,
             outcome="failed" if bad else "passed",
@@ -247,11 +248,11 @@ class _Judge:
             yield _skipped("history", "no earlier qualification with these settings")
             return
         before = statistics.median(one.tokens_per_s for one in yardstick.history)
-        count = len(yardstick.history)
+        number = len(yardstick.history)
         earlier = (
             "its earlier qualification"
-            if count == 1
-            else (f"the median of its {count} earlier qualifications")
+            if number == 1
+            else (f"the median of its {number} earlier qualifications")
         )
         text = f"alone {_against(own, before)} {earlier}, since"
         text += f" {yardstick.history[0].started}"
