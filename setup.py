@@ -89,6 +89,7 @@ setup(
     packages=PACKAGES,
     package_data={
         "": ["py.typed"],
+        "campaigns.qualify": ["reference.yaml"],
         "conf": ["*.yaml", "*/*.yaml"],
         "offline_bundle": ["host.sh"],
         "qsl": ["embedded/*.json"],

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.child import Children, module_command, module_environment
+from base.child import Children, Ended, module_command, module_environment
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
 from campaigns.outcome import read_trial
@@ -111,14 +111,7 @@ class RunSeries:
             UserError: the run refused its configuration.
             Aborted: a signal came, or the run left no folder.
         """
-        given = [*self.overrides, f"run.dir={self.root}"]
-        names = {text.partition("=")[0] for text in changes}
-        kept = [text for text in given if text.partition("=")[0] not in names]
-        command = module_command("sut.main", *kept, *changes)
-        watch = {} if hopeless is None else {"hopeless": hopeless}
-        with self._cores(size):
-            ended = self.children.run(command, module_environment(), **watch)
-        self.children.check()
+        ended = self.start(changes, size, hopeless)
         if ended.code == ExitCode.BAD_INPUT:
             raise UserError(f"the run with {size} replica(s) was refused; see above")
         if ended.folder is None:
@@ -127,6 +120,27 @@ class RunSeries:
                 " left no run folder"
             )
         return ended.folder
+
+    def start(
+        self,
+        changes: Sequence[str],
+        size: int,
+        hopeless: Callable[[Path], bool] | None = None,
+    ) -> Ended:
+        """Make one run to its end; return how it ended. Arguments as of `launch`.
+
+        Raises:
+            Aborted: a signal came.
+        """
+        given = [*self.overrides, f"run.dir={self.root}"]
+        names = {text.partition("=")[0] for text in changes}
+        kept = [text for text in given if text.partition("=")[0] not in names]
+        command = module_command("sut.main", *kept, *changes)
+        watch = {} if hopeless is None else {"hopeless": hopeless}
+        with self._cores(size):
+            ended = self.children.run(command, module_environment(), **watch)
+        self.children.check()
+        return ended
 
     def add(self, made: FinishedRun) -> FinishedRun:
         """Record a run that has ended."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from base.decode import whole_number
 from base.memory import available_bytes
 from cli.diagnosis import Diagnosis, bad, good, warning
+from sut.cgroups import cpu_quota
 
 _GIB = 1 << 30
 _CPUS = Path("/sys/devices/system/cpu")
@@ -32,7 +33,7 @@ _LAST_PORT = 65_535
 def check_cores(group: Path = _CGROUP, cpus: set[int] | None = None) -> Diagnosis:
     """Return whether the cores of this process can be used in full."""
     usable = len(os.sched_getaffinity(0) if cpus is None else cpus)
-    quota = _cpu_quota(group)
+    quota = cpu_quota(group)
     if quota is not None and quota < usable:
         return warning(
             "cores",
@@ -45,14 +46,6 @@ def check_cores(group: Path = _CGROUP, cpus: set[int] | None = None) -> Diagnosi
             "cores", "1 core", "give 2 or more: LoadGen and the replicas share it"
         )
     return good("cores", f"{usable} cores")
-
-
-def _cpu_quota(group: Path) -> float | None:
-    try:
-        limit, period = (group / "cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        return None
 
 
 def check_isolated(folder: Path = _CPUS, cpus: set[int] | None = None) -> Diagnosis:

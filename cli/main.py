@@ -79,6 +79,7 @@ class Forwarded(click.Command):
             "campaigns.scaling",
             "campaigns.search",
             "campaigns.sweep",
+            "campaigns.qualify.__main__",
         ):
             return [CompletionItem(incomplete, type="file")]
         from cli.complete import completions
@@ -122,6 +123,9 @@ _campaign.add_command(
 _campaign.add_command(
     Forwarded("sweep", "campaigns.sweep", "A run for each point of a grid or list.")
 )
+_campaign.add_command(
+    Forwarded("qualify", "campaigns.qualify.__main__", "Is this cluster fit?")
+)
 command.add_command(_campaign)
 for _command in (
     _Run("run", "sut.main", "Make one run; --dry-run describes it.", is_run=True),
@@ -141,6 +145,11 @@ for _command in (
         "Pack what a host without a network needs.",
     ),
     Forwarded("doctor", "cli.doctor", "Check this host; each problem has a remedy."),
+    Forwarded(
+        "qualify",
+        "campaigns.qualify.__main__",
+        "Is this cluster fit? Checks each replica, alone and with all others.",
+    ),
 ):
     command.add_command(_command)
 

@@ -42,8 +42,8 @@ def _without_effect(
     for key in given:
         if key in reasons:
             yield key, reasons[key]
-        elif key.startswith("engine.slowdown"):
-            yield from _of_slowdown(config)
+        elif key.startswith(("engine.slowdown", "engine.wrong_answers")):
+            yield from _of_planted(config, ".".join(key.split(".")[:2]))
 
 
 def _of_scenario(config: Config) -> dict[str, str]:
@@ -98,19 +98,19 @@ def _of_engine(config: Config) -> dict[str, str]:
     }
 
 
-def _of_slowdown(config: Config) -> Iterator[tuple[str, str]]:
+def _of_planted(config: Config, option: str) -> Iterator[tuple[str, str]]:
+    """Yield faults that are planted in replicas that do not exist."""
     if not isinstance(config.engine, SyntheticConfig):
         return
-    for name in config.engine.slowdown:
+    planted: dict[str, float] = getattr(config.engine, option.partition(".")[2])
+    for name in planted:
         number = whole_number(name)
         if number is None:
-            raise UserError(
-                f"engine.slowdown.{name}: name a replica by its number, from 0"
-            )
+            raise UserError(f"{option}.{name}: name a replica by its number, from 0")
         count = config.cluster.replicas
         if count is not None and number >= count:
             yield (
-                f"engine.slowdown.{name}",
+                f"{option}.{name}",
                 f"cluster.replicas={count} has replicas 0 to {count - 1}",
             )
 

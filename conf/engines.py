@@ -90,6 +90,19 @@ class SyntheticConfig(EngineConfig):
         above=0,
         at_most=1e6,
     )
+    wrong_answers: dict[str, float] = option(
+        "share of the answers of one replica that are wrong, by replica number,"
+        " e.g. engine.wrong_answers.1=0.1",
+        {},
+        at_least=0,
+        at_most=1,
+    )
+    unusable: list[int] = option(
+        "numbers of the replicas that cannot start, as with a device that fails",
+        [],
+        at_least=0,
+        at_most=4095,
+    )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -174,6 +174,12 @@ class ClusterConfig:
         at_least=1,
         at_most=4096,
     )
+    only: list[int] = option(
+        "numbers of the replicas that are started, e.g. cluster.only=[0,2]; empty: all",
+        [],
+        at_least=0,
+        at_most=4095,
+    )
     gpus_per_replica: int | None = option(
         "GPUs of each replica (0: CPU); left out: 1 if a GPU is found, else 0",
         None,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from conf.schema import BalancerName
 
@@ -43,6 +43,20 @@ class Balancer(Protocol):
         """Return one of `candidates` (never empty) for the next sample."""
 
 
+@runtime_checkable
+class ScoringBalancer(Balancer, Protocol):
+    """A balancer that chooses the candidate with the least score.
+
+    While samples are handed out, only the score of the chosen candidate changes.
+    """
+
+    def refresh(self, candidates: Sequence[Load], choices: int) -> None:
+        """Read what changes slowly, before so many choices."""
+
+    def score(self, load: Load) -> tuple[float, ...]:
+        """Return the score; no two candidates have the same one."""
+
+
 class RoundRobin:
     """Sends the same number of samples to each replica, regardless of its speed."""
 
@@ -71,6 +85,13 @@ class LeastOutstandingTokens:
                 best, least = load, tokens
         return best
 
+    def refresh(self, candidates: Sequence[Load], choices: int) -> None:
+        """Do nothing: it uses no speeds."""
+
+    def score(self, load: Load) -> tuple[float, ...]:
+        """Return the outstanding tokens, then the number."""
+        return load.outstanding_tokens, load.replica
+
 
 class PrefillAware:
     """Avoids a queue of prompts at one replica, which would raise TTFT.
@@ -98,6 +119,17 @@ class PrefillAware:
                 best, least = load, score
         return best
 
+    def refresh(self, candidates: Sequence[Load], choices: int) -> None:
+        """Read the speeds, unless they were read recently."""
+        self._speeds.note(candidates, choices)
+
+    def score(self, load: Load) -> tuple[float, ...]:
+        """Return the score of the class, then what decides between equal ones."""
+        speeds = self._speeds
+        queue = load.outstanding_samples + 1 + _BETA * load.outstanding_prefills
+        speed = speeds.known.get(load.replica, speeds.mean)
+        return queue / speed, load.outstanding_tokens, load.replica
+
 
 def _order(load: Load) -> tuple[int, int]:
     return load.outstanding_tokens, load.replica
@@ -113,9 +145,14 @@ class CapacityWeighted:
     def choose(self, candidates: Sequence[Load]) -> Load:
         """Return the candidate with the fewest outstanding tokens per speed."""
         self._speeds.note(candidates)
-        return min(candidates, key=self._wait)
+        return min(candidates, key=self.score)
 
-    def _wait(self, load: Load) -> tuple[float, int]:
+    def refresh(self, candidates: Sequence[Load], choices: int) -> None:
+        """Read the speeds, unless they were read recently."""
+        self._speeds.note(candidates, choices)
+
+    def score(self, load: Load) -> tuple[float, ...]:
+        """Return the time to finish the outstanding work, then the number."""
         return load.outstanding_tokens / self._speeds.of(load), load.replica
 
 
@@ -129,9 +166,9 @@ class _Speeds:
         """Mean of the known speeds; 1 if none is known."""
         self._fresh = 0
 
-    def note(self, candidates: Sequence[Load]) -> None:
+    def note(self, candidates: Sequence[Load], choices: int = 1) -> None:
         """Read the speeds of these replicas, unless they were read recently."""
-        self._fresh -= 1
+        self._fresh -= choices
         if self._fresh > 0:
             return
         self._fresh = _REFRESH

@@ -11,6 +11,7 @@ from typing import Any
 import pynvml
 
 from record.structs import DeviceHealth, HostHealth
+from sut.cgroups import cpu_quota
 
 _NOT_AVAILABLE = (2**32 - 1, 2**64 - 1)
 """What NVML returns for a number that the device does not have."""
@@ -25,7 +26,7 @@ _LINK_ERRORS = (
 _PCI = Path("/sys/bus/pci/devices")
 _NODES = Path("/sys/devices/system/node")
 _ISOLATED = Path("/sys/devices/system/cpu/isolated")
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_GROUPS = Path("/sys/fs/cgroup")
 
 
 def ask(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -81,7 +82,7 @@ def host_health(
     cpus: Iterable[int],
     nodes: Path = _NODES,
     isolated: Path = _ISOLATED,
-    quota: Path = _QUOTA,
+    groups: Path = _GROUPS,
 ) -> HostHealth:
     """Return the state of the cores `cpus`, on which a replica may run."""
     own = set(cpus)
@@ -93,7 +94,7 @@ def host_health(
     return HostHealth(
         numa_nodes=sorted(found) or None,
         isolated_cpus=len(own & (ask(_cpu_list, isolated) or set())),
-        cpu_quota=ask(_quota, quota),
+        cpu_quota=ask(cpu_quota, groups),
     )
 
 
@@ -173,8 +174,3 @@ def _cpu_list(path: Path) -> set[int]:
         first, _, last = part.partition("-")
         found |= set(range(int(first), int(last or first) + 1))
     return found
-
-
-def _quota(path: Path) -> float | None:
-    limit, period = path.read_text().split()
-    return None if limit == "max" else int(limit) / int(period)

@@ -1,6 +1,6 @@
 """Builds the parts of a run from its configuration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -90,7 +90,8 @@ def _coordinator(
     writer: RecordWriter,
     tpot_s: float | None,
 ) -> Coordinator:
-    _check_slowdown(config.engine, len(cluster.placements))
+    _check_planted(config.engine, len(cluster.placements))
+    _check_only(config.cluster.only, len(cluster.placements))
     clock = RunClock()
     lengths: list[int] = dataset.lengths.tolist()
     spec = engine_spec(
@@ -273,13 +274,23 @@ def _reads(model: Model, dataset: Dataset) -> bool:
     return TEMPLATE.partition("\n")[0] in text
 
 
-def _check_slowdown(engine: EngineConfig, replicas: int) -> None:
+def _check_planted(engine: EngineConfig, replicas: int) -> None:
     if not isinstance(engine, SyntheticConfig):
         return
-    for name in engine.slowdown:
-        if int(name) >= replicas:
+    for option in ("slowdown", "wrong_answers", "unusable"):
+        for name in getattr(engine, option):
+            if int(name) >= replicas:
+                raise UserError(
+                    f"engine.{option}: there is no replica {name}: there are"
+                    f" {replicas}, numbered from 0"
+                )
+
+
+def _check_only(only: Sequence[int], replicas: int) -> None:
+    for number in only:
+        if number >= replicas:
             raise UserError(
-                f"engine.slowdown.{name} has no effect: there are {replicas} replicas,"
+                f"cluster.only: there is no replica {number}: there are {replicas},"
                 " numbered from 0"
             )
 
@@ -318,6 +329,8 @@ def _engine_options(
         "max_num_batched_tokens",
         "output_tokens",
         "slowdown",
+        "wrong_answers",
+        "unusable",
     )
     return "synthetic", {name: getattr(config, name) for name in names}
 

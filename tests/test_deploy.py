@@ -18,6 +18,7 @@ from conf.schema import ExternalConfig, RayConfig
 from record.folder import RunFolder, read_json, read_lines
 from record.structs import EventRecord, ReplicaRecord, SampleRecord, Verdict
 from sut.node import joining as node
+from sut.wire.keys import make_key
 from tests.external_nodes import free_port
 from tests.integration.command import FAST
 from tests.slurm_cluster import SlurmCluster, missing
@@ -65,6 +66,87 @@ def test_kubernetes_job_and_nodes_fit_each_other(
     labels = manifests["Job"]["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"] == labels
     assert str(options.key) == cluster.key
+
+
+@pytest.mark.integration
+def test_the_containers_of_kubernetes_make_a_run(
+    manifests: dict[str, Any], tmp_path: Path
+) -> None:
+    """Runs both command lines; what only a cluster has is replaced, and no GPU used."""
+    port, key = free_port(), tmp_path / "key"
+    make_key(key)
+    replaced = {
+        "mlperf-coordinator:5555": f"127.0.0.1:{port}",
+        "/key/key": str(key),
+        "run.dir=/runs": f"run.dir={tmp_path}/runs",
+        "--wait-s=86400": "--wait-s=60",
+    }
+
+    def command(container: Any, **fields: str) -> list[str]:
+        words = [*container["command"], *container["args"]]
+        for old, new in (replaced | fields).items():
+            words = [word.replace(old, new) for word in words]
+        # Checkpoint and data set are on a volume, and the rate is that of GPUs.
+        absent = ("model", "dataset", "scenario.target_qps")
+        return [sys.executable, *(w for w in words[1:] if not w.startswith(absent))]
+
+    nodes = [
+        subprocess.Popen(
+            command(_container(manifests["StatefulSet"]), **{"$(NODE)": name}),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for name in ("host1", "host2")
+    ]
+    try:
+        done = subprocess.run(
+            [
+                *command(_container(manifests["Job"])),
+                *(f"cluster.listen=127.0.0.1:{port}", "cluster.replicas=2"),
+                *("experiment=harness", "cluster.gpus_per_replica=0", "run=smoke"),
+                *(*FAST, "engine=synthetic", "dataset=synthetic", "dataset.count=64"),
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        for process in nodes:
+            process.terminate()
+        for process in nodes:
+            process.wait(30)
+    assert done.returncode == 0, done.stderr
+    folder = RunFolder(tmp_path / "runs/latest")
+    replicas = read_json(folder.replicas, list[ReplicaRecord])
+    assert [replica.node for replica in replicas] == ["host1", "host2"]
+
+
+def test_network_policies_let_nodes_reach_the_coordinator_and_nothing_else() -> None:
+    text = (ROOT / "deploy/kubernetes.yaml").read_text()
+    every = list(yaml.safe_load_all(text))
+    policies = {
+        one["metadata"]["name"]: one["spec"]
+        for one in every
+        if one["kind"] == "NetworkPolicy"
+    }
+    (service,) = [one for one in every if one["kind"] == "Service"]
+    pods = [
+        one["spec"]["template"]["metadata"]["labels"]
+        for one in every
+        if one["kind"] in ("Job", "StatefulSet")
+    ]
+    selected = [spec["podSelector"]["matchLabels"] for spec in policies.values()]
+    assert sorted(map(str, selected)) == sorted(map(str, pods))
+    coordinator = policies["mlperf-coordinator"]
+    (rule,) = coordinator["ingress"]
+    (source,) = rule["from"]
+    assert source["podSelector"] == policies["mlperf-node"]["podSelector"]
+    ports = [port["port"] for port in service["spec"]["ports"]]
+    assert [port["port"] for port in rule["ports"]] == ports
+    assert "ingress" not in policies["mlperf-node"]
 
 
 @pytest.mark.integration

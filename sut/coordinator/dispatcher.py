@@ -5,6 +5,7 @@ final. An answer counts only if it comes from the sample's current replica and
 attempt; any other answer is refused.
 """
 
+import heapq
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -13,11 +14,13 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from base.benchmark import MAX_TOKENS
-from sut.balancers import Balancer
+from sut.balancers import Balancer, ScoringBalancer
 
 _QUEUED_STEPS = 4
 """Engine steps of prompts that a replica keeps waiting, so that it always has work."""
 _FEWEST_QUEUED = 8
+_MANY = 16
+"""Replicas from which a heap is quicker than a look at each for every sample."""
 _FEWEST_FINISHED = 32
 """Fewest finished samples from which a speed is computed: the first sample ends long
 after its start, at any speed."""
@@ -189,7 +192,14 @@ class Dispatcher:
         if not waiting:
             return batches
         candidates = [load for load in replicas.values() if load.has_room]
-        choose = self._balancer.choose
+        balancer = self._balancer
+        if (
+            len(candidates) >= _MANY
+            and len(waiting) > 1
+            and isinstance(balancer, ScoringBalancer)
+        ):
+            return self._assign_by_score(balancer, candidates, now_ns)
+        choose = balancer.choose
         while waiting and candidates:
             replica = choose(candidates).replica
             sample = waiting.popleft()
@@ -201,6 +211,33 @@ class Dispatcher:
                 batches[replica].append(sample)
             else:
                 batches[replica] = [sample]
+        return batches
+
+    def _assign_by_score(
+        self, balancer: ScoringBalancer, candidates: list[ReplicaLoad], now_ns: int
+    ) -> dict[int, list[Sample]]:
+        """Do as `assign` does, with a heap: a choice costs the logarithm of replicas.
+
+        Nothing ends while samples are handed out, so only the score of the replica
+        that was chosen changes.
+        """
+        batches: dict[int, list[Sample]] = {}
+        waiting, score = self._waiting, balancer.score
+        balancer.refresh(candidates, len(waiting))
+        heap = [(score(load), load) for load in candidates]
+        heapq.heapify(heap)
+        while waiting and heap:
+            load = heap[0][1]
+            sample = waiting.popleft()
+            load.hand(sample, now_ns)
+            if load.queue_target is None or load.has_room:
+                heapq.heapreplace(heap, (score(load), load))
+            else:
+                heapq.heappop(heap)
+            if load.replica in batches:
+                batches[load.replica].append(sample)
+            else:
+                batches[load.replica] = [sample]
         return batches
 
     def held(self, replica: int, seq: int, attempt: int) -> Sample:

@@ -33,7 +33,7 @@ class ReplicaManager:
     """Called with the reason when the run cannot continue."""
 
     by_number: dict[int, Replica] = field(default_factory=dict, init=False)
-    """All replicas of the cluster, in any state."""
+    """All replicas that take part, in any state."""
     fences: int = field(default=0, init=False)
     """How often a replica was fenced."""
     misconfigured: bool = field(default=False, init=False)
@@ -43,12 +43,15 @@ class ReplicaManager:
     """Replicas with a process that takes part in the run."""
 
     def start(self) -> None:
-        """Start every replica.
+        """Start every replica that is to take part.
 
         Raises:
             OSError: a process cannot be started.
         """
+        only = self.config.only
         for placement in self.cluster.placements:
+            if only and placement.replica not in only:
+                continue
             replica = Replica(placement.replica, placement.node)
             self.by_number[replica.number] = replica
             self._start_process(replica)

@@ -16,8 +16,14 @@ def make_engine(spec: EngineSpec, replica: int) -> Engine:
     if spec.engine == "synthetic":
         from sut.engines.synthetic import SyntheticEngine
 
-        factors = spec.options.get("slowdown") or {}
-        return SyntheticEngine(spec, float(factors.get(str(replica), 1.0)))
+        options, own = spec.options, str(replica)
+        if replica in (options.get("unusable") or ()):
+            raise RuntimeError("this device cannot be used (engine.unusable)")
+        return SyntheticEngine(
+            spec,
+            float((options.get("slowdown") or {}).get(own, 1.0)),
+            float((options.get("wrong_answers") or {}).get(own, 0.0)),
+        )
     if spec.engine == "endpoint":
         from sut.engines.endpoint.engine import EndpointEngine
 

@@ -43,6 +43,16 @@ def synthetic_answer(prompt: bytes, count: int) -> bytes:
     return (head + _TABLE[begin : begin + 4 * count])[: 4 * count]
 
 
+_OTHER = bytes(4)
+"""Appended to a prompt whose answer is to be wrong."""
+
+
+def _draw(prompt: bytes) -> float:
+    """Return a number from 0 to 1 that is the same for the same prompt."""
+    digest = hashlib.blake2b(prompt, digest_size=4, person=b"wrong").digest()
+    return int.from_bytes(digest, "little") / 2**32
+
+
 @dataclass(slots=True)
 class _Sequence:
     request: Request
@@ -58,9 +68,18 @@ class _Sequence:
 class SyntheticEngine:
     """Implements `sut.engines.base.Engine`."""
 
-    def __init__(self, spec: EngineSpec, slowdown: float = 1.0) -> None:
-        """Build it from the parameters in `spec.options`."""
+    def __init__(
+        self, spec: EngineSpec, slowdown: float = 1.0, wrong: float = 0.0
+    ) -> None:
+        """Build it from the parameters in `spec.options`.
+
+        Args:
+            spec: of the engine.
+            slowdown: factor on every duration.
+            wrong: share of the answers that are wrong, 0 to 1.
+        """
         options = spec.options
+        self._wrong = wrong
         self._step_s = float(options["step_s"]) * slowdown
         self._prefill_s = float(options["prefill_s_per_token"]) * slowdown
         self._decode_s = float(options["decode_s_per_sequence"]) * slowdown
@@ -132,6 +151,8 @@ class SyntheticEngine:
                 f" of {self._max_model_len}"
             )
         answer = synthetic_answer(request.prompt, tokens)
+        if self._wrong and _draw(request.prompt) < self._wrong:
+            answer = synthetic_answer(request.prompt + _OTHER, tokens)
         self._waiting.append(_Sequence(request, length, now, answer, tokens))
 
     def begin_step(self, now: float) -> float:

@@ -241,6 +241,14 @@ def test_every_number_has_an_upper_bound() -> None:
             "cluster.replicas=2 has replicas 0 to 1",
         ),
         (["engine=synthetic", "engine.slowdown.x=2"], "name a replica by its number"),
+        (
+            ["engine=synthetic", "engine.wrong_answers.x=0.2"],
+            "name a replica by its number",
+        ),
+        (
+            ["engine=synthetic", "cluster.replicas=2", "engine.wrong_answers.2=0.2"],
+            "cluster.replicas=2 has replicas 0 to 1",
+        ),
     ],
 )
 def test_options_without_effect_are_refused(overrides: list[str], message: str) -> None:

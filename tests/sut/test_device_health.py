@@ -143,11 +143,11 @@ def test_the_cores_of_a_replica(tmp_path: Path) -> None:
     isolated, quota = tmp_path / "isolated", tmp_path / "cpu.max"
     isolated.write_text("2-3,7\n")
     quota.write_text("250000 100000\n")
-    found = host_health([0, 1, 2], tmp_path, isolated, quota)
+    found = host_health([0, 1, 2], tmp_path, isolated, tmp_path)
     assert found == HostHealth(numa_nodes=[0], isolated_cpus=1, cpu_quota=2.5)
     quota.write_text("max 100000\n")
     isolated.write_text("\n")
-    found = host_health(range(8), tmp_path, isolated, quota)
+    found = host_health(range(8), tmp_path, isolated, tmp_path)
     assert found == HostHealth(numa_nodes=[0, 1], isolated_cpus=0)
     nowhere = tmp_path / "none"
     assert host_health([0], nowhere, nowhere, nowhere) == HostHealth(isolated_cpus=0)

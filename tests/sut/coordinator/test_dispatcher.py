@@ -1,6 +1,11 @@
+import random
+
 import pytest
 
-from sut.balancers import RoundRobin
+from conf.schema import BalancerName
+from sut import balancers
+from sut.balancers import RoundRobin, make_balancer
+from sut.coordinator import dispatcher as dispatcher_module
 from sut.coordinator.dispatcher import Dispatcher, UnexpectedAnswer
 
 
@@ -112,3 +117,43 @@ def test_a_second_answer_is_refused() -> None:
     dispatcher.complete(dispatcher.held(0, 0, 1), 128, 0)
     with pytest.raises(UnexpectedAnswer):
         dispatcher.held(0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        BalancerName.least_outstanding_tokens,
+        BalancerName.prefill_aware,
+        BalancerName.capacity_weighted,
+    ],
+)
+@pytest.mark.parametrize("target", [None, 6])
+def test_many_replicas_get_what_a_look_at_each_would_give_them(
+    name: BalancerName, target: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hand_out(many: int) -> list[dict[int, list[int]]]:
+        monkeypatch.setattr(dispatcher_module, "_MANY", many)
+        # Both read the speeds at every choice.
+        monkeypatch.setattr(balancers, "_REFRESH", 1)
+        rng = random.Random(7)
+        lengths = [rng.randrange(100, 2000) for _ in range(50)]
+        dispatcher = Dispatcher(make_balancer(name, streaming=True), lengths)
+        for replica in range(24):
+            dispatcher.add_replica(replica, "n", target)
+        found = []
+        for turn in range(60):
+            ids = range(dispatcher.issued, dispatcher.issued + rng.randrange(1, 40))
+            dispatcher.issue([(turn, list(ids), [i % 50 for i in ids])])
+            sent = dispatcher.assign(turn * 10**6)
+            found.append({n: [s.seq for s in own] for n, own in sent.items()})
+            for replica, own in sent.items():
+                load = dispatcher.replicas[replica]
+                dispatcher.note_queue(replica, len(own) // 2, load.sent)
+                for sample in own[: rng.randrange(len(own) + 1)]:
+                    dispatcher.begin(replica, sample.seq, 1)
+                    dispatcher.complete(sample, 128, (turn + 1) * 10**6 + replica)
+        return found
+
+    one_by_one, by_score = hand_out(10**9), hand_out(1)
+    assert one_by_one == by_score
+    assert sum(len(own) for sent in by_score for own in sent.values()) > 300

@@ -1,0 +1,1 @@
+"""Is this cluster fit? Each replica alone, then all together."""

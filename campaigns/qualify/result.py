@@ -1,0 +1,178 @@
+"""The result of a qualification: for the terminal, as a page and as JUnit XML."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from campaigns.qualify.checks import kind_of
+from campaigns.qualify.record import (
+    CheckResult,
+    NodeResult,
+    Qualification,
+    ReplicaResult,
+)
+from record.folder import write_text
+from report.rendering.page import page_environment
+from report.wording import cell, count
+
+PAGE = "qualify.html"
+JUNIT = "junit.xml"
+_OPEN = ("failed", "warning")
+
+
+def as_text(record: Qualification) -> str:
+    """Return the result for a terminal: a row for each replica, then the reasons."""
+    rows = [("replica", "node", "device", "alone", "with all", "result")]
+    for one in record.replicas:
+        rows.append(
+            (
+                str(one.replica),
+                one.node,
+                kind_of(one.devices) or "-",
+                cell(one.alone_tokens_per_s),
+                cell(one.all_tokens_per_s),
+                one.outcome,
+            )
+        )
+    lines = [*_columns(rows), "(alone, with all others: Offline tokens/s)", ""]
+    lines += [
+        f"{where}: {check.name}: {check.reason}" for where, check in _open(record)
+    ]
+    lines += [f"run {text}" for text in record.problems]
+    lines += [f"note: {text}" for text in record.notes]
+    return "\n".join([*lines, conclusion(record)])
+
+
+def conclusion(record: Qualification) -> str:
+    """Return the result in one line."""
+    total, nodes = len(record.replicas), len(record.nodes)
+    size = f"{count(total, 'replica')} on {count(nodes, 'node')}"
+    if record.status == "passed":
+        return f"passed: {size}"
+    bad = [str(one.replica) for one in record.replicas if one.outcome == "failed"]
+    hosts = [one.node for one in record.nodes if one.outcome == "failed"]
+    parts = []
+    if bad:
+        parts.append(f"{'replica' if len(bad) == 1 else 'replicas'} {', '.join(bad)}")
+    if hosts:
+        parts.append(f"{'node' if len(hosts) == 1 else 'nodes'} {', '.join(hosts)}")
+    if record.problems:
+        parts.append(count(len(record.problems), "problem") + " of whole runs")
+    if not total:
+        parts.append("no replica was measured")
+    return f"failed: {'; '.join(parts)} ({size})"
+
+
+def write_results(root: Path, record: Qualification) -> Path:
+    """Write the page and junit.xml into `root`; return the path of the page.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    write_text(root / JUNIT, as_junit(record))
+    write_text(root / PAGE, as_page(record))
+    return root / PAGE
+
+
+def as_page(record: Qualification) -> str:
+    """Return the page."""
+    environment = page_environment()
+    environment.filters |= {"cell": cell, "kind": kind_of}
+    text = environment.get_template("qualify.html").render(
+        record=record,
+        conclusion=conclusion(record),
+        open=list(_open(record)),
+        names=_check_names(record.replicas),
+        dates=_dates(record.replicas),
+        minutes=sum(run.seconds for run in record.runs) / 60,
+    )
+    return text.rstrip() + "\n"
+
+
+def as_junit(record: Qualification) -> str:
+    """Return JUnit XML: a suite for each node, a test case for each check.
+
+    A warning is a passed test case with its reason as output.
+    """
+    suites = ElementTree.Element("testsuites", name="qualify")
+    for node in record.nodes:
+        suite = ElementTree.SubElement(suites, "testsuite", name=node.node)
+        for result in record.replicas:
+            if result.node == node.node:
+                for check in result.checks:
+                    _add_case(suite, f"{node.node}.replica-{result.replica}", check)
+        for check in node.checks:
+            _add_case(suite, f"{node.node}.node", check)
+        _count(suite)
+    whole = ElementTree.SubElement(suites, "testsuite", name="cluster")
+    case = ElementTree.SubElement(
+        whole, "testcase", classname="cluster", name="whole runs"
+    )
+    if record.problems or not record.replicas:
+        text = "; ".join(record.problems) or "no replica was measured"
+        ElementTree.SubElement(case, "failure", message=text)
+    _count(whole)
+    ElementTree.indent(suites)
+    body: str = ElementTree.tostring(suites, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n'
+
+
+def _add_case(suite: ElementTree.Element, where: str, check: CheckResult) -> None:
+    case = ElementTree.SubElement(
+        suite, "testcase", classname=_printable(where), name=check.name
+    )
+    text = _printable(check.reason)
+    if check.outcome == "failed":
+        ElementTree.SubElement(case, "failure", message=text)
+    elif check.outcome == "skipped":
+        ElementTree.SubElement(case, "skipped", message=text)
+    else:
+        ElementTree.SubElement(case, "system-out").text = text
+
+
+def _printable(text: str) -> str:
+    """Return text without the characters that XML cannot hold."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _count(suite: ElementTree.Element) -> None:
+    cases = list(suite)
+    suite.set("tests", str(len(cases)))
+    for name, key in (("failure", "failures"), ("skipped", "skipped")):
+        suite.set(key, str(sum(case.find(name) is not None for case in cases)))
+    suite.set("errors", "0")
+
+
+def _open(record: Qualification) -> Iterator[tuple[str, CheckResult]]:
+    """Yield what failed or warns, and where; nodes last."""
+    for one in record.replicas:
+        for check in one.checks:
+            if check.outcome in _OPEN:
+                yield f"replica {one.replica} on {one.node}", check
+    for node in record.nodes:
+        for check in _bad(node):
+            yield f"node {node.node}", check
+
+
+def _bad(node: NodeResult) -> list[CheckResult]:
+    return [check for check in node.checks if check.outcome in _OPEN]
+
+
+def _check_names(results: Sequence[ReplicaResult]) -> list[str]:
+    return list(dict.fromkeys(check.name for one in results for check in one.checks))
+
+
+def _dates(results: Sequence[ReplicaResult]) -> list[str]:
+    """Return when earlier qualifications began, the oldest first."""
+    return sorted({point.started for one in results for point in one.history})
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            text.rjust(width) if 2 < place < 5 else text.ljust(width)
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
