@@ -96,6 +96,7 @@ setup(
         "report.rendering": ["templates/*", "uplot/*"],
         "scenarios": ["*.config"],
         "sut": ["shapes/*/config.json"],
+        "watch": ["static/*"],
     },
     entry_points={"console_scripts": ["mlperf-sut = cli.__main__:main"]},
     cmdclass={"build_py": BuildWithData},

@@ -126,6 +126,7 @@ command.add_command(_campaign)
 for _command in (
     _Run("run", "sut.main", "Make one run; --dry-run describes it.", is_run=True),
     Forwarded("report", "report.__main__", "Write the report of runs or a campaign."),
+    Forwarded("watch", "watch.__main__", "Watch a run in a browser or a terminal."),
     Forwarded("accuracy", "accuracy.__main__", "Score a run, or compare two."),
     Forwarded("forecast", "forecast.__main__", "Compute what other settings would do."),
     Forwarded("prepare", "qsl.prepare", "Make or check a data set."),
