@@ -90,6 +90,7 @@ setup(
     package_data={
         "": ["py.typed"],
         "conf": ["*.yaml", "*/*.yaml"],
+        "history": ["templates/*"],
         "offline_bundle": ["host.sh"],
         "qsl": ["embedded/*.json"],
         "report": ["report.schema.json"],
