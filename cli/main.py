@@ -138,6 +138,7 @@ for _command in (
     Forwarded("report", "report.__main__", "Write the report of runs or a campaign."),
     Forwarded("watch", "watch.__main__", "Watch a run in a browser or a terminal."),
     _Runs("runs", "history.__main__", "List, compare, archive and remove runs."),
+    Forwarded("export", "history.export.__main__", "A run as Parquet, JUnit, MLflow."),
     Forwarded("accuracy", "accuracy.__main__", "Score a run, or compare two."),
     Forwarded("forecast", "forecast.__main__", "Compute what other settings would do."),
     Forwarded("prepare", "qsl.prepare", "Make or check a data set."),
