@@ -2,7 +2,7 @@
 
 --parquet DIR   DIR/samples.parquet and DIR/steps.parquet
 --junit FILE    the checks of the run as JUnit XML
---mlflow URI    a run of MLflow, e.g. file:///data/mlruns (the extra [mlflow])
+--mlflow URI    a run of MLflow, e.g. file:///data/mlruns (docs/watch.md)
 """
 
 from base.command import ArgumentParser, run_command, start_module

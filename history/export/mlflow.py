@@ -28,10 +28,11 @@ def log_run(folder: RunFolder, uri: str) -> str:
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
-        import mlflow  # an extra: no other command needs it
+        import mlflow  # no dependency: only this command needs it
     except ImportError as error:
         raise UserError(
-            "--mlflow needs MLflow; install the extra [mlflow], or mlflow-skinny"
+            "--mlflow needs MLflow, which excludes packages of vLLM; install"
+            " mlflow-skinny and this package in an environment of their own"
         ) from error
     options = _options(folder)
     entry = read_entry(folder.path, folder.path.parent)

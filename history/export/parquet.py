@@ -66,7 +66,8 @@ def _sample_schema() -> Any:
 
 def _samples(folder: RunFolder) -> Iterator[Any]:
     schema = _sample_schema()
-    for records in read_batches(folder.samples, SampleRecord):
+    batches: Iterator[list[SampleRecord]] = read_batches(folder.samples, SampleRecord)
+    for records in batches:
         columns = [
             pa.array(
                 [getattr(record, name) for record in records], schema.field(name).type

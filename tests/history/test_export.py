@@ -18,9 +18,9 @@ from tests.run_folder import good_spec, sample, write_folder
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     spec = good_spec()
-    spec.samples.append(
-        sample(64, node=None, replica=None, completed_ns=None, status="lost")
-    )
+    lost = sample(64, node=None, completed_ns=None, status="lost")
+    lost.replica = None
+    spec.samples.append(lost)
     folder = write_folder(tmp_path / "run", spec)
     steps = np.zeros(3, STEP)
     steps["start_ns"] = [1, 2, 3]
@@ -33,7 +33,7 @@ def test_parquet_has_every_field(folder: RunFolder, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main([str(folder.path), "--parquet", str(out)]) == 0
     table = pq.read_table(out / "samples.parquet")
-    records = list(read_lines(folder.samples, SampleRecord))
+    records: list[SampleRecord] = list(read_lines(folder.samples, SampleRecord))
     assert table.to_pylist() == [msgspec.to_builtins(record) for record in records]
     assert str(table.schema.field("first_token_ns").type) == "int64"
     steps = pq.read_table(out / "steps.parquet")
