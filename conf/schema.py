@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from base.benchmark import Benchmark, ScenarioName
+from base.benchmark import MAX_TOKENS, Benchmark, ScenarioName
 from conf.engines import EngineConfig
 from conf.option import LONGEST_S, option
 
@@ -112,8 +112,12 @@ class ModelConfig:
         "auto",
         one_of=_DTYPES,
     )
-    max_model_len: int = option(
-        "most tokens of a prompt and its answer", 2668, at_least=256, at_most=10_000_000
+    max_model_len: int | None = option(
+        "most tokens of a prompt and its answer; model=custom leaves it out: as many as"
+        " the data need",
+        2668,
+        at_least=16,
+        at_most=10_000_000,
     )
 
 
@@ -140,6 +144,12 @@ class DatasetConfig:
         None,
         at_least=1,
         at_most=100_000_000,
+    )
+    max_output_tokens: int = option(
+        "most tokens of an answer; MLPerf's rules have 128",
+        MAX_TOKENS,
+        at_least=1,
+        at_most=65_000,
     )
     prompt_tokens: int | None = option(
         "dataset=synthetic: tokens of every prompt; left out: lengths like those of"

@@ -25,7 +25,6 @@ from pathlib import Path
 
 import mlperf_loadgen as lg
 
-from base.benchmark import MAX_TOKENS
 from base.child import announce_folder
 from base.command import run_command
 from base.errors import Aborted, ExitCode, Stopped, UserError
@@ -35,7 +34,7 @@ from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
 from conf.schema import Config, LiveView
 from conf.secrets import require_secrets
-from qsl.dataset import Dataset, check_prompts, load_dataset
+from qsl.dataset import Dataset, load_dataset
 from record.folder import RecordError, RunFolder, write_json, write_text
 from record.source import write_source
 from record.status import finish_status
@@ -49,7 +48,7 @@ from sut.console import warn_of_shared_devices
 from sut.coordinator.coordinator import Coordinator
 from sut.coordinator.live import RunView
 from sut.coordinator.loadgen import LoadGenRun
-from sut.launch import build_coordinator, check_fits, model_for
+from sut.launch import build_coordinator, check_fits, fit_lengths, model_for
 from sut.metrics import Serve, metrics_server
 from sut.model import Model
 from sut.postprocess import conclude
@@ -109,8 +108,7 @@ def run(config: Config, *, as_json: bool = False) -> int:
     plan = plan_scenario(config, len(dataset))
     model = model_for(config, _LOG.info)
     check_fits(config, model, dataset)
-    limit = config.model.max_model_len - MAX_TOKENS
-    check_prompts(dataset, config.dataset, model.vocab_size, limit)
+    fit_lengths(config, model, dataset)
     with metrics_server(config.run) as serve_metrics:
         folder = _make_folder(config)
         verdict = _judged(config, model, dataset, plan, folder, serve_metrics)
@@ -242,7 +240,9 @@ def _has_limits(plan: ScenarioPlan) -> bool:
 
 def _facts(model: Model, dataset: Dataset) -> tuple[list[int], Path | None, str | None]:
     """Return the facts of model and data that `record_settings` records."""
-    return model.stop_token_ids, model.tokenizer, dataset.sha256 or None
+    # Answers of a prescribed length go on after a stop token.
+    stops = model.stop_token_ids if dataset.output_tokens is None else []
+    return stops, model.tokenizer, dataset.sha256 or None
 
 
 def _measure(

@@ -74,8 +74,8 @@ class CoordinatorParts:
     """LoadGen's side."""
     replica_spec: ReplicaSpec
     """What each replica builds."""
-    prompts: Sequence[bytes]
-    """Token ids (int32 bytes) by index of the data set."""
+    prompts: Sequence[tuple[bytes, int | None]]
+    """Token ids (int32 bytes), and the tokens that the answer must have, by index."""
     socket: CoordinatorSocket
     """Where replicas connect; closed with the coordinator."""
     stall_timeout_s: float
@@ -218,7 +218,7 @@ class Coordinator:
         for number, samples in self.dispatcher.assign(self.clock.now_ns()).items():
             replica = self.replicas.by_number[number]
             requests = [
-                Request(s.seq, s.attempt, prompts[s.qsl_index]) for s in samples
+                Request(s.seq, s.attempt, *prompts[s.qsl_index]) for s in samples
             ]
             if not self._socket.send(replica.identity, Generate(requests)):
                 # The next health check may find out why.
