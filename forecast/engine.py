@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from forecast.simulation import Produced
 from forecast.step_time import StepTime
 from sut.coordinator.dispatcher import Sample
+from sut.engines.step_model import padded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ class EngineShape:
     asynchronous: bool
     """Whether a step is scheduled while the one before runs."""
     streaming: bool
+    graph_sizes: tuple[int, ...] = ()
+    """Tokens of its CUDA graphs, to which steps are padded, in ascending order."""
 
 
 @dataclass(slots=True, eq=False)
@@ -145,7 +148,10 @@ class ModelEngine:
         factor, extra_s = next(self._noise)
         model = self._model.duration_s
         taken_s = extra_s + factor * model(
-            plan.prefill, plan.decode, plan.begun, plan.context
+            plan.prefill + self._padding(plan.prefill + plan.decode),
+            plan.decode,
+            plan.begun,
+            plan.context,
         )
         if taken_s < quiet_s and not (plan.firsts or plan.ended):
             taken_s += self._decode_on(quiet_s - taken_s)
@@ -165,8 +171,9 @@ class ModelEngine:
         decode, context = len(self._decoding), self._cached
         if following is not None:
             context -= decode
-        first = self._model.duration_s(0, decode, 0, context)
-        growth = self._model.duration_s(0, decode, 0, context + decode) - first
+        padding = self._padding(decode)
+        first = self._model.duration_s(padding, decode, 0, context)
+        growth = self._model.duration_s(padding, decode, 0, context + decode) - first
         taken_s, count = 0.0, 0
         while count < most and taken_s < quiet_s:
             count += 1
@@ -183,6 +190,9 @@ class ModelEngine:
                 self._next = StepPlan(decode=decode, context=self._cached)
             self.most[2] = max(self.most[2], float(self._cached))
         return taken_s
+
+    def _padding(self, tokens: int) -> int:
+        return padded(tokens, self._shape.graph_sizes) - tokens
 
     def _steps_with_room(self, most: int) -> int:
         """Return how many of the next steps surely have the blocks that they need."""

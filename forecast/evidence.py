@@ -31,6 +31,8 @@ class ReplicaEvidence:
     steps: Steps
     kv_tokens: int | None
     kv_block: int
+    graph_sizes: tuple[int, ...]
+    """Tokens of its CUDA graphs, in ascending order."""
     model: StepTime
 
 
@@ -173,12 +175,16 @@ def _replica(record: ReplicaRecord, steps: Steps) -> ReplicaEvidence | None:
         return None
     tokens = _whole(record.engine.get("kv_cache_tokens"))
     block = min(_whole(record.engine.get("kv_block_size")) or 16, _LARGEST_BLOCK)
+    listed = record.engine.get("cuda_graph_sizes")
+    found = listed if isinstance(listed, list) else []
+    sizes = tuple(sorted(size for size in map(_whole, found) if size))
     return ReplicaEvidence(
         record=record,
         steps=own,
         kv_tokens=tokens,
         kv_block=block,
-        model=fit_step_time(own, tokens, block),
+        graph_sizes=sizes,
+        model=fit_step_time(own, tokens, block, sizes),
     )
 
 
@@ -223,7 +229,7 @@ def pooled(runs: Sequence[Evidence]) -> Evidence:
         parts = [r for run in runs for r in run.replicas if r.record.replica == number]
         steps = np.concatenate([part.steps for part in parts])
         first = parts[0]
-        model = fit_step_time(steps, first.kv_tokens, first.kv_block)
+        model = fit_step_time(steps, first.kv_tokens, first.kv_block, first.graph_sizes)
         replicas.append(replace(first, steps=steps, model=model))
     return replace(base, replicas=replicas)
 

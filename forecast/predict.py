@@ -117,7 +117,14 @@ def _draws(
             seed,
             [
                 scaled(
-                    resampled(r.model, r.steps, r.kv_tokens, r.kv_block, seed),
+                    resampled(
+                        r.model,
+                        r.steps,
+                        r.kv_tokens,
+                        r.kv_block,
+                        seed,
+                        r.graph_sizes,
+                    ),
                     float(factors[seed]),
                 )
                 for r in replicas

@@ -3,15 +3,17 @@
 duration = a + b x prefill tokens + c x decoding sequences + d x prompts in the step
            + e x tokens in the KV cache
 
-All coefficients are 0 or more: work never makes a step shorter. Residuals are relative,
-so that short steps count as much as long ones; steps far off the fit (a compiler, a
-paused host) do not bend it. What is left of each step is kept in order, since noise of
-real engines comes in stretches: its duration over the fit's as far as that is usual,
-and what exceeds it in seconds, since a pause is as long in a short step as in a long
-one.
+With CUDA graphs, what a step is padded to counts as prefill tokens. The fit is of means
+of consecutive steps: a recorded duration of an asynchronous engine is in part its
+neighbor's, which made prompts up to a quarter cheaper than they are. All coefficients
+are 0 or more: work never makes a step shorter. Residuals are relative, so that short
+steps count as much as long ones; stretches far off the fit (a compiler, a paused host)
+do not bend it. What is left of each step is kept in order, since noise of real engines
+comes in stretches: its duration over the fit's as far as that is usual, and what
+exceeds it in seconds, since a pause is as long in a short step as in a long one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +32,10 @@ _BLOCK = 64
 """Steps of a stretch of noise."""
 FEWEST = 50
 """Steps that a fit needs."""
+_STRETCH = 8
+"""Most steps whose mean is one point of the fit."""
+_POINTS = 64
+"""Points that are kept where there are few steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +93,19 @@ class StepTime:
         return float(np.median(np.abs(self.factors - 1)))
 
 
-def columns(steps: Steps, kv_tokens: int | None, kv_block: int) -> Array:
+def columns(
+    steps: Steps,
+    kv_tokens: int | None,
+    kv_block: int,
+    graph_sizes: Sequence[int] = (),
+) -> Array:
     """Return what the model's coefficients multiply, shape (steps, 5).
 
     Args:
         steps: of one replica.
         kv_tokens: size of its KV cache in tokens; None: it has none.
         kv_block: tokens of a block.
+        graph_sizes: tokens of the engine's CUDA graphs, in ascending order.
     """
     free = steps["kv_blocks_free"].astype(float)
     cached = np.zeros(len(steps))
@@ -104,11 +116,18 @@ def columns(steps: Steps, kv_tokens: int | None, kv_block: int) -> Array:
     # Requests that run and did not decode had a part of their prompt in the step, as
     # far as the budget went.
     prompts = np.where(prefill > 0, (steps["running"] - decode).clip(1), 0.0)
-    return np.stack([np.ones(len(steps)), prefill, decode, prompts, cached], axis=1)
+    # As in `padded`.
+    sizes = np.append(np.asarray(graph_sizes, float), np.inf)
+    above = sizes[np.searchsorted(sizes, prefill + decode)]
+    computed = np.where(np.isinf(above), prefill, above - decode)
+    return np.stack([np.ones(len(steps)), computed, decode, prompts, cached], axis=1)
 
 
 def fit_step_time(
-    steps: Steps, kv_tokens: int | None = None, kv_block: int = 16
+    steps: Steps,
+    kv_tokens: int | None = None,
+    kv_block: int = 16,
+    graph_sizes: Sequence[int] = (),
 ) -> StepTime:
     """Return the model of one replica.
 
@@ -116,9 +135,31 @@ def fit_step_time(
         steps: its records in order of time, at least `FEWEST`.
         kv_tokens: size of its KV cache in tokens; None: it has none.
         kv_block: tokens of a block.
+        graph_sizes: tokens of the engine's CUDA graphs, in ascending order.
     """
     seconds = np.maximum(steps["duration_ns"] / 1e9, 1e-9)
-    design = columns(steps, kv_tokens, kv_block)
+    design = columns(steps, kv_tokens, kv_block, graph_sizes)
+    stretch = min(_STRETCH, max(1, len(steps) // _POINTS))
+    coefficients = _fit(
+        _means(design, stretch), _means(seconds[:, None], stretch)[:, 0]
+    )
+    fitted = np.maximum(design @ coefficients, 1e-9)
+    off = seconds / fitted - 1
+    middle, usual = _usual(off)
+    factors = np.minimum(1 + off, 1 + middle + usual)
+    return StepTime(
+        coefficients=coefficients,
+        overhead_s=_overhead(steps),
+        factors=factors,
+        extra_s=seconds - fitted * factors,
+        most=np.array(
+            [steps["prefill_tokens"].max(), *design[:, [2, 4]].max(axis=0)], float
+        ),
+    )
+
+
+def _fit(design: Array, seconds: Array) -> Array:
+    """Return the coefficients; points far off do not count."""
     scale = np.maximum(design.max(axis=0), 1e-12)
     fitted, use = seconds, np.ones(len(seconds), bool)
     for _ in range(_ROUNDS):
@@ -126,18 +167,23 @@ def fit_step_time(
         scaled, _ = nnls(design / scale * weights[:, None], seconds * weights)
         fitted = np.maximum(design @ (scaled / scale), 1e-9)
         off = seconds / fitted - 1
-        middle = np.median(off)
-        deviation = _TO_SIGMA * np.median(np.abs(off - middle))
-        usual = max(_FAR * deviation, 1e-3)
+        middle, usual = _usual(off)
         use = np.abs(off - middle) <= usual
-    factors = np.minimum(1 + off, 1 + middle + usual)
-    return StepTime(
-        coefficients=scaled / scale,
-        overhead_s=_overhead(steps),
-        factors=factors,
-        extra_s=seconds - fitted * factors,
-        most=design[:, [1, 2, 4]].max(axis=0),
-    )
+    return np.asarray(scaled / scale)
+
+
+def _usual(off: Array) -> tuple[float, float]:
+    """Return the median of relative residuals, and how far from it is usual."""
+    middle = float(np.median(off))
+    deviation = _TO_SIGMA * float(np.median(np.abs(off - middle)))
+    return middle, max(_FAR * deviation, 1e-3)
+
+
+def _means(values: Array, stretch: int) -> Array:
+    """Return means of `stretch` rows each; rows that are left over do not count."""
+    points = len(values) // stretch
+    parts = values[: points * stretch].reshape(points, stretch, -1)
+    return np.asarray(parts.mean(axis=1))
 
 
 def _overhead(steps: Steps) -> float:
@@ -152,7 +198,12 @@ def _overhead(steps: Steps) -> float:
 
 
 def resampled(
-    model: StepTime, steps: Steps, kv_tokens: int | None, kv_block: int, seed: int
+    model: StepTime,
+    steps: Steps,
+    kv_tokens: int | None,
+    kv_block: int,
+    seed: int,
+    graph_sizes: Sequence[int] = (),
 ) -> StepTime:
     """Return the model of a bootstrap sample of `steps`, drawn in stretches.
 
@@ -163,7 +214,7 @@ def resampled(
     length = min(len(steps), 10 * _BLOCK)
     begins = rng.integers(0, len(steps) - length + 1, -(-len(steps) // length))
     places = (begins[:, None] + np.arange(length)).ravel()[: len(steps)]
-    drawn = fit_step_time(steps[places], kv_tokens, kv_block)
+    drawn = fit_step_time(steps[places], kv_tokens, kv_block, graph_sizes)
     # Gaps between steps that were put side by side mean nothing.
     return StepTime(
         coefficients=drawn.coefficients,

@@ -55,6 +55,7 @@ def recorded_target(evidence: Evidence) -> Target:
             kv_block_size=first.kv_block,
             asynchronous=engine.get("async_scheduling") is True,
             streaming=evidence.streaming,
+            graph_sizes=first.graph_sizes,
         ),
         limits=evidence.limits,
     )

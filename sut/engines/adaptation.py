@@ -61,7 +61,7 @@ class Adaptation:
         self._slot = ModelSlot(path)
         if self._given is not None:
             self._slot.put(self._given)
-        self._graph_sizes = _graph_sizes(config.compilation_config)
+        self._graph_sizes = graph_sizes(config.compilation_config)
         settings = AdaptiveSettings(
             str(path), spec.adaptive.tpot_s, spec.max_tokens, self._graph_sizes
         )
@@ -138,7 +138,12 @@ class Adaptation:
             steps += 1
 
 
-def _graph_sizes(compilation: Any) -> list[int]:
+def graph_sizes(compilation: Any) -> list[int]:
+    """Return tokens of the CUDA graphs that vLLM uses, in ascending order.
+
+    Args:
+        compilation: vLLM's CompilationConfig, of an engine or for one.
+    """
     mode = compilation.cudagraph_mode
     if mode is None or mode.name == "NONE":
         return []

@@ -22,7 +22,7 @@ from vllm.v1.engine.llm_engine import LLMEngine
 from vllm.v1.metrics.loggers import StatLoggerBase
 
 from record.structs import Json
-from sut.engines.adaptation import Adaptation
+from sut.engines.adaptation import Adaptation, graph_sizes
 from sut.engines.base import (
     EngineConfigError,
     EngineInfo,
@@ -202,6 +202,7 @@ class VllmEngine:
                 **self._adapted,
                 "kv_cache_tokens": blocks * cache.block_size if blocks else None,
                 "kv_block_size": cache.block_size,
+                "cuda_graph_sizes": list(graph_sizes(self._config.compilation_config)),
                 "async_scheduling": self._config.scheduler_config.async_scheduling,
                 "build_s": round(self._build_s, 3),
             },
