@@ -53,6 +53,12 @@ _configure()
 
 _LOG = logger(__name__)
 
+
+def be_quiet() -> None:
+    """Show warnings and errors only."""
+    logging.getLogger(_ROOT).setLevel(logging.WARNING)
+
+
 T = TypeVar("T")
 _INTERVAL_S = 10.0
 

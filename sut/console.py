@@ -4,6 +4,7 @@ import contextlib
 import io
 import sys
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
@@ -69,6 +70,24 @@ def summarize(folder: RunFolder, verdict: Verdict, accuracy: dict[str, float]) -
     # A reader who has gone away must not spoil a run that is done.
     with contextlib.suppress(OSError):
         print(text.getvalue(), end="", flush=True)
+
+
+def print_json(folder: RunFolder, verdict: Verdict, accuracy: dict[str, float]) -> None:
+    """Print what `summarize` prints, for programs: one JSON object."""
+    page = folder / "report.html"
+    found = {
+        "run": str(folder.path),
+        "outcome": verdict.outcome,
+        "degraded": verdict.degraded,
+        "submission_candidate": verdict.submission_candidate,
+        "failed_checks": verdict.failures,
+        "relaxed": verdict.relaxed,
+        "figures": dict([*_loadgen_figures(folder), *accuracy.items()]),
+        "report": str(page) if page.exists() else None,
+    }
+    text = msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
 
 
 def _marks(verdict: Verdict) -> str:

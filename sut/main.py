@@ -28,11 +28,11 @@ import mlperf_loadgen as lg
 from base.child import announce_folder
 from base.command import run_command
 from base.errors import Aborted, ExitCode, Stopped, UserError
-from base.log import logger
+from base.log import be_quiet, logger
 from base.memory import spare_garbage_collector
 from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
-from conf.schema import Config
+from conf.schema import Config, LiveView
 from conf.secrets import require_secrets
 from qsl.dataset import Dataset, load_dataset
 from record.folder import RecordError, RunFolder, write_json, write_text
@@ -56,6 +56,7 @@ from sut.scratch import Scratch
 
 _LOG = logger(__name__)
 
+_QUIET, _JSON = "--quiet", "--json"
 _UPDATE_S = 0.25
 _SWITCH_INTERVAL_S = 0.0005
 """Longest that a thread holds Python's lock while LoadGen's thread waits for it."""
@@ -81,14 +82,23 @@ def _command(arguments: list[str]) -> int:
     if "--version" in arguments:
         print(version_text())
         return ExitCode.GOOD
-    resolved, overrides = split_arguments(arguments)
+    flags = {text for text in arguments if text in (_QUIET, _JSON)}
+    rest = [text for text in arguments if text not in flags]
+    resolved, overrides = split_arguments(rest)
     config = load_config(overrides, resolved)
     require_secrets(config)
-    return run(config)
+    if _QUIET in flags:
+        be_quiet()
+        config.run.live = LiveView.quiet
+    return run(config, as_json=_JSON in flags)
 
 
-def run(config: Config) -> int:
+def run(config: Config, *, as_json: bool = False) -> int:
     """Make one run; return its exit code.
+
+    Args:
+        config: what to run.
+        as_json: whether the summary is printed as JSON.
 
     Raises:
         UserError: bad input or configuration.
@@ -102,7 +112,7 @@ def run(config: Config) -> int:
     with metrics_server(config.run) as serve_metrics:
         folder = _make_folder(config)
         verdict = _judged(config, model, dataset, plan, folder, serve_metrics)
-        return conclude(folder, verdict)
+        return conclude(folder, verdict, as_json=as_json)
 
 
 def _judged(

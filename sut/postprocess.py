@@ -14,19 +14,20 @@ from base.log import logger
 from record.folder import RunFolder, read_json, write_json, write_text
 from record.structs import SettingsRecord, Verdict
 from report.build import write_report
-from sut.console import summarize
+from sut.console import print_json, summarize
 from sut.interrupts import interruptible
 
 _LOG = logger(__name__)
 
 
-def conclude(folder: RunFolder, verdict: Verdict) -> ExitCode:
+def conclude(folder: RunFolder, verdict: Verdict, *, as_json: bool = False) -> ExitCode:
     """Score the run, write its report and print its summary.
 
     Args:
         folder: of a run that is done; `verdict.json` is in it.
         verdict: the gate's. In accuracy mode it gets a check for the accuracy, and is
             written again.
+        as_json: whether the summary is printed as JSON.
 
     Returns:
         The exit code of the run: ABORTED where the score or the report is missing for
@@ -67,7 +68,7 @@ def conclude(folder: RunFolder, verdict: Verdict) -> ExitCode:
         again = _again("report", folder)
         _LOG.info("no report (%s); try again: %s", _named(error), again)
         code = ExitCode.ABORTED
-    summarize(folder, verdict, scores)
+    (print_json if as_json else summarize)(folder, verdict, scores)
     if code == ExitCode.GOOD and verdict.outcome != "passed":
         return ExitCode.NOT_GOOD
     return code

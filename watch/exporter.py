@@ -1,6 +1,6 @@
 """`python -m watch.exporter RUN --socket FD`: serves the metrics of a run.
 
-A run starts it as a process of its own, at the lowest priority of the host, and hands
+A run starts it as a process of its own, at a low priority, and hands
 over the socket on which it listens. It reads the run folder once a second. A scrape
 returns the text that was made then, so scrapes cost nearly nothing however many come.
 It ends when its standard input closes, which the run holds open.
@@ -35,7 +35,7 @@ from watch.serving import application, serve
 
 TOKEN_VARIABLE = "MLPERF_SUT_METRICS_TOKEN"  # noqa: S105  (its name)
 _INTERVAL_S = 1.0
-_LOWEST_PRIORITY = 19
+_NICE = 10
 
 
 class Exporter:
@@ -72,7 +72,7 @@ def _command(arguments: Sequence[str] | None) -> int:
     # The terminal's Ctrl-C is for the run, which closes standard input at its end.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    os.nice(_LOWEST_PRIORITY)
+    os.nice(_NICE)
     token = os.environ.pop(TOKEN_VARIABLE, "")
     with socket.socket(fileno=options.socket) as listener:
         asyncio.run(_serve(Exporter(RunFolder(options.run)), listener, token))

@@ -70,3 +70,15 @@ class Histograms:
         flat = rows * buckets + np.searchsorted(self.bounds, values_s, side="left")
         self.counts += np.bincount(flat, minlength=count * buckets).reshape(-1, buckets)
         self.sums += np.bincount(rows, values_s, minlength=count)
+
+    def share_within(self, bound_s: float) -> float | None:
+        """Return the share of all values up to a bound; None: there are no values.
+
+        Args:
+            bound_s: one of the bounds, in s.
+        """
+        total = int(self.counts.sum())
+        if not total:
+            return None
+        place = int(np.argmin(np.abs(self.bounds - bound_s)))
+        return float(self.counts[:, : place + 1].sum()) / total

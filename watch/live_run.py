@@ -20,6 +20,7 @@ from record.structs import (
 from watch.histogram import Histograms, bounds_for
 from watch.limits import Limits, limits_of, read_settings
 from watch.tail import Tail
+from watch.timeline import Timeline
 
 _RECENT_EVENTS = 100
 Key = tuple[str, int]
@@ -54,6 +55,8 @@ class LiveRun:
     """What the files of a run folder add up to; call `refresh` about once a second."""
 
     folder: RunFolder
+    timeline: Timeline | None = None
+    """Is filled, too, if it is given."""
     limits: Limits = field(init=False)
     status: RunStatus | None = field(default=None, init=False)
     totals: dict[Key, Totals] = field(default_factory=dict, init=False)
@@ -108,6 +111,8 @@ class LiveRun:
     def _take(self, line: TelemetryLine) -> None:
         if isinstance(line, EngineLine):
             self.engines[line.node, line.replica] = line
+            if self.timeline is not None:
+                self.timeline.add_engine(line)
         elif isinstance(line, DeviceLine):
             known = self.devices.get((line.node, line.replica, line.device))
             if known is not None:
@@ -118,6 +123,7 @@ class LiveRun:
 
     def _add(self, samples: list[_Sample]) -> None:
         rows, ttft, tpot, latency = [], [], [], []
+        done: list[tuple[int, int]] = []
         for sample in samples:
             key = (sample.node or "", -1 if sample.replica is None else sample.replica)
             if key not in self.totals:
@@ -131,6 +137,7 @@ class LiveRun:
             totals.prompt_tokens += sample.prompt_tokens
             totals.output_tokens += sample.output_tokens
             rows.append(self._rows[key])
+            done.append((sample.completed_ns, sample.output_tokens))
             latency.append(sample.completed_ns - sample.issued_ns)
             first, more = sample.first_token_ns, sample.output_tokens - 1
             ttft.append(np.nan if first is None else first - sample.issued_ns)
@@ -145,6 +152,9 @@ class LiveRun:
             seconds = np.array(values, np.float64) / 1e9
             known = ~np.isnan(seconds)
             histograms.add(places[known], seconds[known], len(self.totals))
+        if self.timeline is not None and done:
+            times, tokens = np.array(done, np.int64).T
+            self.timeline.add_samples(times, tokens, np.array(ttft, float) / 1e9)
 
 
 def _keep_rare_values(line: DeviceLine, known: DeviceLine) -> None:

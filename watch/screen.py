@@ -5,7 +5,9 @@ from rich.table import Table
 from rich.text import Text
 
 from record.status import Percentiles, RunStatus
+from watch.live_run import LiveRun
 
+_EVENTS = 5
 _COLUMNS = ("replica", "state", "sent", "finished", "in flight", "running", "tokens/s")
 
 
@@ -57,3 +59,29 @@ def status_table(status: RunStatus, heading: str) -> Group:
             "" if rate is None else f"{rate:,.0f}",
         )
     return Group(Text(heading, style="bold"), table)
+
+
+def run_lines(run: LiveRun) -> list[str]:
+    """Return the run as plain lines: its name and status, then its last events."""
+    status = run.status
+    name = run.folder.path.name
+    if status is None:
+        answered = sum(totals.completed for totals in run.totals.values())
+        return [f"{name}: {answered} done"]
+    state = status.outcome or status.state
+    begin_ns = status.begin_ns or status.started_ns
+    elapsed = (status.updated_ns - begin_ns) / 1e9
+    lines = [f"{name} {state} [{elapsed:5.0f} s] {status_line(status)}"]
+    for event in list(run.recent_events)[-_EVENTS:]:
+        at = (event.t_ns - begin_ns) / 1e9
+        where = "" if event.replica is None else f" {event.node}/{event.replica}"
+        lines.append(f"  [{at:5.0f} s] {event.kind}{where}: {event.cause}")
+    return lines
+
+
+def run_screen(run: LiveRun) -> Group:
+    """Return the run for a terminal: status, replicas, last events."""
+    heading, *events = run_lines(run)
+    if run.status is None:
+        return Group(Text(heading, style="bold"))
+    return Group(status_table(run.status, heading), *(Text(line) for line in events))

@@ -93,6 +93,16 @@ def test_a_full_run_keeps_the_rules_and_is_judged_by_them(
     assert len(done.samples) >= 600 * 1.1 * float(overrides[-1].split("=")[1])
 
 
+def test_a_quiet_run_prints_its_result_as_json(tmp_path: Path) -> None:
+    done = run(tmp_path, "--quiet", "--json", *SYNTHETIC, *FAST)
+    assert done.is_good, done.err
+    assert done.err == ""
+    found = json.loads(done.out)
+    assert found["outcome"] == "passed"
+    assert found["figures"]["samples/s"] > 0
+    assert Path(found["report"]).exists()
+
+
 def test_a_resolved_config_repeats_its_run(tmp_path: Path) -> None:
     first = run(tmp_path, *SYNTHETIC, *FAST)
     again = run(tmp_path, "--config", str(first.folder.config), "dataset.count=32")

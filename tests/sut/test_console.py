@@ -1,8 +1,12 @@
+import json
+from pathlib import Path
+
 import pytest
 
-from record.structs import DeviceUse
-from sut.console import warn_of_shared_devices
-from tests.run_folder import replica_record
+from record.folder import read_json
+from record.structs import DeviceUse, Verdict
+from sut.console import print_json, warn_of_shared_devices
+from tests.run_folder import good_spec, replica_record, write_folder
 
 
 def test_shared_devices_are_reported_before_the_run(
@@ -16,3 +20,14 @@ def test_shared_devices_are_reported_before_the_run(
         "warning: replica 1 on n1 shares its device: gpu1 1.0 GiB before it loaded;"
         " see nvidia-smi there\n"
     )
+
+
+def test_the_result_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_folder(tmp_path / "run", good_spec())
+    verdict = read_json(folder.verdict, Verdict)
+    print_json(folder, verdict, {"rouge1": 38.5})
+    found = json.loads(capsys.readouterr().out)
+    assert (found["run"], found["outcome"]) == (str(folder.path), "passed")
+    assert found["figures"]["rouge1"] == 38.5
+    assert found["figures"]["tokens/s"] > 0
+    assert (found["failed_checks"], found["report"]) == ([], None)

@@ -1,14 +1,17 @@
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from base.files import ROOT
 from tests.watch.live_folder import live_folder
 from watch.limits import read_settings
 from watch.live_run import LiveRun
@@ -119,3 +122,21 @@ def test_a_folder_that_begins_has_metrics_too(tmp_path: Path) -> None:
     run = LiveRun(folder)
     run.refresh()
     assert _value(_families(run), "build_info")
+
+
+def test_dashboard_and_rules_use_names_that_exist(run: LiveRun) -> None:
+    known = {
+        sample.name for family in _families(run).values() for sample in family.samples
+    }
+    folder = ROOT / "deploy" / "monitoring"
+    dashboard = json.loads((folder / "dashboard.json").read_text())
+    texts = [
+        target["expr"] for panel in dashboard["panels"] for target in panel["targets"]
+    ]
+    rules = yaml.safe_load((folder / "rules.yml").read_text())
+    texts += [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    used = {name for text in texts for name in re.findall(r"mlperf_sut_\w+", text)}
+    assert len(used) > 20
+    assert used <= known
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)

@@ -122,6 +122,34 @@ def test_the_time_left_does_not_jump(capsys: pytest.CaptureFixture[str]) -> None
     assert abs(message[-1] - 120) < 20
 
 
+def test_offline_counts_tokens_from_the_first_steps_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Engines report steps each second; answers come in waves of 30 s."""
+    playback, ends = Playback(), []
+    total = playback.EXPECTED * (100 + 128)
+    for second in range(5, 120, 5):
+        playback.coordinator.recorder.step_tokens = total * second // 120
+        playback.at(second)
+        status = playback.coordinator.recorded[-1]
+        assert status.progress == pytest.approx(second / 120, abs=0.001)
+        ends.append(second + (status.eta_s or 0))
+    assert min(ends) > 119
+    assert max(ends) < 121
+    assert "0/256 done (12%)" in capsys.readouterr().err
+
+
+def test_the_last_state_is_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    playback = Playback()
+    with playback.view:
+        playback.at(0)
+        playback.at(120)
+    status = playback.coordinator.recorded[-1]
+    assert (status.state, status.completed, status.issued) == ("running", 256, 256)
+    assert (status.progress, status.eta_s) == (1.0, 0.0)
+    assert [replica.finished for replica in status.replicas] == [128, 128]
+
+
 @pytest.mark.parametrize("count", [1, 2, 10, 100, 150])
 def test_percentiles_are_those_of_loadgen(count: int) -> None:
     """LoadGen takes an element of the sorted list; it does not interpolate."""

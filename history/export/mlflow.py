@@ -1,0 +1,91 @@
+"""A run as a run of MLflow: options as parameters, figures as metrics, its report."""
+
+import os
+from collections.abc import Iterator
+
+from base.decode import DecodeError, decode_yaml
+from base.errors import UserError
+from history.entry import RunEntry, read_entry
+from record.folder import RecordError, RunFolder
+from record.structs import Json
+
+_EXPERIMENT = "mlperf-sut"
+_LONGEST = 500
+"""Characters of a parameter that every release of MLflow takes."""
+_FIGURES = ("samples_per_s", "tokens_per_s", "ttft_p99_ms", "tpot_p99_ms", "replicas")
+_ARTIFACTS = ("verdict.json", "config.yaml", "report.html", "report.json")
+
+
+def log_run(folder: RunFolder, uri: str) -> str:
+    """Record the run at the tracking address `uri`; return MLflow's id of it.
+
+    Raises:
+        UserError: MLflow is not installed, or does not take the run.
+        RecordError: `config.yaml` is missing or damaged.
+    """
+    # MLflow reads both when it is imported: it asks for the first before it uses a
+    # folder as its store, and the second keeps it from sending anything anywhere.
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        import mlflow  # no dependency: only this command needs it
+    except ImportError as error:
+        raise UserError(
+            "--mlflow needs MLflow, which excludes packages of vLLM; install"
+            " mlflow-skinny and this package in an environment of their own"
+        ) from error
+    options = _options(folder)
+    entry = read_entry(folder.path, folder.path.parent)
+    try:
+        return _log(mlflow.MlflowClient(tracking_uri=uri), folder, entry, options)
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        text = " ".join(str(error).split())
+        raise UserError(f"--mlflow {uri}: {text}") from error
+
+
+def _log(
+    client: "mlflow.MlflowClient",  # type: ignore[name-defined]  # noqa: F821
+    folder: RunFolder,
+    entry: RunEntry,
+    options: dict[str, str],
+) -> str:
+    known = client.get_experiment_by_name(_EXPERIMENT)
+    experiment = known.experiment_id if known else client.create_experiment(_EXPERIMENT)
+    tags = {
+        "outcome": entry.outcome,
+        "degraded": str(entry.degraded),
+        "hosts": ", ".join(entry.hosts),
+        "devices": ", ".join(entry.devices),
+        "version": entry.version,
+    }
+    run = client.create_run(
+        experiment, run_name=folder.path.name, tags=tags
+    ).info.run_id
+    for name, text in options.items():
+        client.log_param(run, name, text[:_LONGEST])
+    for name in _FIGURES:
+        if (value := getattr(entry, name)) is not None:
+            client.log_metric(run, name, float(value))
+    for name in _ARTIFACTS:
+        if (folder / name).exists():
+            client.log_artifact(run, str(folder / name))
+    client.set_terminated(run, "FINISHED" if entry.outcome == "passed" else "FAILED")
+    return str(run)
+
+
+def _options(folder: RunFolder) -> dict[str, str]:
+    try:
+        tree = decode_yaml(folder.config.read_bytes(), dict[str, Json])
+    except OSError as error:
+        raise RecordError(folder.config, error.strerror or str(error)) from error
+    except DecodeError as error:
+        raise RecordError(folder.config, str(error)) from error
+    return {name: str(value) for name, value in _flat(tree) if value is not None}
+
+
+def _flat(values: dict[str, Json], prefix: str = "") -> Iterator[tuple[str, Json]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

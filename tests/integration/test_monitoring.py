@@ -1,0 +1,137 @@
+"""A real Prometheus scrapes a real run; every query of the dashboard has an answer."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.command import FAST, ROOT, SYNTHETIC, Command
+from tests.integration.test_metrics import free_port
+
+FOLDER = ROOT / "deploy" / "monitoring"
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs Prometheus"),
+]
+_NEEDS_GPU = ("device_utilization", "device_power", "device_temp", "device_sm_clock")
+_ABSENT = (*_NEEDS_GPU, "kv_cache_usage", "device_throttle_reasons", "device_last_xid")
+"""What synthetic engines and hosts without a GPU do not report."""
+
+
+def ask(port: int, path: str, **query: str) -> Any:
+    """Return the data of an answer of Prometheus's API."""
+    address = f"http://127.0.0.1:{port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        found = json.load(answer)
+    assert found["status"] == "success"
+    return found["data"]
+
+
+@dataclass
+class Scraped:
+    """A Prometheus, and a moment at which it has scraped a run for some seconds."""
+
+    port: int
+    moment: str
+
+    def query(self, text: str) -> list[Any]:
+        """Return the result of a query at that moment."""
+        data = ask(self.port, "query", query=text, time=self.moment)
+        return list(data["result"])
+
+    def value(self, text: str) -> float:
+        """Return the only value of a query."""
+        (found,) = self.query(text)
+        return float(found["value"][1])
+
+
+@pytest.fixture(scope="module")
+def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Scraped"]:
+    """Yield a Prometheus that has scraped a run for some seconds."""
+    folder = tmp_path_factory.mktemp("monitoring")
+    target, own = free_port(), free_port()
+    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = [
+        f"127.0.0.1:{target}"
+    ]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    rules = (FOLDER / "rules.yml").read_text().replace("interval: 5s", "interval: 1s")
+    (folder / "rules.yml").write_text(rules)
+    command = Command(
+        folder / "runs",
+        *SYNTHETIC,
+        *FAST,
+        *("scenario=server", "scenario.target_qps=60", "run.min_queries=800"),
+        f"run.metrics_port={target}",
+    )
+    prometheus = subprocess.Popen(
+        [
+            "prometheus",
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{own}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        command.wait_for_samples(500)
+        moment = time.time()
+        yield Scraped(own, f"{moment:.3f}")
+        assert command.finish().is_good
+    finally:
+        prometheus.kill()
+        prometheus.wait()
+
+
+def test_every_query_has_an_answer(scraped: Scraped) -> None:
+    dashboard = json.loads((FOLDER / "dashboard.json").read_text())
+    expressions = [
+        target["expr"] for panel in dashboard["panels"] for target in panel["targets"]
+    ]
+    expressions += [
+        rule["expr"]
+        for group in yaml.safe_load((FOLDER / "rules.yml").read_text())["groups"]
+        for rule in group["rules"]
+        if "record" in rule
+    ]
+    assert len(expressions) > 30
+    for expression in expressions:
+        text = re.sub(r"\$(node|replica)\b", ".*", expression)
+        found = scraped.query(text.replace("$__rate_interval", "8s"))
+        if not any(name in text for name in _ABSENT):
+            assert found, text
+
+
+def test_values_are_those_of_the_run(scraped: Scraped) -> None:
+    assert 300 <= scraped.value("sum(mlperf_sut_requests_completed_total)") <= 800
+    assert scraped.value('sum(mlperf_sut_replica_state{state="ready"})') == 2
+    rate = scraped.value("sum(rate(mlperf_sut_requests_completed_total[8s]))")
+    assert rate == pytest.approx(60, rel=0.5)
+    recorded = scraped.value("mlperf_sut:requests_completed:rate1m")
+    assert 0 < recorded < 120
+
+
+def test_rules_are_evaluated_and_none_fires(scraped: Scraped) -> None:
+    for _ in range(50):
+        groups = ask(scraped.port, "rules")["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        if rules and all(rule["health"] == "ok" for rule in rules):
+            break
+        time.sleep(0.2)
+    assert {rule["health"] for rule in rules} == {"ok"}, rules
+    assert len(rules) >= 10
+    firing = [rule["name"] for rule in rules if rule.get("state") == "firing"]
+    assert firing == []
+    names = {rule["name"] for rule in rules}
+    assert {"MlperfSutReplicaLost", "MlperfSutNoProgress"} <= names
