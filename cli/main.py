@@ -79,6 +79,7 @@ class Forwarded(click.Command):
             "campaigns.scaling",
             "campaigns.search",
             "campaigns.sweep",
+            "campaigns.corun",
         ):
             return [CompletionItem(incomplete, type="file")]
         from cli.complete import completions
@@ -122,12 +123,16 @@ _campaign.add_command(
 _campaign.add_command(
     Forwarded("sweep", "campaigns.sweep", "A run for each point of a grid or list.")
 )
+_campaign.add_command(
+    Forwarded("corun", "campaigns.corun", "Several models at once, alone and together.")
+)
 command.add_command(_campaign)
 for _command in (
     _Run("run", "sut.main", "Make one run; --dry-run describes it.", is_run=True),
     Forwarded("report", "report.__main__", "Write the report of runs or a campaign."),
     Forwarded("accuracy", "accuracy.__main__", "Score a run, or compare two."),
     Forwarded("forecast", "forecast.__main__", "Compute what other settings would do."),
+    Forwarded("corun", "campaigns.corun", "Run several models at once and compare."),
     Forwarded("prepare", "qsl.prepare", "Make or check a data set."),
     Forwarded(
         "submission", "submission.__main__", "Make and check a submission: runs, tree."

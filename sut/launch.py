@@ -317,6 +317,7 @@ def _engine_options(
         "max_num_seqs",
         "max_num_batched_tokens",
         "output_tokens",
+        "shared_device",
         "slowdown",
     )
     return "synthetic", {name: getattr(config, name) for name in names}

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import mlperf_loadgen as lg
 
+from base.barrier import wait_for_others
 from base.child import announce_folder
 from base.command import run_command
 from base.errors import Aborted, ExitCode, Stopped, UserError
@@ -222,6 +223,7 @@ def _measure(
                 latency_ns = _slowest_warm_request_ns(coordinator)
                 set_expected_latency(settings, plan, folder, latency_ns)
                 record_settings(settings, plan, folder, *_facts(model, dataset))
+            wait_for_others(lambda: _update(coordinator, view))
             view.begin_run(plan.expected_samples(len(dataset)))
             _run_loadgen(config, settings, dataset, coordinator, view, folder)
             ignore_interrupts()
@@ -249,6 +251,12 @@ def _start_replicas(coordinator: Coordinator, view: RunView, folder: RunFolder) 
         raise Aborted(f"{coordinator.failure}; see {folder / 'replicas'}")
 
 
+def _update(coordinator: Coordinator, view: RunView) -> None:
+    view.update()
+    if coordinator.failure:
+        raise Aborted(coordinator.failure)
+
+
 def _slowest_warm_request_ns(coordinator: Coordinator) -> int:
     records = coordinator.replicas.records()
     return int(max(record.last_request_s for record in records) * 1e9)
@@ -274,9 +282,7 @@ def _run_loadgen(
     coordinator.begin_test(test.mean_gap_s)
     test.start()
     while not test.wait(_UPDATE_S):
-        view.update()
-        if coordinator.failure:
-            raise Aborted(coordinator.failure)
+        _update(coordinator, view)
     if test.error is not None:
         raise Aborted(f"LoadGen: {type(test.error).__name__}: {test.error}")
     if coordinator.failure:
