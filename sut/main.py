@@ -46,7 +46,8 @@ from sut.console import warn_of_shared_devices
 from sut.coordinator.coordinator import Coordinator
 from sut.coordinator.live import RunView
 from sut.coordinator.loadgen import LoadGenRun
-from sut.launch import build_coordinator, check_fits, fit_lengths, model_for
+from sut.fit import check_fits, fit_lengths
+from sut.launch import build_coordinator, model_for
 from sut.model import Model
 from sut.postprocess import conclude
 from sut.scratch import Scratch
