@@ -181,8 +181,11 @@ def _page(corun: Corun) -> Iterator[str]:
         " of paired rounds."
     )
     yield ""
-    yield "| workload | figure | alone | together | together / alone | 95% interval |"
-    yield "| --- | --- | ---: | ---: | ---: | --- |"
+    if any(result.measures for result in corun.results):
+        yield (
+            "| workload | figure | alone | together | together / alone | 95% interval |"
+        )
+        yield "| --- | --- | ---: | ---: | ---: | --- |"
     for result in corun.results:
         for measure in result.measures:
             yield _row(result.workload, measure)
