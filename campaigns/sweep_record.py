@@ -76,7 +76,10 @@ def read_run_of(
         made.devices = max(
             len(replicas), len({(r.node, d) for r in replicas for d in r.devices}), 1
         )
-        made.figures = _figures(run)
+        samples = read_samples(run)
+        if samples is not None:
+            found = measures(samples)
+            made.figures = {key: float(value) for key, value in found.items()}
     except RecordError as error:
         made.valid, made.reason = False, str(error)
     if made.figures:
@@ -86,7 +89,12 @@ def read_run_of(
     return made
 
 
-def _figures(run: RunFolder) -> dict[str, float]:
+def read_samples(run: RunFolder) -> Samples | None:
+    """Return the completed samples of a run; None: fewer than two.
+
+    Raises:
+        RecordError: they cannot be read.
+    """
     lines: Iterator[SampleRecord] = read_lines(run.samples, SampleRecord)
     samples = [
         sample
@@ -94,7 +102,7 @@ def _figures(run: RunFolder) -> dict[str, float]:
         if sample.status == "completed" and sample.completed_ns is not None
     ]
     if len(samples) < 2:
-        return {}
+        return None
     streamed = all(sample.first_token_ns is not None for sample in samples)
 
     def seconds(name: str) -> np.ndarray:
@@ -103,5 +111,4 @@ def _figures(run: RunFolder) -> dict[str, float]:
     tokens = np.array([sample.output_tokens for sample in samples], float)
     first = seconds("first_token_ns") if streamed else None
     issued, done = seconds("issued_ns"), seconds("completed_ns")
-    found = measures(Samples(issued=issued, first=first, done=done, tokens=tokens))
-    return {key: float(value) for key, value in found.items()}
+    return Samples(issued=issued, first=first, done=done, tokens=tokens)

@@ -59,6 +59,7 @@ class LiveView(Enum):
     auto = "auto"
     rich = "rich"
     plain = "plain"
+    quiet = "quiet"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -299,7 +300,19 @@ class RunConfig:
     )
     trace: bool = option("write mlperf_log_trace.json (about 1 kB per sample)", False)
     steps: bool = option("write steps.bin, 40 bytes for each engine step", True)
-    live: LiveView = option("auto (rich on a terminal), rich or plain", LiveView.auto)
+    live: LiveView = option(
+        "auto (rich on a terminal), rich, plain or quiet", LiveView.auto
+    )
+    metrics_port: int | None = option(
+        "port of Prometheus metrics (0: a free one); left out: none",
+        None,
+        at_least=0,
+        at_most=65535,
+    )
+    metrics_address: str = option("address of the metrics", "127.0.0.1")
+    metrics_token_file: str | None = option(
+        "file with the token that a scraper must send", None, path=True
+    )
     stall_timeout_s: float = option(
         "the run is aborted after this time in s without progress",
         300.0,
