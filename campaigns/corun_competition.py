@@ -111,6 +111,11 @@ def _cpu(alone: Signals, together: Signals) -> str | None:
     if now is None or now < _FULL_CPU_PCT:
         return None
     known = "" if before is None else f", alone {before:.0f}%"
+    if before is not None and before >= _FULL_CPU_PCT:
+        known += (
+            "; other processes keep them busy also when the workload runs alone, so a"
+            " part of the loss may be theirs"
+        )
     less = ""
     if alone.process_cpu_pct and together.process_cpu_pct is not None:
         less = (

@@ -216,6 +216,14 @@ OTHER_GPU = frozenset({"a GPU-2"})
             " 2.0",
         ),
         (
+            {"host_cpu_pct": 97.0},
+            {"steps": _steps(20, 80), "host_cpu_pct": 99.0},
+            {},
+            "host CPU",
+            "in use, alone 97%; other processes keep them busy also when the workload"
+            " runs alone",
+        ),
+        (
             {},
             {"steps": _steps(14, 44), "host_cpu_pct": 70.0},
             {},
@@ -285,10 +293,10 @@ def test_engines_that_share_a_device_are_found(
     arguments = [
         *("repeats=1", f"run.dir={tmp_path / 'corun'}", "engine=synthetic"),
         *("dataset=synthetic", "dataset.count=60", "cluster.replicas=1"),
-        *("engine.step_s=0.01", "engine.output_tokens=12"),
+        *("engine.step_s=0.004", "engine.output_tokens=12"),
         *("engine.shared_device=planted", "engine.max_num_seqs=4"),
-        *("chat:", "scenario=server", "scenario.target_qps=8", "run.min_queries=64"),
-        *("batch:", "scenario=offline", "run.min_queries=180"),
+        *("chat:", "scenario=server", "scenario.target_qps=24", "run.min_queries=64"),
+        *("batch:", "scenario=offline", "run.min_queries=240"),
     ]
     assert command.main(arguments) in (0, 1)
     found = json.loads((tmp_path / "corun" / "corun.json").read_text())
