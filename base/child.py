@@ -22,6 +22,7 @@ import site
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -86,17 +87,27 @@ class Ended:
     """The run folder that it made, if it made one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A child to start beside others."""
+
+    command: Sequence[str]
+    env: Mapping[str, str]
+    cores: Sequence[int] | None = None
+    """Cores that it may use; None: those of this process."""
+
+
 class Children:
     """Runs children one after another; use it as a context, in the main thread.
 
-    Inside the context a signal does not end this process. The running child receives
+    Inside the context a signal does not end this process. The running children receive
     it, `interrupted` keeps it, and no further child is started.
     """
 
     def __init__(self) -> None:
         self.interrupted: signal.Signals | None = None
         """The first signal that was received, if any."""
-        self._child: subprocess.Popen[bytes] | None = None
+        self._running: list[subprocess.Popen[bytes]] = []
         self._before: dict[signal.Signals, _Handler] = {}
 
     def __enter__(self) -> Self:
@@ -146,25 +157,70 @@ class Children:
         self.check()
         with tempfile.TemporaryDirectory(prefix="mlperf-sut-") as scratch:
             file = Path(scratch) / "folder"
-            child = subprocess.Popen(
-                command,
-                env={**(os.environ if env is None else env), _FOLDER_FILE: str(file)},
-                # A terminal sends Ctrl-C to a whole process group. The child has its
-                # own group, so it receives each signal once, from this process.
-                process_group=0,
-                preexec_fn=partial(_tie_to_parent, ctypes.CDLL(None), os.getpid()),
-            )
-            self._child = child
             try:
-                if self.interrupted is not None:
-                    self._pass_on(self.interrupted)
+                job = Job(command=command, env=os.environ if env is None else env)
+                child = self._start(job, file)
                 code = self._wait(child, file, hopeless)
             finally:
-                self._child = None
-                if child.poll() is None:
-                    child.kill()
-                    child.wait()
+                self._end_all()
             return Ended(code=code, folder=_read_folder(file))
+
+    def run_together(
+        self, jobs: Sequence[Job], watch: Callable[[Sequence[int | None]], None]
+    ) -> list[Ended]:
+        """Run all `jobs` at once and wait until all have ended, even after a signal.
+
+        Args:
+            jobs: to start.
+            watch: called every half second with the exit code of each, None while it
+                runs.
+
+        Raises:
+            Aborted: a signal was received before the start.
+            OSError: a command cannot be started.
+        """
+        self.check()
+        with tempfile.TemporaryDirectory(prefix="mlperf-sut-") as scratch:
+            files = [Path(scratch) / f"folder-{n}" for n in range(len(jobs))]
+            try:
+                started = zip(jobs, files, strict=True)
+                children = [self._start(job, file) for job, file in started]
+                left = GRACE_S
+                while None in (codes := [child.poll() for child in children]):
+                    watch(codes)
+                    time.sleep(_POLL_S)
+                    if self.interrupted is not None:
+                        left -= _POLL_S
+                    if left <= 0:
+                        break
+            finally:
+                self._end_all()
+            return [
+                Ended(code=child.wait(), folder=_read_folder(file))
+                for child, file in zip(children, files, strict=True)
+            ]
+
+    def _start(self, job: Job, file: Path) -> "subprocess.Popen[bytes]":
+        libc, parent = ctypes.CDLL(None), os.getpid()
+        child = subprocess.Popen(
+            job.command,
+            env={**job.env, _FOLDER_FILE: str(file)},
+            # A terminal sends Ctrl-C to a whole process group. The child has its
+            # own group, so it receives each signal once, from this process.
+            process_group=0,
+            preexec_fn=partial(_prepare_child, libc, parent, job.cores),
+        )
+        self._running.append(child)
+        if self.interrupted is not None:
+            self._pass_on(self.interrupted)
+        return child
+
+    def _end_all(self) -> None:
+        for child in self._running:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+        self._running.clear()
 
     def _wait(
         self,
@@ -192,9 +248,10 @@ class Children:
         self._pass_on(signal.Signals(number))
 
     def _pass_on(self, number: signal.Signals) -> None:
-        if self._child is not None and self._child.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._child.send_signal(number)
+        for child in self._running:
+            if child.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    child.send_signal(number)
 
 
 def announce_folder(path: Path) -> None:
@@ -209,8 +266,10 @@ def _read_folder(file: Path) -> Path | None:
     return Path(file.read_text()) if file.exists() else None
 
 
-def _tie_to_parent(libc: ctypes.CDLL, parent: int) -> None:
+def _prepare_child(libc: ctypes.CDLL, parent: int, cores: Sequence[int] | None) -> None:
     """Prepare a child: it ends with its parent, and no terminal stops it."""
+    if cores is not None:
+        os.sched_setaffinity(0, cores)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     # A process outside the terminal's foreground group may be stopped when it writes.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)

@@ -19,6 +19,8 @@ Campaigns are series of runs, each a process of its own:
                                                    latency limits, in three runs
   python -m campaigns.sweep OPTION=A,B,C ...       a run for each point of a grid
   python -m campaigns.qualify ...                  is this cluster fit?
+  python -m campaigns.corun NAME: ... NAME: ...    several models at once, each alone
+                                                   against together
 Each prints its options with --help."""
 
 

@@ -60,6 +60,8 @@ def _checks(
         yield _tried("model", lambda: _model(config))
     if _names(overrides, "dataset"):
         yield _tried("data set", lambda: _dataset(config))
+    if _names(overrides, "model") and _names(overrides, "dataset"):
+        yield _tried("model and data", lambda: _fit(config))
     if connect is not None:
         yield check_reachable(connect)
 
@@ -77,16 +79,46 @@ def _tried(name: str, look: Callable[[], str]) -> Diagnosis:
 
 
 def _model(config: Config) -> str:
-    from sut.model import find_model
+    from sut.launch import model_for
 
-    model = find_model(config.model, lambda text: print(text, file=sys.stderr))
-    return f"{config.model.name} in {model.path}"
+    model = model_for(config, _notify)
+    facts = [f"{config.model.name} in {model.path}"]
+    if model.architecture:
+        facts.append(model.architecture)
+    facts.append(f"a vocabulary of {model.vocab_size:,}")
+    if model.longest is not None:
+        facts.append(f"up to {model.longest:,} tokens")
+    return ", ".join(facts)
 
 
 def _dataset(config: Config) -> str:
     from qsl.dataset import load_dataset
 
-    return f"{config.dataset.name}, {len(load_dataset(config.dataset)):,} samples"
+    dataset = load_dataset(config.dataset)
+    facts = [f"{config.dataset.name}, {len(dataset):,} samples"]
+    facts.append(f"prompts of {dataset.lengths.min():,} to {dataset.lengths.max():,}")
+    answers = dataset.output_tokens
+    if answers is not None:
+        facts.append(f"answers of {answers.min():,} to {answers.max():,}")
+    facts[-1] += " tokens"
+    if not dataset.references:
+        facts.append("no references")
+    return ", ".join(facts)
+
+
+def _fit(config: Config) -> str:
+    from qsl.dataset import load_dataset
+    from sut.fit import check_fits, fit_lengths
+    from sut.launch import model_for
+
+    model, dataset = model_for(config, _notify), load_dataset(config.dataset)
+    check_fits(config, model, dataset)
+    fit_lengths(config, model, dataset)
+    return f"they fit; model.max_model_len={config.model.max_model_len}"
+
+
+def _notify(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _show(found: Sequence[Diagnosis]) -> None:

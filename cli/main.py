@@ -80,6 +80,7 @@ class Forwarded(click.Command):
             "campaigns.search",
             "campaigns.sweep",
             "campaigns.qualify.__main__",
+            "campaigns.corun",
         ):
             return [CompletionItem(incomplete, type="file")]
         from cli.complete import completions
@@ -136,6 +137,9 @@ _campaign.add_command(
 _campaign.add_command(
     Forwarded("qualify", "campaigns.qualify.__main__", "Is this cluster fit?")
 )
+_campaign.add_command(
+    Forwarded("corun", "campaigns.corun", "Several models at once, alone and together.")
+)
 command.add_command(_campaign)
 for _command in (
     _Run("run", "sut.main", "Make one run; --dry-run describes it.", is_run=True),
@@ -145,6 +149,7 @@ for _command in (
     Forwarded("export", "history.export.__main__", "A run as Parquet, JUnit, MLflow."),
     Forwarded("accuracy", "accuracy.__main__", "Score a run, or compare two."),
     Forwarded("forecast", "forecast.__main__", "Compute what other settings would do."),
+    Forwarded("corun", "campaigns.corun", "Run several models at once and compare."),
     Forwarded("prepare", "qsl.prepare", "Make or check a data set."),
     Forwarded(
         "submission", "submission.__main__", "Make and check a submission: runs, tree."

@@ -83,6 +83,11 @@ class SyntheticConfig(EngineConfig):
         at_least=1,
         at_most=65_000,
     )
+    shared_device: str | None = option(
+        "name of a device that computes one step at a time, for all engines of this"
+        " host with the same name; left out: each replica has its own",
+        None,
+    )
     slowdown: dict[str, float] = option(
         "factor on every duration of one replica, by replica number,"
         " e.g. engine.slowdown.2=1.3",

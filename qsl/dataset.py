@@ -85,14 +85,14 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     return dataset
 
 
-def longest_answer(dataset: Dataset, config: DatasetConfig) -> int:
-    """Return the most tokens that an answer may have.
+def check_answers(dataset: Dataset, config: DatasetConfig) -> None:
+    """Check the lengths that the data prescribe for answers.
 
     Raises:
-        UserError: the data prescribe more than dataset.max_output_tokens allows.
+        UserError: one exceeds dataset.max_output_tokens.
     """
     if dataset.output_tokens is None:
-        return config.max_output_tokens
+        return
     row = int(np.argmax(dataset.output_tokens))
     longest = int(dataset.output_tokens[row])
     if longest > config.max_output_tokens:
@@ -100,7 +100,6 @@ def longest_answer(dataset: Dataset, config: DatasetConfig) -> int:
             f"{_where(config)}: row {row}: the answer must have {longest} tokens, but"
             f" dataset.max_output_tokens={config.max_output_tokens}; raise it"
         )
-    return config.max_output_tokens
 
 
 def longest_sample(dataset: Dataset, config: DatasetConfig) -> int:

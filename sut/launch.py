@@ -10,10 +10,8 @@ import numpy as np
 
 from base.errors import UserError
 from conf.engines import EndpointConfig, EngineConfig, SyntheticConfig, VllmConfig
-from conf.schema import Config, Mode, RunKind, Weights
-from qsl.cnn_eval import TEMPLATE
-from qsl.dataset import Dataset, check_prompts, longest_answer, longest_sample
-from qsl.tokenizer import load_encoder
+from conf.schema import Config, RunKind, Weights
+from qsl.dataset import Dataset
 from record.folder import RunFolder
 from record.structs import Json
 from record.writer import RecordWriter
@@ -36,8 +34,6 @@ from sut.wire.messages import (
 from sut.wire.sockets import CoordinatorSocket
 
 _ANY_ID = 2**31 - 1
-_SHORTEST = 16
-"""Fewest tokens of `model.max_model_len`."""
 
 
 def build_coordinator(
@@ -133,32 +129,6 @@ def _prompts(dataset: Dataset) -> list[tuple[bytes, int | None]]:
     return list(zip(prompts, lengths, strict=True))
 
 
-def fit_lengths(config: Config, model: Model, dataset: Dataset) -> None:
-    """Check every length, and set `model.max_model_len` where it was left out.
-
-    Raises:
-        UserError: a prompt and its answer do not fit into the model, a token id is
-            outside its vocabulary, or answers cannot be scored without references.
-    """
-    if config.mode is Mode.accuracy and dataset.sha256 and not dataset.references:
-        raise UserError(
-            f"mode=accuracy scores answers by references, and"
-            f" dataset={config.dataset.name} has none; give mode=performance"
-        )
-    longest_answer(dataset, config.dataset)
-    if config.model.max_model_len is None:
-        needed = longest_sample(dataset, config.dataset)
-        if model.longest is not None and needed > model.longest:
-            raise UserError(
-                f"model.path={config.model.path}: the model can hold {model.longest}"
-                f" tokens, but dataset={config.dataset.name} has a prompt that needs"
-                f" {needed} with its answer; leave out long prompts, or lower"
-                " dataset.max_output_tokens"
-            )
-        config.model.max_model_len = max(needed, _SHORTEST)
-    check_prompts(dataset, config.dataset, model.vocab_size, config.model.max_model_len)
-
-
 def _block(config: Config, dataset: Dataset, streaming: bool) -> int | None:
     if streaming or not config.cluster.longest_first:
         return None
@@ -187,7 +157,7 @@ def engine_spec(
     """
     dummy = config.model.weights is Weights.dummy
     name, options = _engine_options(config.engine)
-    assert config.model.max_model_len is not None, "see fit_lengths"
+    assert config.model.max_model_len is not None, "see sut.fit"
     most = config.dataset.max_output_tokens
     if name == "endpoint":
         # Unknown is not passed: docs/endpoint.md.
@@ -232,46 +202,6 @@ def _adaptive(engine: EngineConfig, tpot_s: float | None) -> AdaptiveSpec | None
             " step_model in replicas.json"
         )
     return AdaptiveSpec(tpot_s, StepModel(*given))
-
-
-def check_fits(config: Config, model: Model, dataset: Dataset) -> None:
-    """Check that the prompts were tokenized with the model's vocabulary.
-
-    If the model's vocabulary has no name, its tokenizer decides: it must find the
-    benchmark's instruction in the first prompt.
-
-    Raises:
-        UserError: they were not.
-    """
-    used, own = config.dataset.vocabulary, config.model.vocabulary
-    if (
-        isinstance(config.engine, SyntheticConfig)
-        or config.model.weights is Weights.dummy
-        or used in (None, own)
-        or (own is None and _reads(model, dataset))
-    ):
-        return
-    has = f"has the vocabulary {own}" if own else "has another tokenizer"
-    given = ""
-    if config.dataset.path is not None:
-        given = (
-            f"if {config.dataset.path} was made with this model's tokenizer, give"
-            " dataset=custom instead; else "
-        )
-    raise UserError(
-        f"dataset={config.dataset.name} is tokenized for the vocabulary {used}, but"
-        f" model={config.model.name} {has}; {given}make a file with"
-        f" `python -m qsl.prepare ARTICLES.jsonl {model.path} OUT.json` and give"
-        " dataset=custom dataset.path=OUT.json"
-    )
-
-
-def _reads(model: Model, dataset: Dataset) -> bool:
-    if model.tokenizer is None:
-        return False
-    encoder = load_encoder(model.tokenizer.parent)
-    text = encoder.decode(dataset.prompt(0).tolist())
-    return TEMPLATE.partition("\n")[0] in text
 
 
 def _check_planted(engine: EngineConfig, replicas: int) -> None:
@@ -328,6 +258,7 @@ def _engine_options(
         "max_num_seqs",
         "max_num_batched_tokens",
         "output_tokens",
+        "shared_device",
         "slowdown",
         "wrong_answers",
         "unusable",

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import mlperf_loadgen as lg
 
+from base.barrier import wait_for_others
 from base.child import announce_folder
 from base.command import run_command
 from base.errors import Aborted, ExitCode, Stopped, UserError
@@ -48,7 +49,8 @@ from sut.console import warn_of_shared_devices
 from sut.coordinator.coordinator import Coordinator
 from sut.coordinator.live import RunView
 from sut.coordinator.loadgen import LoadGenRun
-from sut.launch import build_coordinator, check_fits, fit_lengths, model_for
+from sut.fit import check_fits, fit_lengths
+from sut.launch import build_coordinator, model_for
 from sut.metrics import Serve, metrics_server
 from sut.model import Model
 from sut.postprocess import conclude
@@ -263,6 +265,7 @@ def _measure(
                 latency_ns = _slowest_warm_request_ns(coordinator)
                 set_expected_latency(settings, plan, folder, latency_ns)
                 record_settings(settings, plan, folder, *_facts(model, dataset))
+            wait_for_others(lambda: _update(coordinator, view))
             view.begin_run(plan.expected_samples(len(dataset)))
             _run_loadgen(config, settings, dataset, coordinator, view, folder)
             ignore_interrupts()
@@ -290,6 +293,12 @@ def _start_replicas(coordinator: Coordinator, view: RunView, folder: RunFolder) 
         raise Aborted(f"{coordinator.failure}; see {folder / 'replicas'}")
 
 
+def _update(coordinator: Coordinator, view: RunView) -> None:
+    view.update()
+    if coordinator.failure:
+        raise Aborted(coordinator.failure)
+
+
 def _slowest_warm_request_ns(coordinator: Coordinator) -> int:
     records = coordinator.replicas.records()
     return int(max(record.last_request_s for record in records) * 1e9)
@@ -315,9 +324,7 @@ def _run_loadgen(
     coordinator.begin_test(test.mean_gap_s)
     test.start()
     while not test.wait(_UPDATE_S):
-        view.update()
-        if coordinator.failure:
-            raise Aborted(coordinator.failure)
+        _update(coordinator, view)
     if test.error is not None:
         raise Aborted(f"LoadGen: {type(test.error).__name__}: {test.error}")
     if coordinator.failure:

@@ -5,16 +5,26 @@ and takes as long as its model of a step says, so that the harness around it can
 tested and measured without a device.
 """
 
+import fcntl
 import hashlib
+import re
 import struct
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 import numpy as np
 
-from sut.engines.base import EngineInfo, EngineStats, RequestError, duration_ns
+from base.files import cache_folder
+from sut.engines.base import (
+    EngineConfigError,
+    EngineInfo,
+    EngineStats,
+    RequestError,
+    duration_ns,
+)
 from sut.engines.steps import StepRing
 from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
 
@@ -65,6 +75,45 @@ class _Sequence:
     first: float = 0.0
 
 
+class SharedDevice:
+    """A device on which engines of several processes take turns; a context."""
+
+    def __init__(self, name: str | None) -> None:
+        """Share the device `name` with this user's processes on this host.
+
+        Raises:
+            EngineConfigError: the name is none.
+        """
+        self.name = name
+        self._file: TextIO | None = None
+        if name is None:
+            return
+        if not re.fullmatch(r"[\w-]{1,64}", name):
+            raise EngineConfigError(
+                f"engine.shared_device={name}: write letters, digits, - and _"
+            )
+        # Not the temporary folder: each replica has its own.
+        folder = cache_folder() / "devices"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / name).open("a")
+
+    def __enter__(self) -> None:
+        """Wait until no other engine computes."""
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_error: object) -> None:
+        """Let others compute."""
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close its file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
 class SyntheticEngine:
     """Implements `sut.engines.base.Engine`."""
 
@@ -86,6 +135,7 @@ class SyntheticEngine:
         self._max_seqs = int(options["max_num_seqs"])
         self._budget = int(options["max_num_batched_tokens"])
         self._tokens = int(options["output_tokens"])
+        self._device = SharedDevice(options.get("shared_device"))
         self._max_model_len = spec.max_model_len
         self._streaming = spec.streaming
         self._waiting: deque[_Sequence] = deque()
@@ -108,6 +158,7 @@ class SyntheticEngine:
             settings={
                 "max_num_seqs": self._max_seqs,
                 "max_num_batched_tokens": self._budget,
+                "shared_device": self._device.name,
             },
             max_num_batched_tokens=self._budget,
             compile_s=None,
@@ -129,7 +180,8 @@ class SyntheticEngine:
     def step(self) -> tuple[Sequence[FirstToken], Sequence[Completion]]:
         """Take in prompts up to the budget, then give each running sequence a token."""
         begin = time.perf_counter()
-        self._sleep_until(begin + self.begin_step(begin))
+        with self._device:
+            self._sleep_until(time.perf_counter() + self.begin_step(begin))
         end = time.perf_counter()
         if self._ring is not None:
             self._record(self._ring, begin, end)
@@ -221,7 +273,8 @@ class SyntheticEngine:
         return None
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Release the shared device."""
+        self._device.close()
 
     def _done(self, sequence: _Sequence, now: float) -> Completion:
         request = sequence.request

@@ -135,7 +135,6 @@ class VllmEngine:
         arguments = engine_arguments(spec)
         self._spec = spec
         self._params: dict[int | None, SamplingParams] = {}
-        """By the tokens that an answer must have."""
         self._first: dict[str, list[int]] = {}
         self._stats: list[_LatestStats] = []
         started = time.perf_counter()
@@ -213,9 +212,8 @@ class VllmEngine:
         )
 
     def _quantization(self) -> dict[str, Json]:
-        # A checkpoint that is quantized says so itself, without any option.
         model = self._config.model_config
-        if not model.quantization:
+        if not model.quantization:  # A quantized checkpoint says so without any option.
             return {}
         config = getattr(model.hf_config, "quantization_config", None)
         asked = str(self._arguments.get("kv_cache_dtype", "auto"))

@@ -32,6 +32,7 @@ from cli.software_checks import (
     lock_of,
 )
 from submission.machine import Gpus
+from tests.tiny_checkpoints import write_configuration
 
 GIB = 1 << 30
 
@@ -228,3 +229,28 @@ def test_what_is_named_is_checked(
     assert doctor.main(["model=custom", f"model.path={tmp_path}/none"]) == 1
     assert "no such folder" in capsys.readouterr().out
     assert doctor.main(["engine=nothing"]) == 2
+
+
+def test_facts_of_an_own_model_and_its_data(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(doctor, "software_checks", lambda _gpus: [])
+    monkeypatch.setattr(doctor, "host_checks", lambda *_: [])
+    folder = write_configuration("mistral", tmp_path / "mine")
+    path = tmp_path / "own.json"
+    rows = [{"tok_input": [5] * n, "output": "", "output_tokens": 7} for n in (3, 1010)]
+    given = [
+        *("model=custom", f"model.path={folder}", "dataset=custom"),
+        *(f"dataset.path={path}", "engine=endpoint", "engine.urls=[http://a:1]"),
+    ]
+    path.write_text(json.dumps(rows))
+    doctor.main(given)
+    out = capsys.readouterr().out
+    assert "MistralForCausalLM, a vocabulary of 512, up to 1,024 tokens" in out
+    assert "prompts of 3 to 1,010, answers of 7 to 7 tokens, no references" in out
+    assert "they fit; model.max_model_len=1017" in out
+    path.write_text(json.dumps([{"tok_input": [512], "output": "x"}]))
+    assert doctor.main(given) == 1
+    assert "token id 512 is outside" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import pytest
 from base.errors import UserError
 from conf.load import load_config
 from qsl.dataset import load_dataset
-from sut.launch import fit_lengths
+from sut.fit import fit_lengths
 from sut.model import Model, find_model
 from tests.tiny_checkpoints import (
     ARCHITECTURES,
@@ -133,6 +133,7 @@ def test_the_length_is_what_the_data_need(
     [
         ([200], None, [], "can hold 300 tokens, but .* needs 328"),
         ([10], [129], [], "row 0: the answer must have 129 tokens.*raise it"),
+        ([10], [9], ["run=full"], "run=full: .* prescribes the length of answers"),
         ([10], None, ["model.max_model_len=100"], "max_model_len allows only -28"),
     ],
 )

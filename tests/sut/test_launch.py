@@ -11,7 +11,8 @@ from base.errors import UserError
 from conf.load import load_config
 from qsl.cnn_eval import prompt
 from qsl.dataset import Dataset
-from sut.launch import check_fits, engine_spec
+from sut.fit import check_fits
+from sut.launch import engine_spec
 from sut.model import Model
 from sut.wire.messages import AdaptiveSpec, StepModel
 

@@ -42,6 +42,9 @@ class Behavior:
     chunk_tokens: int = 4
     max_model_len: int = 100_000
     empty_first: bool = True
+    """Whether an event without a token comes first, as servers send the role."""
+    gap_s: float = 0.0
+    """Between that event and the first token."""
 
 
 @dataclass
@@ -149,6 +152,7 @@ class Stub:
         await response.prepare(request)
         if behavior.empty_first:
             await self._event(response, {"choices": [self._choice([], None)]})
+            await asyncio.sleep(behavior.gap_s)
         size = behavior.chunk_tokens
         parts = [ids[:1], *(ids[at : at + size] for at in range(1, len(ids), size))]
         for number, part in enumerate(parts):
@@ -162,6 +166,10 @@ class Stub:
         await self._event(response, {"choices": [], "usage": usage})
         self.answered.append(prompt)
         await response.write(b"data: [DONE]\n\n")
+        if fault == "close_after":
+            await response.write_eof()
+            assert request.transport is not None
+            request.transport.close()
         return response
 
     async def _spoil(
@@ -171,6 +179,11 @@ class Stub:
             assert request.transport is not None
             request.transport.close()
             raise ConnectionResetError
+        if fault == "fin":
+            # Half-closed: the end of the stream, and the connection stays open.
+            assert request.transport is not None
+            request.transport.write_eof()
+            await asyncio.sleep(60)
         if fault == "broken":
             await response.write(b'data: {"choices": [{"te\n\n')
         if fault == "error_event":

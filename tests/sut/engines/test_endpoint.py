@@ -4,6 +4,7 @@ import json
 import shutil
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from sut.engines.endpoint.client import ServerLostError
 from sut.engines.endpoint.engine import EndpointEngine
 from sut.engines.endpoint.server import ServerState, parse_state
 from sut.engines.synthetic import synthetic_answer
-from sut.wire.messages import Completion
+from sut.wire.messages import Completion, FirstToken
 from tests.sut.engines.contract import MAX_TOKENS, EngineContract, request, run, spec
 from tests.sut.engines.stub_server import MODEL, Behavior, StubServer
 
@@ -154,6 +155,35 @@ def test_a_connection_that_breaks_before_an_answer_is_no_loss() -> None:
     assert sorted(answer.seq for answer in done) == list(range(5))
 
 
+def test_connections_that_a_server_closes_after_each_answer_are_no_loss() -> None:
+    behavior = Behavior(fault="close_after")
+    with (
+        StubServer(behavior) as server,
+        engine_on(server, max_concurrency=2) as engine,
+    ):
+        _, done = run(engine, *(request(seq) for seq in range(20)))
+        assert len(server.stub.answered) == 21
+    assert sorted(answer.seq for answer in done) == list(range(20))
+    assert right(done)
+
+
+def test_an_event_without_a_token_is_no_first_token() -> None:
+    behavior = Behavior(gap_s=0.15)
+    with StubServer(behavior) as server, engine_on(server) as engine:
+        begin = time.perf_counter()
+        engine.add(request(1))
+        begun: list[FirstToken] = []
+        done: list[Completion] = []
+        while not begun:
+            first, ended = engine.step()
+            begun += first
+            done += ended
+        assert time.perf_counter() - begin >= 0.15
+        while engine.busy:
+            done += engine.step()[1]
+    assert (done[0].prefill_ns or 0) >= 150_000_000
+
+
 @pytest.mark.parametrize(
     ("fault", "cause"),
     [
@@ -163,6 +193,7 @@ def test_a_connection_that_breaks_before_an_answer_is_no_loss() -> None:
         ("hang", "no byte of an answer for 0.2 s"),
         ("stop_half_way", "stopped half-way for 0.2 s"),
         ("half_closed", "broke half-way"),
+        ("fin", "broke half-way"),
         ("no_end", "without a finish reason"),
         ("broken", "an event is broken"),
         ("error_event", "the server reports: out of memory"),

@@ -1,0 +1,138 @@
+"""The command line of a corun: options of all runs, and those of each workload."""
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from base.decode import whole_number
+from base.errors import UserError
+from campaigns.corun_record import Corun, Workload
+from campaigns.options import refuse_unknown
+from conf.load import load_config
+from conf.schema import Config
+
+COMMAND = "python -m campaigns.corun"
+OWN = ("repeats", "seed", "run.dir")
+OF_WORKLOAD = ("gpus", "cores")
+_NAME = re.compile(r"([A-Za-z][\w-]{0,31}):")
+_TOGETHER = "together"
+
+
+@dataclass(slots=True, kw_only=True)
+class CorunOptions:
+    """What the command line asks for."""
+
+    repeats: int = 3
+    seed: int = 0
+    root: Path | None = None
+    dry_run: bool = False
+    shared: list[str] = field(default_factory=list)
+    workloads: list[Workload] = field(default_factory=list)
+
+
+def parse(arguments: Sequence[str]) -> CorunOptions:
+    """Return the options on the command line.
+
+    Raises:
+        UserError: a value makes no sense, or there are fewer than two workloads.
+    """
+    options = CorunOptions()
+    for text in arguments:
+        if text == "--dry-run":
+            options.dry_run = True
+        elif named := _NAME.fullmatch(text):
+            name = named[1]
+            if name == _TOGETHER or name in [w.name for w in options.workloads]:
+                raise UserError(f"{text} the name is taken; give another one")
+            options.workloads.append(Workload(name=name))
+        elif options.workloads:
+            _add(options.workloads[-1], text)
+        else:
+            _set(options, text)
+    if len(options.workloads) < 2:
+        raise UserError(
+            "a corun has two workloads or more; write NAME: before the options of each,"
+            f" e.g. {COMMAND} chat: scenario=server batch: scenario=offline"
+        )
+    return options
+
+
+def _set(options: CorunOptions, text: str) -> None:
+    key, _, value = text.partition("=")
+    if key == "repeats":
+        options.repeats = _whole(text, 1, 1000)
+    elif key == "seed":
+        options.seed = _whole(text, 0, 10**9)
+    elif key == "run.dir" and value:
+        options.root = Path(value)
+    elif key in OF_WORKLOAD:
+        raise UserError(f"{text}: write it after the NAME: of a workload")
+    else:
+        refuse_unknown(text, (*OWN, *OF_WORKLOAD), COMMAND)
+        options.shared.append(text)
+
+
+def _add(workload: Workload, text: str) -> None:
+    key, _, value = text.partition("=")
+    if key == "gpus":
+        if not re.fullmatch(r"[\w-]+(,[\w-]+)*", value):
+            raise UserError(f"{text}: write numbers or UUIDs of GPUs, e.g. gpus=0,1")
+        workload.gpus = value
+    elif key == "cores":
+        workload.cores = _cores(text)
+    elif key in OWN:
+        raise UserError(f"{text}: write it before the first NAME:")
+    else:
+        refuse_unknown(text, OF_WORKLOAD, COMMAND)
+        workload.options.append(text)
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    number = whole_number(text.partition("=")[2], most)
+    if number is None or number < least:
+        raise UserError(f"{text}: write a number from {least} to {most}")
+    return number
+
+
+def _cores(text: str) -> list[int]:
+    cores: set[int] = set()
+    for part in text.partition("=")[2].split(","):
+        low, dash, high = part.partition("-")
+        begin = whole_number(low, 10**6)
+        end = whole_number(high, 10**6) if dash else begin
+        if begin is None or end is None or end < begin:
+            raise UserError(f"{text}: write cores like cores=0-3,8")
+        cores |= set(range(begin, end + 1))
+    return sorted(cores)
+
+
+def configurations(corun: Corun) -> dict[str, Config]:
+    """Return the configuration of each workload.
+
+    Raises:
+        UserError: one is not possible; the message names the workload.
+    """
+    found = {}
+    for workload in corun.workloads:
+        try:
+            found[workload.name] = load_config([*corun.shared, *workload.options])
+        except UserError as error:
+            raise UserError(f"{workload.name}: {error}") from error
+    return found
+
+
+def steps(corun: Corun) -> Iterator[tuple[int, list[str]]]:
+    """Yield (round, workloads that run at once) in the order of the campaign.
+
+    Each round has every workload alone and all of them together, in another order, so
+    that drift (temperature, other work on the host) falls on all alike.
+    """
+    generator = random.Random(corun.seed)
+    names = [workload.name for workload in corun.workloads]
+    for number in range(corun.repeats):
+        parts = [[name] for name in names] + [names]
+        generator.shuffle(parts)
+        for part in parts:
+            yield number, part
