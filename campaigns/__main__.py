@@ -18,6 +18,7 @@ Campaigns are series of runs, each a process of its own:
   python -m campaigns.search scenario=server ...   the highest rate that holds the
                                                    latency limits, in three runs
   python -m campaigns.sweep OPTION=A,B,C ...       a run for each point of a grid
+  python -m campaigns.tune OPTION=A,B,C ...        the best settings, confirmed in pairs
 Each prints its options with --help."""
 
 

@@ -79,6 +79,7 @@ class Forwarded(click.Command):
             "campaigns.scaling",
             "campaigns.search",
             "campaigns.sweep",
+            "campaigns.tune",
         ):
             return [CompletionItem(incomplete, type="file")]
         from cli.complete import completions
@@ -121,6 +122,11 @@ _campaign.add_command(
 )
 _campaign.add_command(
     Forwarded("sweep", "campaigns.sweep", "A run for each point of a grid or list.")
+)
+_campaign.add_command(
+    Forwarded(
+        "tune", "campaigns.tune", "The best settings, confirmed in pairs of runs."
+    )
 )
 command.add_command(_campaign)
 for _command in (
