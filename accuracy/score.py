@@ -125,9 +125,10 @@ def score_samples(folder: RunFolder, overrides: PathOverrides) -> ScoredRun:
     dataset = _dataset(folder, overrides)
     tokenizer = _tokenizer(settings, overrides)
     if tokenizer is None or not dataset.references:
-        raise UserError(
-            f"{folder.path}: tokens or data are synthetic, so there is no text to score"
-        )
+        why = "tokens or data are synthetic, so there is no text to score"
+        if tokenizer is not None and dataset.sha256:
+            why = f"the data set {dataset.name} has no references"
+        raise UserError(f"{folder.path}: {why}")
     answers = read_first_answers(folder, dataset)
     if settings.dataset_sha256 not in (None, dataset.sha256):
         answers.problems.append(

@@ -5,14 +5,18 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from campaigns.sweep_points import label
 from campaigns.sweep_record import Sweep
 from record.folder import write_text
 from report.rendering.plots.canvas import COLORS, INK, Plot, legend, panels
+
+if TYPE_CHECKING:
+    # Imported where something is drawn: it takes a second.
+    from matplotlib.axes import Axes
 
 RATE = "scenario.target_qps"
 _SPEED = "tokens_per_s_per_device"
@@ -158,7 +162,7 @@ def _csv(sweep: Sweep) -> str:
     return buffer.getvalue()
 
 
-_Draw = Callable[[Axes, Sequence[PointResult], str], None]
+_Draw = Callable[["Axes", Sequence[PointResult], str], None]
 
 
 def _plot(
@@ -177,7 +181,7 @@ def _plot(
     return Plot(name=name, section="sweep", title=title, caption="", canvas=canvas)
 
 
-def _curves(panel: Axes, results: Sequence[PointResult], latency: str) -> None:
+def _curves(panel: "Axes", results: Sequence[PointResult], latency: str) -> None:
     """Draw one line for each setting, over its rates."""
     settings: dict[str, list[PointResult]] = {}
     for result in results:
@@ -195,7 +199,7 @@ def _curves(panel: Axes, results: Sequence[PointResult], latency: str) -> None:
     panel.set_yscale("log")
 
 
-def _front(panel: Axes, results: Sequence[PointResult], latency: str) -> None:
+def _front(panel: "Axes", results: Sequence[PointResult], latency: str) -> None:
     """Draw all points, and the line of those that are best."""
     for passed, color, name in (
         (True, COLORS[0], "passed"),

@@ -77,7 +77,11 @@ class SyntheticConfig(EngineConfig):
         at_most=1_000_000_000,
     )
     output_tokens: int = option(
-        "tokens of every answer", MAX_TOKENS, at_least=1, at_most=MAX_TOKENS
+        "tokens of every answer whose length the data do not prescribe, at most"
+        " dataset.max_output_tokens",
+        MAX_TOKENS,
+        at_least=1,
+        at_most=65_000,
     )
     slowdown: dict[str, float] = option(
         "factor on every duration of one replica, by replica number,"

@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from base.benchmark import Benchmark, ScenarioName
+from base.benchmark import MAX_TOKENS, Benchmark, ScenarioName
 from conf.engines import EngineConfig
 from conf.option import LONGEST_S, option
 
@@ -59,6 +59,7 @@ class LiveView(Enum):
     auto = "auto"
     rich = "rich"
     plain = "plain"
+    quiet = "quiet"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,8 +112,12 @@ class ModelConfig:
         "auto",
         one_of=_DTYPES,
     )
-    max_model_len: int = option(
-        "most tokens of a prompt and its answer", 2668, at_least=256, at_most=10_000_000
+    max_model_len: int | None = option(
+        "most tokens of a prompt and its answer; model=custom leaves it out: as many as"
+        " the data need",
+        2668,
+        at_least=16,
+        at_most=10_000_000,
     )
 
 
@@ -139,6 +144,12 @@ class DatasetConfig:
         None,
         at_least=1,
         at_most=100_000_000,
+    )
+    max_output_tokens: int = option(
+        "most tokens of an answer; MLPerf's rules have 128",
+        MAX_TOKENS,
+        at_least=1,
+        at_most=65_000,
     )
     prompt_tokens: int | None = option(
         "dataset=synthetic: tokens of every prompt; left out: lengths like those of"
@@ -289,7 +300,19 @@ class RunConfig:
     )
     trace: bool = option("write mlperf_log_trace.json (about 1 kB per sample)", False)
     steps: bool = option("write steps.bin, 40 bytes for each engine step", True)
-    live: LiveView = option("auto (rich on a terminal), rich or plain", LiveView.auto)
+    live: LiveView = option(
+        "auto (rich on a terminal), rich, plain or quiet", LiveView.auto
+    )
+    metrics_port: int | None = option(
+        "port of Prometheus metrics (0: a free one); left out: none",
+        None,
+        at_least=0,
+        at_most=65535,
+    )
+    metrics_address: str = option("address of the metrics", "127.0.0.1")
+    metrics_token_file: str | None = option(
+        "file with the token that a scraper must send", None, path=True
+    )
     stall_timeout_s: float = option(
         "the run is aborted after this time in s without progress",
         300.0,

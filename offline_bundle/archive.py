@@ -11,6 +11,7 @@ from typing import IO, cast
 
 from base.errors import UserError
 from base.files import data_path
+from offline_bundle.kernels import AHEAD
 
 SCRIPT = "mlperf-sut.sh"
 _TEMPLATE = data_path("offline_bundle", "host.sh")
@@ -71,6 +72,7 @@ def write_bundle(
     python: str,
     torch: str,
     on_host: Sequence[str],
+    kernels: str = "",
 ) -> list[Path]:
     """Write parts and script into `out`; return their paths, the script first.
 
@@ -82,6 +84,8 @@ def write_bundle(
         python: the host's, as in 3.12.
         torch: the release that must be found there.
         on_host: packages that were left out because the host has them.
+        kernels: architecture of FlashInfer's compiled kernels, as in 90a; empty: none
+            are carried.
 
     Raises:
         UserError: `xz` is missing or fails.
@@ -104,6 +108,8 @@ def write_bundle(
         PYTHON=python,
         TORCH=torch,
         ON_HOST=" ".join(sorted(on_host)),
+        KERNELS=kernels,
+        AHEAD=(Path("site") / AHEAD).as_posix(),
     )
     script.write_text(text)
     script.chmod(0o755)

@@ -44,12 +44,14 @@ import os
 import platform
 import shutil
 import socket
+import subprocess
 import tarfile
 from importlib import metadata
 
 HERE, HOME, SUT = sys.argv[1:]
 CODE, ROOM = $CODE, $ROOM
 ON_HOST = "$ON_HOST".split()
+KERNELS, AHEAD = "$KERNELS", "$AHEAD"
 PARTS = [
     (digest, int(length), os.path.join(HERE, name))
     for digest, length, name in map(str.split, """\
@@ -132,6 +134,23 @@ def check_parts():
                 path, os.path.getsize(path), length))
 
 
+def check_kernels(draft):
+    """Leave out compiled kernels that this host's GPU cannot run."""
+    if not KERNELS:
+        return
+    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        text = subprocess.run(command, stdout=subprocess.PIPE, timeout=60).stdout.decode()
+    except (OSError, subprocess.TimeoutExpired):
+        return  # no GPU here; another node may have one
+    found = set(line.strip().replace(".", "") for line in text.splitlines())
+    if found - {KERNELS.rstrip("af"), ""}:
+        shutil.rmtree(os.path.join(draft, AHEAD))
+        sys.stderr.write(
+            "warning: the carried kernels are for another GPU (sm_%s); they are compiled"
+            " at the first start\n" % KERNELS)
+
+
 def unpack():
     # Unpacked under another name and then renamed: a call that was cut off leaves
     # nothing that looks whole, and nodes that share the folder may start together.
@@ -156,6 +175,7 @@ def unpack():
         parts.left = sum(length for _, length, _ in PARTS) - CODE
         with tarfile.open(fileobj=parts, mode="r|") as archive:
             archive.extractall(draft, filter="data")
+        check_kernels(draft)
         with open(os.path.join(draft, STAMP), "w") as file:
             file.write(ID)
         if there(HOME):

@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 
 from base.files import cache_folder
 
-_FORM = b"2"
+_FORM = b"3"
 _SHA256 = b"sha256"
 _SCHEMA = pa.schema(
-    [("tok_input", pa.large_list(pa.int32())), ("output", pa.large_string())]
+    [
+        ("tok_input", pa.large_list(pa.int32())),
+        ("output", pa.large_string()),
+        ("output_tokens", pa.int32()),
+    ]
 )
 
 
@@ -31,6 +35,8 @@ class Columns:
     offsets: NDArray[np.int64]
     """Prompt i is tokens[offsets[i]:offsets[i + 1]]; shape (samples + 1,)."""
     references: list[str]
+    output_tokens: NDArray[np.int32]
+    """Tokens that each answer must have, shape (samples,); 0: not prescribed."""
     sha256: str
     """SHA-256 of the file that they were read from."""
 
@@ -107,7 +113,8 @@ def _write(path: Path, columns: Columns) -> None:
         pa.array(columns.offsets, pa.int64()), pa.array(columns.tokens, pa.int32())
     )
     references = pa.array(columns.references, pa.large_string())
-    batch = pa.record_batch([prompts, references], schema=_SCHEMA)
+    lengths = pa.array(columns.output_tokens, pa.int32())
+    batch = pa.record_batch([prompts, references, lengths], schema=_SCHEMA)
     schema = _SCHEMA.with_metadata({_SHA256: columns.sha256})
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as out:
         out.write_batch(batch)
@@ -120,5 +127,6 @@ def _from_table(table: pa.Table) -> Columns:
         tokens=prompts.values.to_numpy(zero_copy_only=True),
         offsets=prompts.offsets.to_numpy(zero_copy_only=True),
         references=table.column("output").to_pylist(),
+        output_tokens=table.column("output_tokens").chunk(0).to_numpy(),
         sha256=(table.schema.metadata or {}).get(_SHA256, b"").decode(),
     )

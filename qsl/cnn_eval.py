@@ -40,10 +40,12 @@ class Row(msgspec.Struct):
     tok_input: list[int]
     """The prompt, as token ids."""
     output: str
-    """The reference summary."""
+    """The reference summary; empty where there is none."""
+    output_tokens: int | None = None
+    """Tokens that the answer must have; None: it ends by itself."""
 
 
-class FullRow(msgspec.Struct):
+class FullRow(msgspec.Struct, omit_defaults=True):
     """A row with its article, as `qsl.prepare` writes and checks it.
 
     Fields are in the order in which the benchmark's script writes them.
@@ -55,6 +57,7 @@ class FullRow(msgspec.Struct):
     """The prompt template by model family; in calibration data only the text."""
     output: str
     tok_input: list[int]
+    output_tokens: int | None = None
 
 
 def read_rows(path: Path) -> tuple[list[Row], str]:

@@ -14,6 +14,7 @@ from base.files import data_path
 from base.log import announce
 from base.memory import available_bytes
 from conf.schema import DatasetConfig
+from qsl.answer_lengths import LONGEST
 from qsl.cache import Columns, place_of
 from qsl.cnn_eval import Row, read_rows
 
@@ -37,7 +38,10 @@ class Dataset:
     offsets: NDArray[np.int64]
     """Prompt i is tokens[offsets[i]:offsets[i + 1]]; shape (samples + 1,)."""
     references: list[str]
-    """Reference summaries; empty for synthetic data."""
+    """Reference summaries; empty if there are none, as for synthetic data."""
+    output_tokens: NDArray[np.int32] | None = None
+    """Tokens that each answer must have, shape (samples,); None: answers end by
+    themselves."""
     sha256: str = ""
     """SHA-256 of the file that they were read from; empty for synthetic data."""
 
@@ -81,8 +85,33 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     return dataset
 
 
+def longest_answer(dataset: Dataset, config: DatasetConfig) -> int:
+    """Return the most tokens that an answer may have.
+
+    Raises:
+        UserError: the data prescribe more than dataset.max_output_tokens allows.
+    """
+    if dataset.output_tokens is None:
+        return config.max_output_tokens
+    row = int(np.argmax(dataset.output_tokens))
+    longest = int(dataset.output_tokens[row])
+    if longest > config.max_output_tokens:
+        raise UserError(
+            f"{_where(config)}: row {row}: the answer must have {longest} tokens, but"
+            f" dataset.max_output_tokens={config.max_output_tokens}; raise it"
+        )
+    return config.max_output_tokens
+
+
+def longest_sample(dataset: Dataset, config: DatasetConfig) -> int:
+    """Return the most tokens of a prompt and its answer."""
+    if dataset.output_tokens is None:
+        return int(dataset.lengths.max()) + config.max_output_tokens
+    return int((dataset.lengths + dataset.output_tokens).max())
+
+
 def check_prompts(
-    dataset: Dataset, config: DatasetConfig, vocab_size: int, prompt_limit: int
+    dataset: Dataset, config: DatasetConfig, vocab_size: int, max_model_len: int
 ) -> None:
     """Check that a model can take every prompt; prompts are never truncated.
 
@@ -90,17 +119,21 @@ def check_prompts(
         dataset: the samples.
         config: where they came from.
         vocab_size: token ids must be below this.
-        prompt_limit: longest prompt in tokens that leaves room for the answer.
+        max_model_len: most tokens of a prompt and its answer.
 
     Raises:
         UserError: a prompt is too long, or a token id is outside the vocabulary.
     """
-    longest = int(np.argmax(dataset.lengths))
-    if dataset.lengths[longest] > prompt_limit:
+    answers = dataset.output_tokens
+    if answers is None:
+        answers = np.full(len(dataset), config.max_output_tokens, np.int32)
+    longest = int(np.argmax(dataset.lengths + answers))
+    limit = max_model_len - int(answers[longest])
+    if dataset.lengths[longest] > limit:
         raise UserError(
             f"{_where(config)}: row {longest}: the prompt has"
             f" {dataset.lengths[longest]} tokens, but model.max_model_len allows only"
-            f" {prompt_limit}; raise it"
+            f" {limit}; raise it"
         )
     outside = np.flatnonzero((dataset.tokens < 0) | (dataset.tokens >= vocab_size))
     if len(outside):
@@ -131,11 +164,14 @@ def _read(config: DatasetConfig) -> Dataset:
             " lower it or leave it out"
         )
     offsets = columns.offsets[: config.count and config.count + 1]
+    references = columns.references[: config.count]
+    lengths = columns.output_tokens[: config.count]
     return Dataset(
         name=config.name,
         tokens=columns.tokens[: offsets[-1]],
         offsets=offsets,
-        references=columns.references[: config.count],
+        references=references if any(references) else [],
+        output_tokens=lengths if len(lengths) and lengths[0] else None,
         sha256=columns.sha256,
     )
 
@@ -173,7 +209,29 @@ def _from_rows(rows: list[Row], path: Path, digest: str) -> Columns:
         raise UserError(
             f"{path}: row {row}: a token id does not fit 32 bits"
         ) from error
-    return Columns(tokens, offsets, [row.output for row in rows], digest)
+    return Columns(
+        tokens=tokens,
+        offsets=offsets,
+        references=[row.output for row in rows],
+        output_tokens=_output_tokens(rows, path),
+        sha256=digest,
+    )
+
+
+def _output_tokens(rows: list[Row], path: Path) -> NDArray[np.int32]:
+    """Return the lengths that rows prescribe; 0 in each where none does."""
+    given = [row.output_tokens is not None for row in rows]
+    for number, row in enumerate(rows):
+        if given[number] != given[0]:
+            raise UserError(
+                f"{path}: row {number}: output_tokens must be in every row or in none"
+            )
+        if row.output_tokens is not None and not 1 <= row.output_tokens <= LONGEST:
+            raise UserError(
+                f"{path}: row {number}: output_tokens {row.output_tokens} is not"
+                f" between 1 and {LONGEST}"
+            )
+    return np.array([row.output_tokens or 0 for row in rows], np.int32)
 
 
 def _fits(ids: list[int]) -> bool:

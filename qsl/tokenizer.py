@@ -3,6 +3,7 @@
 import base64
 import binascii
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
@@ -57,6 +58,13 @@ def load_encoder(folder: Path) -> Tokenizer:
     return encoder
 
 
+def load_chat(folder: Path) -> Any:
+    """Return the tokenizer in `folder` as transformers loads it, for chat templates."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
 def _is_tiktoken(path: Path) -> bool:
     """Return whether each line of `path` is a token in base 64 and its rank."""
     with path.open("rb") as file:
@@ -96,8 +104,5 @@ def _special_tokens() -> list[str]:
 
 
 def _by_transformers(folder: Path) -> Tokenizer:
-    from transformers import AutoTokenizer
-
-    loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    encoder: Tokenizer = loaded.backend_tokenizer
+    encoder: Tokenizer = load_chat(folder).backend_tokenizer
     return encoder

@@ -213,6 +213,11 @@ class RunFolder:
         return self.path / "clock.json"
 
     @property
+    def status(self) -> Path:
+        """The state of the run, each second: `record.status`."""
+        return self.path / "status.json"
+
+    @property
     def telemetry(self) -> Path:
         """Device and engine state, once a second."""
         return self.path / "telemetry.jsonl"

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from base.benchmark import MAX_TOKENS
+
 Json = Any
 """A value read from JSON or written to it; readers that need one type check it."""
 
@@ -292,6 +294,8 @@ class SettingsRecord(Struct, kw_only=True):
     """SHA-256 of the data set's file; None if the data are synthetic."""
     version: str = ""
     """Version of this package; empty in runs of versions that did not record it."""
+    max_output_tokens: int = MAX_TOKENS
+    """Most tokens of an answer."""
 
 
 class Check(Struct, kw_only=True):

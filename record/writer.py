@@ -8,7 +8,8 @@ from typing import BinaryIO, Self
 
 import msgspec
 
-from record.folder import RunFolder
+from record.folder import RunFolder, write_text
+from record.status import RunStatus
 from record.steps import header
 from record.structs import EventRecord, SampleRecord, TelemetryLine
 
@@ -49,6 +50,10 @@ class RecordWriter:
         self.sample: Callable[[SampleRecord], None] = queues[0].append
         self.event: Callable[[EventRecord], None] = queues[1].append
         self.telemetry: Callable[[TelemetryLine], None] = queues[2].append
+        self._status_path = folder.status
+        self._status: deque[RunStatus] = deque(maxlen=1)
+        self.status: Callable[[RunStatus], None] = self._status.append
+        """Replaces what `status.json` contains."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
@@ -106,3 +111,5 @@ class RecordWriter:
             while self._steps:
                 self._steps_file.write(self._steps.popleft())
             self._steps_file.flush()
+        if self._status:
+            write_text(self._status_path, encoder.encode(self._status.pop()).decode())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from base.benchmark import COMPLIANCE_SAMPLES, MAX_TOKENS
+from base.benchmark import COMPLIANCE_SAMPLES
 from record.folder import RecordError, RunFolder, read_json, read_lines
 from record.loadgen_log import Answer, DetailLog, read_answers, read_detail
 from record.structs import (
@@ -108,7 +108,8 @@ def _common(
     yield _check("samples_completed", issued, len(seqs), issued == len(seqs) > 0)
     tokens = [s.output_tokens for s in samples if s.status == "completed"]
     longest = max(tokens, default=0)
-    yield _check("tokens_per_sample_max", MAX_TOKENS, longest, longest <= MAX_TOKENS)
+    limit = settings.max_output_tokens
+    yield _check("tokens_per_sample_max", limit, longest, longest <= limit)
     yield _prefix_cache(samples)
     audited = any(_AUDIT_WARNING in warning for warning in log.warnings)
     wanted = settings.mode == "compliance"
@@ -254,7 +255,12 @@ _BY_MODE: dict[
 
 def _tokens(answers: list[Answer], settings: SettingsRecord) -> Check:
     problems = list(
-        token_problems(answers, settings.stop_token_ids, settings.streaming)
+        token_problems(
+            answers,
+            settings.stop_token_ids,
+            settings.streaming,
+            settings.max_output_tokens,
+        )
     )
     return _check("token_checks", 0, len(problems), not problems, problems)
 

@@ -21,6 +21,7 @@ class ScenarioPlan:
     loadgen_model: str
     loadgen_scenario: str
     is_benchmark: bool
+    max_output_tokens: int
     rules: dict[str, Json]
     user_conf: str
     """Text of the user.conf that LoadGen reads."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from base.benchmark import SCENARIOS, Benchmark, ScenarioName
+from base.benchmark import MAX_TOKENS, SCENARIOS, Benchmark, ScenarioName
 from base.errors import UserError
 from base.files import carried_path, data_path
 from conf.engines import VllmConfig
@@ -61,7 +61,9 @@ def plan_scenario(config: Config, num_samples: int) -> ScenarioPlan:
         is_benchmark=isinstance(config.engine, VllmConfig)
         and config.model.is_benchmark
         and config.dataset.is_benchmark
-        and config.model.weights is not Weights.dummy,
+        and config.model.weights is not Weights.dummy
+        and config.dataset.max_output_tokens == MAX_TOKENS,
+        max_output_tokens=config.dataset.max_output_tokens,
         rules=rules(loadgen_model, loadgen_scenario),
         user_conf="\n".join([*given, *added]) + "\n",
         adds_a_line=bool(added),
@@ -137,6 +139,11 @@ def _refuse_broken_rules(config: Config, plan: ScenarioPlan, num_samples: int) -
             raise UserError(
                 f"run.{name} relaxes LoadGen's rules; use it with run=smoke only"
             )
+    if config.dataset.max_output_tokens != MAX_TOKENS:
+        raise UserError(
+            f"dataset.max_output_tokens={config.dataset.max_output_tokens}: run=full"
+            f" keeps MLPerf's {MAX_TOKENS} tokens; use it with run=smoke only"
+        )
     required = plan.rules["performance_sample_count_override"]
     if num_samples != required:
         raise UserError(

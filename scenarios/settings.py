@@ -157,6 +157,7 @@ def record_settings(
         relaxed=_relaxed(plan, values),
         dataset_sha256=dataset_sha256,
         version=VERSION,
+        max_output_tokens=plan.max_output_tokens,
     )
     write_json(folder.settings, record)
     return record

@@ -8,12 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from base.benchmark import MAX_TOKENS
 from base.errors import UserError
 from conf.engines import EndpointConfig, EngineConfig, SyntheticConfig, VllmConfig
-from conf.schema import Config, RunKind, Weights
+from conf.schema import Config, Mode, RunKind, Weights
 from qsl.cnn_eval import TEMPLATE
-from qsl.dataset import Dataset
+from qsl.dataset import Dataset, check_prompts, longest_answer, longest_sample
 from qsl.tokenizer import load_encoder
 from record.folder import RunFolder
 from record.structs import Json
@@ -37,6 +36,8 @@ from sut.wire.messages import (
 from sut.wire.sockets import CoordinatorSocket
 
 _ANY_ID = 2**31 - 1
+_SHORTEST = 16
+"""Fewest tokens of `model.max_model_len`."""
 
 
 def build_coordinator(
@@ -115,10 +116,46 @@ def _coordinator(
             clock=clock,
             responder=LoadGenResponder(),
             replica_spec=ReplicaSpec(spec, warmup, clock_id()),
-            prompts=[dataset.prompt(index).tobytes() for index in range(len(dataset))],
+            prompts=_prompts(dataset),
             stall_timeout_s=config.run.stall_timeout_s,
         )
     )
+
+
+def _prompts(dataset: Dataset) -> list[tuple[bytes, int | None]]:
+    """Return the prompt and the prescribed answer length of each sample."""
+    count = len(dataset)
+    lengths: list[int | None] = [None] * count
+    if dataset.output_tokens is not None:
+        lengths = dataset.output_tokens.tolist()
+    prompts = (dataset.prompt(index).tobytes() for index in range(count))
+    return list(zip(prompts, lengths, strict=True))
+
+
+def fit_lengths(config: Config, model: Model, dataset: Dataset) -> None:
+    """Check every length, and set `model.max_model_len` where it was left out.
+
+    Raises:
+        UserError: a prompt and its answer do not fit into the model, a token id is
+            outside its vocabulary, or answers cannot be scored without references.
+    """
+    if config.mode is Mode.accuracy and dataset.sha256 and not dataset.references:
+        raise UserError(
+            f"mode=accuracy scores answers by references, and"
+            f" dataset={config.dataset.name} has none; give mode=performance"
+        )
+    longest_answer(dataset, config.dataset)
+    if config.model.max_model_len is None:
+        needed = longest_sample(dataset, config.dataset)
+        if model.longest is not None and needed > model.longest:
+            raise UserError(
+                f"model.path={config.model.path}: the model can hold {model.longest}"
+                f" tokens, but dataset={config.dataset.name} has a prompt that needs"
+                f" {needed} with its answer; leave out long prompts, or lower"
+                " dataset.max_output_tokens"
+            )
+        config.model.max_model_len = max(needed, _SHORTEST)
+    check_prompts(dataset, config.dataset, model.vocab_size, config.model.max_model_len)
 
 
 def _block(config: Config, dataset: Dataset, streaming: bool) -> int | None:
@@ -149,6 +186,8 @@ def engine_spec(
     """
     dummy = config.model.weights is Weights.dummy
     name, options = _engine_options(config.engine)
+    assert config.model.max_model_len is not None, "see fit_lengths"
+    most = config.dataset.max_output_tokens
     if name == "endpoint":
         # Unknown is not passed: docs/endpoint.md.
         options["refuse_unknown"] = config.run.kind is RunKind.full
@@ -163,8 +202,8 @@ def engine_spec(
         gpus=gpus,
         streaming=streaming,
         # Random weights end answers at random: there every answer has full length.
-        min_tokens=MAX_TOKENS if dummy else 1,
-        max_tokens=MAX_TOKENS,
+        min_tokens=most if dummy else 1,
+        max_tokens=most,
         ignore_eos=dummy,
         stop_token_ids=model.stop_token_ids,
         seed=0,

@@ -17,6 +17,7 @@ if __name__ == "__main__":
 
 import contextlib
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,7 +25,6 @@ from pathlib import Path
 
 import mlperf_loadgen as lg
 
-from base.benchmark import MAX_TOKENS
 from base.child import announce_folder
 from base.command import run_command
 from base.errors import Aborted, ExitCode, Stopped, UserError
@@ -34,9 +34,11 @@ from conf.help import help_text, version_text
 from conf.load import load_config, to_yaml
 from conf.schema import Config
 from conf.secrets import require_secrets
-from qsl.dataset import Dataset, check_prompts, load_dataset
+from qsl.dataset import Dataset, load_dataset
 from record.folder import RecordError, RunFolder, write_json, write_text
 from record.source import write_source
+from record.status import finish_status
+from record.structs import Verdict
 from record.writer import RecordWriter
 from scenarios import gate
 from scenarios.plan import ScenarioPlan
@@ -46,7 +48,8 @@ from sut.console import warn_of_shared_devices
 from sut.coordinator.coordinator import Coordinator
 from sut.coordinator.live import RunView
 from sut.coordinator.loadgen import LoadGenRun
-from sut.launch import build_coordinator, check_fits, model_for
+from sut.launch import build_coordinator, check_fits, fit_lengths, model_for
+from sut.metrics import Serve, metrics_server
 from sut.model import Model
 from sut.postprocess import conclude
 from sut.scratch import Scratch
@@ -95,18 +98,37 @@ def run(config: Config) -> int:
     plan = plan_scenario(config, len(dataset))
     model = model_for(config, _LOG.info)
     check_fits(config, model, dataset)
-    limit = config.model.max_model_len - MAX_TOKENS
-    check_prompts(dataset, config.dataset, model.vocab_size, limit)
-    folder = _make_folder(config)
+    fit_lengths(config, model, dataset)
+    with metrics_server(config.run) as serve_metrics:
+        folder = _make_folder(config)
+        verdict = _judged(config, model, dataset, plan, folder, serve_metrics)
+        return conclude(folder, verdict)
+
+
+def _judged(
+    config: Config,
+    model: Model,
+    dataset: Dataset,
+    plan: ScenarioPlan,
+    folder: RunFolder,
+    serve_metrics: Serve,
+) -> Verdict:
+    """Measure; return the verdict, which is in the folder however the run ended.
+
+    Raises:
+        UserError: bad input or configuration.
+        Aborted: the run ended early.
+    """
     try:
         with _prepared(config, model, dataset, plan, folder) as (settings, coordinator):
             announce_folder(folder.path)
             _LOG.info("run folder: %s", folder.path)
             if (problem := folder.become_latest()) is not None:
                 _LOG.info("note: %s", problem)
+            serve_metrics(folder)
             _measure(config, model, dataset, plan, folder, settings, coordinator)
         verdict = gate.judge(folder)
-        write_json(folder.verdict, verdict)
+        _record_verdict(folder, verdict)
     except (Aborted, Stopped, UserError) as error:
         _record_end(folder, error)
         raise
@@ -119,14 +141,21 @@ def run(config: Config) -> int:
             write_text(trace, traceback.format_exc())
         _record_end(folder, error)
         raise Aborted(f"{type(error).__name__}: {error}; see {trace}") from error
-    return conclude(folder, verdict)
+    return verdict
+
+
+def _record_verdict(folder: RunFolder, verdict: Verdict) -> None:
+    write_json(folder.verdict, verdict)
+    # A run that was refused has no status.
+    with contextlib.suppress(RecordError):
+        finish_status(folder, verdict.outcome, time.time_ns())
 
 
 def _record_end(folder: RunFolder, error: Exception) -> None:
     """Write why the run ended into its folder, unless the folder was removed."""
     with contextlib.suppress(OSError):
         judge = gate.stopped if isinstance(error, Stopped) else gate.aborted
-        write_json(folder.verdict, judge(folder, str(error)))
+        _record_verdict(folder, judge(folder, str(error)))
         announce_folder(folder.path)
         folder.become_latest()
 
@@ -201,7 +230,9 @@ def _has_limits(plan: ScenarioPlan) -> bool:
 
 def _facts(model: Model, dataset: Dataset) -> tuple[list[int], Path | None, str | None]:
     """Return the facts of model and data that `record_settings` records."""
-    return model.stop_token_ids, model.tokenizer, dataset.sha256 or None
+    # Answers of a prescribed length go on after a stop token.
+    stops = model.stop_token_ids if dataset.output_tokens is None else []
+    return stops, model.tokenizer, dataset.sha256 or None
 
 
 def _measure(

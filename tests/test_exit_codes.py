@@ -56,7 +56,7 @@ COMMANDS = [
     Command(forecast.__main__, ("run",), "read_evidence"),
     Command(calibration.__main__, ("in", "list", "out"), "check_new"),
     Command(offline_bundle.__main__, ("out",), "choose_lock"),
-    Command(qsl.prepare, ("source", "out.json", "tokenizer"), "load_encoder"),
+    Command(qsl.prepare, ("source", "out.json", "tokenizer"), "load_prompting"),
     Command(submission.__main__, ("run", "request.yaml"), "read_request"),
     Command(submission.__main__, ("build", "request.yaml"), "read_request"),
     Command(submission.__main__, ("check", "request.yaml"), "read_request"),

@@ -10,7 +10,10 @@ from report.reading.run import Run
 from report.reading.traits import Trait, engine_settings, versions
 from report.wording import cell, some
 
-_OWN_TO_A_RUN = ("run.dir", "run.live", "run.trace", "run.steps")
+_OWN_TO_A_RUN = (
+    *("run.dir", "run.live", "run.trace", "run.steps"),
+    *("run.metrics_port", "run.metrics_address", "run.metrics_token_file"),
+)
 """Options that say where and how a run is recorded, not what it does."""
 
 

@@ -49,8 +49,8 @@ def _throttling(context: SlowContext) -> Cause | None:
     return Cause(
         code="throttled",
         text=f"The device throttled ({_reasons(context)}) in {shares[0]:.0%} of the"
-        f" readings; at its peers in {shares[1]:.0%}.{compared}",
-        advice="improve the cooling of the device, or give it the power that its peers"
+        f" readings; at the peers in {shares[1]:.0%}.{compared}",
+        advice="improve the cooling of the device, or give it the power that the peers"
         " have",
     )
 
@@ -76,9 +76,9 @@ def _clock(context: SlowContext) -> Cause | None:
         code="clock",
         text=f"The device ran at a lower SM clock: {clocks[0]:,.0f} MHz, peers"
         f" {clocks[1]:,.0f} MHz. {reason}{compared}",
-        advice="raise its power limit to that of its peers"
+        advice="raise the power limit to that of the peers"
         if at_cap
-        else "set its clocks to those of its peers (nvidia-smi -q -d CLOCK shows them)",
+        else "set the clocks to those of the peers (nvidia-smi -q -d CLOCK shows them)",
     )
 
 
@@ -93,8 +93,8 @@ def _network(context: SlowContext) -> Cause | None:
     recorded = not np.isnan(own.residence).all()
     return Cause(
         code="network",
-        text="Its samples spent"
-        f" {mean_of(own.overhead_ns) / 1e6:,.1f} ms outside the replica, those of its"
+        text=f"{context.its} samples spent"
+        f" {mean_of(own.overhead_ns) / 1e6:,.1f} ms outside the replica, those of the"
         f" peers {mean_of(peers.overhead_ns) / 1e6:,.1f} ms. That is"
         f" {min(1.0, outside / excess):.0%} of the difference in service latency. The"
         " replica itself was not slower."
@@ -119,9 +119,9 @@ def _prompts(context: SlowContext) -> Cause | None:
         return None
     return Cause(
         code="prompts",
-        text=f"It received longer prompts: {here:,.0f} tokens on average, peers"
-        f" {there:,.0f} tokens (Welch's t-test, {p_value(float(test.pvalue))}). Per"
-        " token of prompt and answer it was"
+        text=f"{context.it} received longer prompts: {here:,.0f} tokens on average,"
+        f" peers {there:,.0f} tokens (Welch's t-test, {p_value(float(test.pvalue))})."
+        f" Per token of prompt and answer {context.it.lower()} {context.were}"
         f" {'not slower' if left <= 0.01 else f'{left:.1%} slower'}.",
         advice="distribute long prompts evenly (cluster.balancer)",
     )
@@ -156,7 +156,7 @@ def _contention(context: SlowContext) -> Cause | None:
     )
     return Cause(
         code="cpu",
-        text=f"Its process waited for processor cores.{compared}",
+        text=f"{context.its} process waited for processor cores.{compared}",
         advice="keep other work off its cores, or pin the replica to cores of its own",
     )
 
@@ -171,9 +171,9 @@ def _cold_start(context: SlowContext) -> Cause | None:
     peers = [_penalty(records[r]) for r in context.peers]
     return Cause(
         code="cold",
-        text=f"It was slow only until {slow.end_s:,.0f} s and then as fast as its"
-        " peers: it was not warm. First warm-up request compared with the last one:"
-        f" {np.mean(own):+.0%}; at its peers: {np.mean(peers):+.0%}.",
+        text=f"{context.it} {context.were} slow only until {slow.end_s:,.0f} s and then"
+        f" as fast as the peers: not warm. First warm-up request compared with the"
+        f" last one: {np.mean(own):+.0%}; at the peers: {np.mean(peers):+.0%}.",
         advice="warm up with more requests and larger batches (engine.warmup_requests)",
     )
 
@@ -189,8 +189,8 @@ def _more_work(context: SlowContext) -> Cause | None:
         return None
     return Cause(
         code="work",
-        text=f"It received more work: {own / peers:.2f} times the tokens of its peers,"
-        f" and {running[0]:.1f} samples at once, peers {running[1]:.1f}.",
+        text=f"{context.it} received more work: {own / peers:.2f} times the tokens of a"
+        f" peer, and {running[0]:.1f} samples at once, peers {running[1]:.1f}.",
         advice="balance by outstanding tokens (cluster.balancer)",
     )
 

@@ -51,8 +51,8 @@ def _neighbor(context: SlowContext, *, busy: bool) -> Cause | None:
     others = f"{peers:.0%} of its peers had one" if peers else "its peers had none"
     return Cause(
         code="neighbor",
-        text="Another process used its device before the replica loaded anything"
-        f" ({some(uses)}); {others}.",
+        text=f"Another process used {context.its.lower()} device before the replica"
+        f" loaded anything ({some(uses)}); {others}.",
         advice="remove other processes from its device (nvidia-smi lists them)",
     )
 
@@ -69,8 +69,8 @@ def setup(context: SlowContext) -> Cause | None:
         return None
     return Cause(
         code="heterogeneous",
-        text=f"Its setup differs from that of all its peers: {'; '.join(found)}.",
-        advice="give it the same setup as its peers",
+        text=f"{context.its} setup differs from that of all peers: {'; '.join(found)}.",
+        advice="give it the same setup as the peers",
     )
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from base.benchmark import MAX_TOKENS
 from report.figures import figure
 from report.findings.finding import Finding, Found, Recommendation
 from report.reading.run import Run
@@ -80,14 +79,15 @@ def _disagreement(run: Run) -> Iterator[Found]:
 
 def _token_counts(run: Run) -> Iterator[Found]:
     tokens = run.done.output_tokens
-    long = sorted(run.done.seq[tokens > MAX_TOKENS].tolist())
+    limit = run.settings.max_output_tokens
+    long = sorted(run.done.seq[tokens > limit].tolist())
     if long:
         yield Found(
             finding=Finding(
                 code="tokens.long",
                 severity="critical",
                 title=f"{count(len(long), 'answer')}"
-                f" {'has' if len(long) == 1 else 'have'} more than {MAX_TOKENS} tokens",
+                f" {'has' if len(long) == 1 else 'have'} more than {limit} tokens",
                 evidence=f"Sequence numbers: {some(long)}.",
                 cause="The limit was not applied, or tokens were counted twice.",
             )

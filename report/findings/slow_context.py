@@ -9,7 +9,7 @@ from report.reading.run import Run
 from report.reading.samples import FloatArray, Samples
 from report.reading.telemetry import Readings, Telemetry
 from report.statistics.numbers import bits, known
-from report.wording import with_unit
+from report.wording import capitalized, with_unit
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,6 +26,21 @@ class SlowContext:
     telemetry: Telemetry
     own_samples: Samples
     peer_samples: Samples
+
+    @property
+    def it(self) -> str:
+        """The pronoun for the slow node or replicas."""
+        return "It" if self.slow.single else "They"
+
+    @property
+    def its(self) -> str:
+        """The possessive for the slow node or replicas."""
+        return capitalized(self.slow.its)
+
+    @property
+    def were(self) -> str:
+        """The verb that goes with the pronoun."""
+        return "was" if self.slow.single else "were"
 
     def devices(self, measure: str) -> tuple[float, float] | None:
         """Return the pair of a measure of devices."""

@@ -1,19 +1,20 @@
 """Finds nodes and replicas that were slower than the others, and when."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from report.findings.slow_cost import slowdown_ratio
 from report.reading.run import Run
 from report.reading.samples import FloatArray
 from report.statistics.comparison import GroupComparison, Level
-from report.statistics.noise import Difference
-from report.wording import capitalized
+from report.statistics.noise import SIGNIFICANCE, Difference, is_drift
+from report.wording import capitalized, name_replicas
 
 LEAST = 0.05
 """Smallest slowdown that is a finding."""
 
-_LEAST_OVERALL = 0.03
+LEAST_OVERALL = 0.03
 """Smallest cost over the whole run that is a finding; one stalled step costs less."""
 
 _FEWEST_BLOCKS = 3
@@ -24,8 +25,11 @@ not warm are far slower, but only for a short time."""
 
 _OFFLINE = ("tokens_per_s",)
 _STREAMING = ("service", "ttft", "tpot")
-_MOST = 0.75
-"""Share of a node's replicas that are slow if the whole node is called slow."""
+_MAIN = ("service", "tokens_per_s")
+"""Measures that are compared with the fastest replicas if most were slow."""
+_SHARED = 0.5
+"""Share of the most affected replica's slowdown that each replica of a node shows if
+the whole node is slow."""
 
 _DISTURBED = 1.5
 """Factor of its own usual time from which a replica is called disturbed."""
@@ -42,17 +46,13 @@ MEASURES = {
 
 @dataclass(slots=True, kw_only=True)
 class Slowdown:
-    """A node or a replica that was slow over a span of time."""
+    """A node, or one or more replicas, that were slow over a span of time."""
 
-    location: str
+    where: list[str]
     """Name of the node, or `replica 3`."""
     level: Level
     replicas: list[int]
     measure: str
-    in_span: float
-    """Slowdown over the span; 0.1: 10% more time per unit of work."""
-    overall: float
-    """Slowdown over the whole run."""
     p: float
     """Probability of such a span if all were equally fast, corrected."""
     begin_s: float
@@ -63,17 +63,32 @@ class Slowdown:
     """Whether the span covers most of the run."""
     from_start: bool
     """Whether the span starts with the run."""
+    drift: bool
+    """Whether it grew from nothing over the run."""
+    in_span: float
+    """Slowdown over the span; 0.1: 10% more time per unit of work. Of a drift: over the
+    last quarter of the run."""
+    overall: float
+    """Slowdown over the whole run."""
     by_measure: dict[str, float]
     """Slowdown over the whole run in each measure."""
 
     @property
     def name(self) -> str:
-        """How a sentence begins with it: `Node n1`, `Replica 3`."""
-        return (
-            f"Node {self.location}"
-            if self.level == "node"
-            else (capitalized(self.location))
-        )
+        """How a sentence begins with it: `Node n1`, `Replica 3`, `Replicas 3, 5`."""
+        if self.level == "node":
+            return f"Node {self.where[0]}"
+        return capitalized(name_replicas(self.replicas))
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one node or one replica."""
+        return len(self.where) == 1
+
+    @property
+    def its(self) -> str:
+        """The possessive that goes with its name."""
+        return "its" if self.single else "their"
 
 
 def find_slowdowns(
@@ -86,52 +101,108 @@ def find_slowdowns(
     found, covered = [], set[int]()
     for group, slow in by_node.items():
         own = [r for r in nodes.groups[group] if r not in nodes.gone]
-        also = sum(r in _replicas(by_replica) for r in own)
-        if len(own) > 1 and 0 < also < _MOST * len(own):
+        sharing = _sharing(replicas, slow, own)
+        if sharing != own:
+            # The healthy replicas of a node are not blamed with the slow ones. A slow
+            # one may be too noisy to stand out alone.
+            if not any(r in by_replica for r in own):
+                found += [_only(slow, replica) for replica in sharing]
+                covered.update(own)
             continue
         found.append(slow)
         covered.update(own)
-    for slow in by_replica.values():
-        if not covered.intersection(slow.replicas):
+    for replica, slow in by_replica.items():
+        if replica not in covered:
             found.append(slow)
     return found
 
 
-def _replicas(by_replica: dict[int, Slowdown]) -> set[int]:
-    return {r for slow in by_replica.values() for r in slow.replicas}
+def _sharing(replicas: GroupComparison, slow: Slowdown, own: list[int]) -> list[int]:
+    """Return the replicas of a slow node that share its slowdown."""
+    if len(own) < 2 or not replicas.blocks.count:
+        return own
+    ratios = replicas.difference(slow.measure).ratios
+    edges = (replicas.blocks.edges - replicas.run.begin_ns) / 1e9
+    middle = (edges[1:] + edges[:-1]) / 2
+    inside = (middle >= slow.begin_s) & (middle <= slow.end_s)
+    if not inside.any():
+        return own
+    numbers = [group[0] for group in replicas.groups]
+    effects: dict[int, float] = {}
+    for replica in own:
+        row = ratios[numbers.index(replica), inside]
+        known = row[~np.isnan(row)]
+        if not len(known):
+            return own
+        effects[replica] = float(slowdown_ratio(slow.measure, np.expm1(known.mean())))
+    most = max(effects.values())
+    return [replica for replica in own if effects[replica] >= _SHARED * most]
+
+
+def _only(slow: Slowdown, replica: int) -> Slowdown:
+    """Return the slowdown of a node as that of one of its replicas."""
+    return replace(
+        slow,
+        where=[f"replica {replica}"],
+        level="replica",
+        replicas=[replica],
+        by_measure=dict(slow.by_measure),
+    )
 
 
 def _by_group(
     comparison: GroupComparison, measures: tuple[str, ...]
 ) -> dict[int, Slowdown]:
-    found: dict[int, Slowdown] = {}
+    """Return the slowdown of each slow group, by its first replica or its index."""
+    found: dict[int, tuple[float, Slowdown]] = {}
     for measure in measures:
-        difference = comparison.difference(measure)
-        worse = _slowdown(measure, difference.span_effects)
+        difference = _difference(comparison, measure)
+        worse = slowdown_ratio(measure, difference.span_effects)
+        overall = slowdown_ratio(measure, difference.effects)
         for group in np.flatnonzero(difference.beyond_noise & (worse >= LEAST)):
-            slow = _describe(comparison, measure, difference, int(group))
-            if slow.overall < _LEAST_OVERALL or not _lasts(difference, measure, group):
+            if overall[group] < LEAST_OVERALL:
                 continue
+            if not _lasts(difference, measure, group):
+                continue
+            slow = _describe(comparison, measure, difference, int(group))
+            slow.by_measure = dict.fromkeys(measures, float("nan"))
+            slow.by_measure[measure] = slow.overall
             if not slow.whole and all_were_slow(
                 comparison.cells(measure), difference, measure, group
             ):
                 continue
             # The measure with the highest cost over the run describes the slowdown.
+            weight = float(overall[group]) + (measure in _MAIN)
             known = found.get(int(group))
-            if known is None or _weight(slow) > _weight(known):
-                found[int(group)] = slow
-    for group, slow in found.items():
-        for measure in measures:
-            effect = comparison.difference(measure).effects[group]
-            slow.by_measure[measure] = float(_slowdown(measure, effect))
-    return found
+            if known is None or weight > known[0]:
+                found[int(group)] = (weight, slow)
+    return {
+        group if comparison.level == "node" else comparison.groups[group][0]: slow
+        for group, (_, slow) in found.items()
+    }
+
+
+def _difference(comparison: GroupComparison, measure: str) -> Difference:
+    """Return how groups differ: from the others, or from the few that are faster.
+
+    If most groups are slow, the median is slow too. Then those that are faster than it
+    by `LEAST` or more, beyond noise, show how fast the others should be.
+    """
+    usual = comparison.difference(measure)
+    if measure not in _MAIN or not usual.tested or len(comparison.groups) < 3:
+        return usual
+    faster = slowdown_ratio(measure, usual.effects) <= -LEAST / (1 + LEAST)
+    fast = faster & (np.nan_to_num(usual.whole_p, nan=1.0) < SIGNIFICANCE)
+    if not 0 < fast.sum() <= len(fast) / 2:
+        return usual
+    return comparison.difference_from(measure, fast)
 
 
 def _lasts(difference: Difference, measure: str, group: int) -> bool:
     """Whether enough blocks are slow; True for a run without blocks."""
     first, after = difference.spans[group].tolist()
     ratios = difference.ratios[group, first:after]
-    slower = _slowdown(measure, np.expm1(ratios))
+    slower = slowdown_ratio(measure, np.expm1(ratios))
     if first == 0 and int((slower >= _COLD).sum()) >= _FEWEST_BLOCKS - 1:
         return True
     return not after or int((slower >= LEAST).sum()) >= _FEWEST_BLOCKS
@@ -161,10 +232,6 @@ def all_were_slow(
     return float((then > _DISTURBED * usual).mean()) > 0.5
 
 
-def _weight(slow: Slowdown) -> tuple[bool, float]:
-    return slow.measure in ("service", "tokens_per_s"), slow.overall
-
-
 def _describe(
     comparison: GroupComparison, measure: str, difference: Difference, group: int
 ) -> Slowdown:
@@ -176,24 +243,17 @@ def _describe(
     else:
         span = [0.0, comparison.run.wall_s]
     return Slowdown(
-        location=comparison.names[group],
+        where=[comparison.names[group]],
         level=comparison.level,
         replicas=comparison.groups[group],
         measure=measure,
-        in_span=float(_slowdown(measure, difference.span_effects[group])),
-        overall=float(_slowdown(measure, difference.effects[group])),
+        in_span=float(slowdown_ratio(measure, difference.span_effects[group])),
+        overall=float(slowdown_ratio(measure, difference.effects[group])),
         p=float(difference.p[group]),
         begin_s=float(span[0]),
         end_s=float(span[1]),
         whole=whole,
         from_start=first == 0,
+        drift=is_drift(difference.ratios[group], first, after),
         by_measure={},
     )
-
-
-def _slowdown(measure: str, effect: np.ndarray | np.float64) -> np.ndarray:
-    """Return the additional time per unit of work, from a ratio of the measure - 1."""
-    values = np.asarray(effect, float)
-    if measure == "tokens_per_s":
-        return np.asarray(1 / np.maximum(1 + values, 1e-9) - 1)
-    return values

@@ -11,6 +11,7 @@ from record.loadgen_log import DetailLog, read_detail, read_trace
 from record.structs import EventRecord, ReplicaRecord, SettingsRecord, Verdict
 from report.reading.accuracy import read_accuracy, read_logged_answers
 from report.reading.config import RunConfig, read_config
+from report.reading.forecast import read_forecast
 from report.reading.run import Run
 from report.reading.samples import UNKNOWN, Samples, read_samples
 from report.reading.telemetry import no_telemetry, read_telemetry
@@ -94,6 +95,7 @@ def read_run(path: Path) -> Run:
         notes=notes,
         accuracy=read_accuracy(folder / "accuracy.json"),
     )
+    run.forecast = read_forecast(folder.forecast, run.replicas)
     if not died:
         run.answers = read_logged_answers(folder.accuracy_log, run.samples)
     _note_cut_lines(folder, notes)

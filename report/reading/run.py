@@ -16,6 +16,7 @@ from record.structs import (
 )
 from report.reading.accuracy import AccuracyFile
 from report.reading.config import RunConfig
+from report.reading.forecast import ForecastRate
 from report.reading.samples import Samples, join
 from report.reading.telemetry import Telemetry
 
@@ -54,6 +55,8 @@ class Run:
     """Its scores; None if it was not scored."""
     answers: list[ReplicaAnswer] = field(default_factory=list)
     """Answers in LoadGen's accuracy log, by its replicas' numbers."""
+    forecast: ForecastRate | None = None
+    """Highest rate that it would have held, by `forecast.json`; None: not forecast."""
 
     @cached_property
     def done(self) -> Samples:

@@ -71,6 +71,7 @@ def _run(report: Report) -> list[Card]:
     cards = [
         *_speed(report),
         *_limits(run),
+        *_held(report),
         *_evenness(report),
     ]
     if state(run) == DOUBTFUL:
@@ -174,6 +175,28 @@ def _limits(run: Run) -> Iterator[Card]:
             + ("" if headroom is None else f", headroom {headroom:.3g}%"),
             status="good" if headroom is not None and headroom >= 0 else "critical",
         )
+
+
+def _held(report: Report) -> Iterator[Card]:
+    """Yield the highest rate that a run would have held if it missed a limit."""
+    analysis = report.analysis
+    forecast, safe = analysis.inputs.forecast_per_s, analysis.safe
+    if not analysis.accounts:
+        return
+    if forecast is not None:
+        value, low, high = forecast
+        note = "90% interval; forecast from its engine steps"
+    elif safe is not None:
+        value, low, high = safe.per_s, safe.low, safe.high
+        note = "95% interval; from what it sustained with a queue"
+    else:
+        return
+    yield Card(
+        label="Would have kept the limits at",
+        value=cell(value),
+        unit="queries/s",
+        note=f"{low:.4g} to {high:.4g}, {note}",
+    )
 
 
 def _evenness(report: Report) -> Iterator[Card]:

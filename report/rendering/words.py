@@ -79,6 +79,7 @@ _LABELS = {
     "arrived_per_s": "Arrival rate",
     "sustained_per_s": "Sustained with a queue",
     "within_limits_per_s": "Sustained within the limits",
+    "forecast_per_s": "Would have held, by forecast",
     "above_what_is_sustained": "Arrivals against what was sustained",
     "gpu_in_bursts": "GPU in bursts of arrivals",
     "late_ttft": "Late first tokens",

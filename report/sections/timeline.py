@@ -44,6 +44,7 @@ METHOD = (
 def timeline(analysis: Analysis) -> Section:
     """Return what happened when: episodes, late requests, series."""
     capacity, safe = analysis.capacity, analysis.safe
+    forecast = analysis.inputs.forecast_per_s
     section: Section = {
         "episodes_found": figure(
             len(analysis.episodes), "", "spans or drifts in which the run changed"
@@ -64,6 +65,16 @@ def timeline(analysis: Analysis) -> Section:
             "requests/s",
             "highest rate of Poisson arrivals that keeps the latency limits in front of"
             " the sustained rate (queue simulation)",
+        ),
+        "forecast_per_s": figure(
+            None if forecast is None else rounded(forecast[0], 4),
+            "requests/s",
+            "highest rate that this run would have held, by the forecast from its steps"
+            + (
+                ""
+                if forecast is None
+                else f"; 90% interval {forecast[1]:.4g} to {forecast[2]:.4g}"
+            ),
         ),
         "above_what_is_sustained": figure(
             rate_sentence(analysis) if analysis.accounts else None,

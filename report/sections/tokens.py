@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from base.benchmark import MAX_TOKENS
 from record.structs import Json, ReplicaRecord
 from report.figures import Column, Section, figure, table
 from report.reading.run import Run
@@ -28,7 +27,8 @@ def tokens(run: Run, runs: Sequence[Run]) -> Section:
         float(known(_rates(own)).mean()) for own in run.by_node.values() if len(own)
     ]
     devices = sum(max(1, len(r.devices)) for r in run.replicas)
-    longer = int((done.output_tokens > MAX_TOKENS).sum())
+    limit = run.settings.max_output_tokens
+    longer = int((done.output_tokens > limit).sum())
     return {
         "output_tokens": figure(
             int(done.output_tokens.sum()), "tokens", "of completed samples"
@@ -49,11 +49,9 @@ def tokens(run: Run, runs: Sequence[Run]) -> Section:
             "prompt and output tokens of completed samples / wall time",
         ),
         "tokens_per_sample": figure(
-            lengths(done.output_tokens), "tokens", f"the limit is {MAX_TOKENS}"
+            lengths(done.output_tokens), "tokens", f"the limit is {limit}"
         ),
-        "over_limit": figure(
-            longer, "samples", f"answers of more than {MAX_TOKENS} tokens"
-        ),
+        "over_limit": figure(longer, "samples", f"answers of more than {limit} tokens"),
         "ended_by_length": figure(
             ratio(100.0 * float(done.cut.sum()), len(done)),
             "%",

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from report.reading.run import Run
-from report.reading.samples import FloatArray, IntArray, Samples
+from report.reading.samples import BoolArray, FloatArray, IntArray, Samples
 from report.statistics.blocks import (
     ALONE,
     Blocks,
@@ -135,6 +135,15 @@ class GroupComparison:
         if measure not in self._found:
             self._found[measure] = self._compare(measure)
         return self._found[measure]
+
+    def difference_from(self, measure: str, reference: BoolArray) -> Difference:
+        """Return how the groups differ from the median of some of them.
+
+        Args:
+            measure: one of `RATES` or `MEANS`.
+            reference: the groups to compare with.
+        """
+        return compare(self.cells(measure), reference)
 
     def _compare(self, measure: str) -> Difference:
         if self.blocks.count:

@@ -21,6 +21,8 @@ _MOST_FREEDOM = 8
 """Highest number of degrees of freedom: latencies have heavy tails."""
 _LEAST_DEVIATION = 0.005
 """Smallest deviation of a block that is assumed: half a percent means nothing."""
+_SIMPLER = 1.2
+"""A line may leave this much more unexplained than a span, which has two edges."""
 
 METHOD = (
     "Batch means. The run is cut into equal blocks of time, each at least two service"
@@ -87,10 +89,14 @@ class Difference:
         return float((ratios.max() - ratios.min()) / ratios.min() * 100)
 
 
-def compare(cells: FloatArray) -> Difference:
+def compare(cells: FloatArray, reference: BoolArray | None = None) -> Difference:
     """Return how the groups of `cells`, shape (group, block), differ.
 
     Cells of 0 or NaN are left out.
+
+    Args:
+        cells: values of a measure.
+        reference: groups whose median each group is compared with; None: all others.
     """
     groups, blocks = cells.shape
     if groups < 2 or blocks < FEWEST_BLOCKS:
@@ -98,7 +104,7 @@ def compare(cells: FloatArray) -> Difference:
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(cells)
     logs[~np.isfinite(logs)] = np.nan
-    ratios = logs - _median_of_others(logs)
+    ratios = logs - _median_of_others(logs, reference)
     if np.isnan(ratios).all():
         return _untested(groups, ALONE)
     sigma = _deviation(ratios)
@@ -240,14 +246,59 @@ def error_of_mean(values: FloatArray) -> tuple[float, float]:
     return float(values.std(ddof=1)) / effective**0.5, effective - 1
 
 
-def _median_of_others(logs: FloatArray) -> FloatArray:
+def _median_of_others(
+    logs: FloatArray, reference: BoolArray | None = None
+) -> FloatArray:
     """Return, for each group and block, the median over the other groups.
 
     With many groups the median of all groups is as good and far cheaper.
+
+    Args:
+        logs: shape (group, block).
+        reference: groups whose median is taken; None: all.
     """
+    if reference is not None:
+        middle = _nanmedian(logs[reference])
+        return np.broadcast_to(middle, logs.shape)
     if len(logs) > 64:
         return np.broadcast_to(_nanmedian(logs), logs.shape)
     return np.array([_nanmedian(np.delete(logs, g, axis=0)) for g in range(len(logs))])
+
+
+def is_drift(ratios: FloatArray, first: int, after: int) -> bool:
+    """Return whether a group became slower little by little, not at once.
+
+    A straight line explains its log ratios about as well as one span does, its slope is
+    beyond noise, and at the begin of the run it is a third of what it is at the end.
+
+    Args:
+        ratios: log ratio to the others by block, NaN where unknown.
+        first: first block of the clearest span.
+        after: the block after its last.
+    """
+    known = ~np.isnan(ratios)
+    own = ratios[known]
+    if len(own) < FEWEST_BLOCKS:
+        return False
+    x = np.linspace(0, 1, len(ratios))[known]
+    slope, start = np.polyfit(x, own, 1)
+    rest = own - start - slope * x
+    power = float(((x - x.mean()) ** 2).sum())
+    error, freedom = error_of_mean(rest)
+    t = abs(slope) * power**0.5 / max(error * len(own) ** 0.5, _LEAST_DEVIATION)
+    inside = ((np.arange(len(ratios)) >= first) & (np.arange(len(ratios)) < after))[
+        known
+    ]
+    step = sum(
+        float(((part - part.mean()) ** 2).sum())
+        for part in (own[inside], own[~inside])
+        if len(part)
+    )
+    return bool(
+        float((rest**2).sum()) <= _SIMPLER * step
+        and 2 * stdtr(min(_MOST_FREEDOM, freedom), -t) < SIGNIFICANCE
+        and abs(start) < abs(start + slope) / 3
+    )
 
 
 def _nanmedian(values: FloatArray) -> FloatArray:

@@ -7,6 +7,7 @@ import numpy as np
 
 from report.timeline.capacity import Capacity, Safe
 from report.timeline.episodes import Episode
+from report.timeline.fixes import FIXES
 from report.timeline.series import Inputs
 from report.timeline.slo import Account
 
@@ -15,60 +16,6 @@ _WIDE = 0.02
 _LONGEST = 8.0
 _IDLE_PCT = 5.0
 """Least idle share of a GPU, while requests waited, that says something of its host."""
-_FIXES = {
-    "host": (
-        "free the host for the replica: bind it to the cores and the memory of its"
-        " GPU's NUMA node, keep other processes off these cores (isolated cores), and"
-        " set the CPU frequency governor to performance",
-        "watch the replica's process and the GPU's utilization during a run at the same"
-        " rate: utilization stays where it is outside the episode",
-    ),
-    "throttled": (
-        "cool the GPU or give it the power it needs",
-        "nvidia-smi -q -d PERFORMANCE shows no active slowdown reason under load",
-    ),
-    "clock": (
-        "set the GPU's clocks and power limit as they are outside the episode",
-        "nvidia-smi -q -d CLOCK,POWER under load",
-    ),
-    "gpu": (
-        "find what else used the GPU at that time, and keep it away",
-        "nvidia-smi pmon during a run at the same rate shows one process",
-    ),
-    "kv": (
-        "give the KV cache more room: a higher gpu_memory_utilization, an fp8 KV cache,"
-        " or fewer requests at once (max_num_seqs)",
-        "the KV cache in use stays below 95% at the same rate",
-    ),
-    "network": (
-        "look at the link between the coordinator and the replica: route, load, other"
-        " traffic",
-        "the time outside the replica stays level at the same rate",
-    ),
-    "cold": (
-        "warm up with more requests of the run's shapes before the clock starts"
-        " (engine.warmup_requests)",
-        "the first seconds of a rerun are as fast as the rest",
-    ),
-    "fenced": (
-        "find out why the replica was fenced (its log is in the folder replicas/)",
-        "a rerun without a fence",
-    ),
-    "prompts": (
-        "spread long prompts over the run, or judge it by tokens: the load itself"
-        " changed",
-        "a rerun with another seed",
-    ),
-    "arrivals": (
-        "look at what changed the arrivals: with LoadGen's Poisson arrivals such a"
-        " change does not happen by chance",
-        "a rerun with the same seed has the same arrivals",
-    ),
-    "unknown": (
-        "find what happened at that time: the record does not show it",
-        "a rerun on the same replica at another time, and one on another",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +50,7 @@ def advise(
 
 
 def _fix(inputs: Inputs, one: Episode, accounts: Sequence[Account]) -> Advice:
-    text, confirm = _FIXES[one.cause]
+    text, confirm = FIXES[one.cause]
     late = [
         (part.late, part.without_s, account)
         for account in accounts
@@ -144,8 +91,13 @@ def _fix(inputs: Inputs, one: Episode, accounts: Sequence[Account]) -> Advice:
         text=words,
         value=round(_slower_pct(inputs, one), 2),
         unit="%",
-        definition="less time per output token over the run: its excess in the episode"
-        " x the episode's share of the run and of the replicas",
+        definition="less time per output token over the run: "
+        + (
+            "its excess of the last quarter over the first x 2/3 x share of replicas"
+            if one.drift
+            else "its excess in the episode x the episode's share of the run and of the"
+            " replicas"
+        ),
     )
 
 
@@ -180,7 +132,7 @@ def _host(accounts: Sequence[Account], capacity: Capacity | None) -> list[Advice
     if not idle or capacity is None:
         return []
     mean = min(sum(idle) / len(idle), 99.0)
-    text, confirm = _FIXES["host"]
+    text, confirm = FIXES["host"]
     return [
         Advice(
             code="limits",
@@ -201,10 +153,11 @@ def _slower_pct(inputs: Inputs, one: Episode) -> float:
     if step is None or not step.outside or not inputs.wall_s:
         return 0.0
     excess = max(0.0, step.inside / step.outside - 1)
-    if one.drift:
-        # From the first quarter to the last: over the run, half of the whole change.
-        return 100 * excess * (2 / 3)
     replicas = len(one.replicas) / len(inputs.names)
+    if one.drift:
+        # From the middle of the first quarter to that of the last it is 3/4 of the
+        # whole change. Over the run a line costs half of it.
+        return 100 * excess * (2 / 3) * replicas
     return 100 * excess * one.length_s / inputs.wall_s * replicas
 
 
@@ -220,28 +173,67 @@ def _rate(
         return []
     worst = max(failing, key=_rest)
     arrived = rate_of(inputs)
+    forecast = inputs.forecast_per_s
+    if forecast is not None and forecast[1] < arrived:
+        return [_forecast(worst, arrived, forecast)]
     if capacity is None or safe is None or safe.per_s >= arrived:
         return [_guess(worst, arrived)]
-    expected = max(0, _rest(worst) - worst.allowed)
+    confirm = " or a search for the rate (python -m campaigns.search)"
+    if inputs.steps is not None:
+        confirm = (
+            " a forecast from the steps of this run (python -m forecast)," + confirm
+        )
     return [
         Advice(
             code="limits",
             where=[],
-            text=f"lower the arrival rate to {safe.per_s:.3g}/s ({safe.low:.3g} to"
-            f" {safe.high:.3g}; scenario.target_qps): the run came at {arrived:.3g}/s"
-            f" and these settings sustained {capacity.per_s:.3g}/s"
-            f" ({capacity.low:.3g} to {capacity.high:.3g}) with a queue, which keeps no"
-            " limit; to confirm: a run of the same length at that rate with another"
-            " seed, or a search for the rate (python -m campaigns.scaling)",
-            value=expected,
+            text=f"lower the arrival rate to {safe.low:.3g}/s (scenario.target_qps):"
+            f" the run came at {arrived:.3g}/s, and these settings sustained"
+            f" {capacity.per_s:.3g}/s ({capacity.low:.3g} to {capacity.high:.3g}) with"
+            " a queue, which keeps no limit. They keep the limits up to"
+            f" {safe.per_s:.3g}/s ({safe.low:.3g} to {safe.high:.3g}); the low end"
+            " holds with other arrivals too; to confirm: a run of the same length at"
+            f" that rate with another seed,{confirm}",
+            value=_fewer(worst),
             unit="requests",
-            definition=f"fewer late by {worst.limit} outside of episodes: all but the"
-            f" {100 * (1 - worst.percentile):.3g}% that the limit allows; the rate from"
-            " Poisson arrivals in front of the sustained rate (the same model gives"
-            f" {safe.late_at_run:.1%} late at this run's rate, where"
-            f" {_rest(worst) / worst.requests:.1%} were late outside of episodes)",
+            definition=f"{_fewer_words(worst)}; the rate from Poisson arrivals in front"
+            " of the sustained rate: nine of ten simulated runs of this length keep the"
+            f" limits (the same model gives {safe.late_at_run:.1%} late at this run's"
+            f" rate, where {_rest(worst) / worst.requests:.1%} were late outside of"
+            " episodes)",
         )
     ]
+
+
+def _forecast(
+    worst: Account, arrived: float, forecast: tuple[float, float, float]
+) -> Advice:
+    """Return the rate that the run would have held by a forecast from its steps."""
+    value, low, high = forecast
+    return Advice(
+        code="limits",
+        where=[],
+        text=f"lower the arrival rate to {low:.3g}/s (scenario.target_qps): by the"
+        f" forecast from the steps of this run it would have held {value:.3g}/s"
+        f" ({low:.3g} to {high:.3g}, 90% interval), and it came at {arrived:.3g}/s; to"
+        " confirm: a run of the same length at that rate with another seed, or a search"
+        " for the rate (python -m campaigns.search)",
+        value=_fewer(worst),
+        unit="requests",
+        definition=f"{_fewer_words(worst)}; the rate is that of forecast.json, the low"
+        " end of its interval",
+    )
+
+
+def _fewer(worst: Account) -> int:
+    return max(0, _rest(worst) - worst.allowed)
+
+
+def _fewer_words(worst: Account) -> str:
+    return (
+        f"fewer late by {worst.limit} outside of episodes: all but the"
+        f" {100 * (1 - worst.percentile):.3g}% that the limit allows"
+    )
 
 
 def _rest(account: Account) -> int:
@@ -259,7 +251,7 @@ def _guess(account: Account, arrived: float) -> Advice:
         code="limits",
         where=[],
         text=f"lower the arrival rate to about {rate:.3g}/s and search from there"
-        " (python -m campaigns.scaling): the run does not show which rate these"
+        " (python -m campaigns.search): the run does not show which rate these"
         " settings sustain within the limits",
         value=max(0, _rest(account) - account.allowed),
         unit="requests",

@@ -51,11 +51,19 @@ def evidence(
     """
     within, without = _masks(series, inside, drift)
     count = len(replicas)
-    rows: list[tuple[str, FloatArray, str]] = [
-        ("arrivals", series.arrivals.sum(axis=0, keepdims=True), "requests/s"),
-        ("prompt", _per_request(series), "tokens"),
+    # Offline all requests arrive at once: how many came later says nothing.
+    later = series.arrivals[:, 1:].any()
+    rows: list[tuple[str, FloatArray, str]] = (
+        [
+            ("arrivals", series.arrivals.sum(axis=0, keepdims=True), "requests/s"),
+            ("prompt", _per_request(series), "tokens"),
+            ("requests without a first token", series.unanswered[replicas], ""),
+        ]
+        if later
+        else []
+    )
+    rows += [
         ("time per output token", 1e3 * series.step_s[replicas], "ms"),
-        ("requests without a first token", series.unanswered[replicas], ""),
         ("first tokens", series.first_tokens[replicas], "/s"),
         ("GPU utilization", series.gauge("utilization_pct")[replicas], "%"),
         ("SM clock", series.gauge("sm_clock_mhz")[replicas], "MHz"),
@@ -111,6 +119,7 @@ def name_cause(
     facts: list[Evidence],
     replicas: list[int],
     inside: slice,
+    drift: bool = False,
 ) -> tuple[str, str]:
     """Return the code of what changed, and a sentence."""
     by_name = {fact.name: fact for fact in facts}
@@ -120,13 +129,13 @@ def name_cause(
         )
     if "prompts" in signals:
         return "prompts", _change("prompts were", by_name.get("prompt"), "longer")
-    reasons = _throttled(series, replicas, inside)
+    reasons = _throttled(series, replicas, inside, drift)
     clock = by_name.get("SM clock")
     slower_clock = clock is not None and clock.inside < 0.975 * clock.outside
     if reasons:
         return "throttled", f"the GPU throttled: {reasons}" + _clocks(clock)
     if "clock" in signals or slower_clock:
-        return "clock", _clock_text(series, replicas, inside, clock)
+        return "clock", _clock_text(series, replicas, inside, clock, drift)
     if "kv" in signals:
         return "kv", (
             "the KV cache was full and requests waited for room in it, or lost theirs"
@@ -187,10 +196,10 @@ def _change(what: str, fact: Evidence | None, more: str) -> str:
     return f"{what} {abs(ratio):.0%} {more if ratio > 0 else less} than in the rest"
 
 
-def _throttled(series: Series, replicas: list[int], inside: slice) -> str:
+def _throttled(series: Series, replicas: list[int], inside: slice, drift: bool) -> str:
     """Return the reasons that came up in the span, in words; empty: none did."""
     masks = series.throttle[replicas]
-    within, without = _masks(series, inside, False)
+    within, without = _masks(series, inside, drift)
     share = ((masks[:, within] & HARMFUL) != 0).mean()
     rest = ((masks[:, without] & HARMFUL) != 0).mean() if without.any() else 0.0
     if share - rest < 0.1:
@@ -204,9 +213,13 @@ def _clocks(clock: Evidence | None) -> str:
 
 
 def _clock_text(
-    series: Series, replicas: list[int], inside: slice, clock: Evidence | None
+    series: Series,
+    replicas: list[int],
+    inside: slice,
+    clock: Evidence | None,
+    drift: bool,
 ) -> str:
-    within, without = _masks(series, inside, False)
+    within, without = _masks(series, inside, drift)
     masks = series.throttle[replicas]
     capped = [((masks[:, m] & POWER_CAP) != 0).mean() for m in (within, without)]
     why = (

@@ -20,6 +20,10 @@ SIGNIFICANCE = 0.01
 """Probability of any false change in an even run, at most, over all signals."""
 _SHARED = 0.5
 """Share of an episode's effect that a replica must show to be part of it."""
+_AT_FAULT = 0.35
+"""Share of the slowest replica's slowdown at a like load that makes one slow too."""
+_INNOCENT = 0.2
+"""Share of an episode's effect below which a replica is not part of its host's."""
 _MOST = 0.8
 """Share of a host's replicas that make it the host's episode."""
 _LONGEST = 0.75
@@ -88,8 +92,12 @@ def _candidates(
         # What an earlier, clearer change explains is gone from the series.
         if not _mean(effects[own]) >= _SHARED * abs(change.effect):
             continue
-        replicas = _sharing(inputs, effects, own)
-        mean = sign * _mean(effects[replicas])
+        touched = _sharing(inputs, effects, own)
+        replicas = _at_fault(signal, change, touched)
+        mean = sign * _mean(effects[touched])
+        _take_off(rest, change, touched, sign * effects)
+        if not replicas:
+            continue
         found.append(
             PlacedChange(
                 signal=signal.name,
@@ -102,8 +110,22 @@ def _candidates(
                 drift=change.drift,
             )
         )
-        _take_off(rest, change, replicas, sign * effects)
     return found
+
+
+def _at_fault(signal: Signal, change: Change, touched: list[int]) -> list[int]:
+    """Return the replicas that were slow, without those that had the work of others.
+
+    A balancer gives the work of a slow replica to the others, whose steps take longer
+    then too.
+    """
+    if signal.given_load is None:
+        return touched
+    slow = np.nan_to_num(_effects(signal.given_load, change))
+    most = float(slow.max())
+    if most < signal.least:
+        return touched
+    return [replica for replica in touched if slow[replica] >= _AT_FAULT * most]
 
 
 def _mean(values: FloatArray) -> float:
@@ -137,22 +159,26 @@ def _take_off(
 def _sharing(inputs: Inputs, effects: FloatArray, own: np.ndarray) -> list[int]:
     """Return the replicas that share a change found in the mean of `own`.
 
-    Those with half the effect of the most affected ones; whole hosts where nearly all
-    replicas of a host are among them.
+    Those with half the effect of the most affected ones, of `own` and of other hosts
+    whose mean effect is half of that. Where nearly all replicas of a host, or of the
+    run, are among them, those with less are too, but none without any effect.
     """
+    known = np.nan_to_num(effects, nan=-np.inf)
+    typical = float(np.median(np.sort(known[own])[-max(1, int(own.sum()) // 8) :]))
+    alike = known >= _SHARED * typical
+    some = known >= _INNOCENT * typical
     if own.sum() == 1:
         # The others are scanned too: what is alike is joined later.
         return [int(own.argmax())]
-    known = np.nan_to_num(effects, nan=-np.inf)
-    typical = float(np.median(np.sort(known[own])[-max(1, int(own.sum()) // 8) :]))
-    shared = known >= _SHARED * typical
-    shared &= own
+    shared = alike & own
     for host in range(len(inputs.hosts)):
         on_host = inputs.host == host
+        if not (own & on_host).any() and _mean(effects[on_host]) >= _SHARED * typical:
+            shared |= alike & on_host
         if on_host.sum() > 2 and shared[on_host].mean() >= _MOST:
-            shared |= on_host
+            shared |= on_host & some
     if shared.mean() >= _MOST and len(shared) > 2:
-        shared[:] = True
+        shared |= some
     return [int(replica) for replica in np.flatnonzero(shared)]
 
 

@@ -167,7 +167,9 @@ def _named(
     inside = slice(lead.begin, lead.end)
     signals = list(dict.fromkeys(one.signal for one in own))
     facts = evidence(series, replicas, inside, lead.drift)
-    cause, text = name_cause(inputs, series, signals, facts, replicas, inside)
+    cause, text = name_cause(
+        inputs, series, signals, facts, replicas, inside, lead.drift
+    )
     return Episode(
         begin_s=lead.begin * series.width_s,
         end_s=min(lead.end * series.width_s, inputs.wall_s),
@@ -198,7 +200,9 @@ def _by_cause(
     for replica in touched:
         facts = evidence(series, [replica], inside, lead.drift)
         signals = [one.signal for one in group if replica in one.replicas]
-        cause, _ = name_cause(inputs, series, signals, facts, [replica], inside)
+        cause, _ = name_cause(
+            inputs, series, signals, facts, [replica], inside, lead.drift
+        )
         causes.setdefault(cause, []).append(replica)
     if max(len(own) for own in causes.values()) >= _AGREED * len(touched):
         return [lead.replicas]

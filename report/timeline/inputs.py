@@ -65,6 +65,9 @@ def inputs_of(run: Run) -> Inputs:
         tpot_limit_s=_limit(run, "tpot_latency"),
         percentile=_percentile(run),
         asked_per_s=run.config.scenario.target_qps,
+        forecast_per_s=None
+        if run.forecast is None
+        else (run.forecast.value, run.forecast.low, run.forecast.high),
     )
 
 

@@ -2,6 +2,7 @@
 
 from report.timeline.advice import idle_in_bursts, ms, rate_of, share
 from report.timeline.analysis import Analysis
+from report.timeline.causes import Evidence
 from report.timeline.episodes import Episode
 from report.timeline.slo import Account, Part
 
@@ -20,6 +21,8 @@ _WORDS = {
 }
 """Causes in few words."""
 _SHOWN = 6
+_POINTS = 2.0
+"""Difference of a share of processors, in points, that is news."""
 _SMALL = 0.05
 """What is below it in both is nothing, in every unit of the evidence."""
 
@@ -54,9 +57,7 @@ def title_of(one: Episode) -> str:
 def evidence_of(one: Episode) -> str:
     """Return what was measured in an episode and outside of it."""
     inside = "in the last quarter of the run instead of the first" if one.drift else ""
-    facts = "; ".join(
-        fact.text for fact in one.evidence if _differs(fact.inside, fact.outside)
-    )
+    facts = "; ".join(fact.text for fact in one.evidence if _differs(fact))
     chance = "" if one.p <= 0 else f"; chance in an even run {chance_words(one.p)}"
     return f"{inside + ': ' if inside else ''}{facts or one.text}{chance}"
 
@@ -66,10 +67,16 @@ def chance_words(p: float) -> str:
     return "< 1e-9" if p < 1e-9 else f"{p:.1g}"
 
 
-def _differs(inside: float, outside: float) -> bool:
-    """Return whether a measure differs by 2%: what is alike is left out."""
-    larger = max(abs(inside), abs(outside))
-    return larger > _SMALL and abs(inside - outside) > 0.02 * larger
+def _differs(fact: Evidence) -> bool:
+    """Return whether a measure differs by 2%: what is alike is left out.
+
+    Shares of processors vary by a point or two at all times.
+    """
+    apart = abs(fact.inside - fact.outside)
+    larger = max(abs(fact.inside), abs(fact.outside))
+    if fact.unit == "%" and "processor" in fact.name and apart < _POINTS:
+        return False
+    return larger > _SMALL and apart > 0.02 * larger
 
 
 def account_sentence(account: Account, most: int | None = None) -> str:
@@ -155,11 +162,12 @@ def rate_sentence(analysis: Analysis) -> str:
     capacity, safe = analysis.capacity, analysis.safe
     arrived = rate_of(analysis.inputs)
     if capacity is None:
-        return "the run was never saturated outside of episodes: not shown"
-    text = (
-        f"{arrived:.4g}/s arrived; with a queue these settings sustained"
-        f" {capacity.per_s:.4g}/s ({capacity.low:.4g} to {capacity.high:.4g})"
-    )
+        text = "the run was never saturated outside of episodes: not shown"
+    else:
+        text = (
+            f"{arrived:.4g}/s arrived; with a queue these settings sustained"
+            f" {capacity.per_s:.4g}/s ({capacity.low:.4g} to {capacity.high:.4g})"
+        )
     if safe is not None and safe.per_s < arrived:
         over = [
             100 * (arrived / rate - 1) for rate in (safe.high, safe.per_s, safe.low)
@@ -168,5 +176,11 @@ def rate_sentence(analysis: Analysis) -> str:
             f", and would sustain {safe.per_s:.4g}/s ({safe.low:.4g} to"
             f" {safe.high:.4g}) within the limits: the arrivals were {over[1]:.1f}%"
             f" above that ({over[0]:.1f} to {over[2]:.1f}%)"
+        )
+    if analysis.inputs.forecast_per_s is not None:
+        value, low, high = analysis.inputs.forecast_per_s
+        text += (
+            f"; by the forecast from its steps the run would have held {value:.4g}/s"
+            f" ({low:.4g} to {high:.4g}, 90% interval)"
         )
     return text

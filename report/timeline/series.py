@@ -99,6 +99,9 @@ class Inputs:
     """Share of the requests that must keep each limit."""
     asked_per_s: float | None = None
     """Arrival rate that was asked for."""
+    forecast_per_s: tuple[float, float, float] | None = None
+    """Highest rate that the run would have held, by a forecast from its steps: value,
+    and low and high end of the 90% interval."""
 
     @cached_property
     def wall_s(self) -> float:

@@ -21,6 +21,9 @@ _QUEUED_S = 0.5
 or half the TTFT limit, whichever is shorter."""
 _WAITING = 4.0
 """Waiting requests from which on a GPU has no reason to be idle."""
+_FEWEST_TO_FIT = 20
+_SHORTEST = 0.01
+"""Quantile of the time per output token that stands for the shortest step."""
 _SLOWER, _SLOWER_STEP = 0.08, 0.05
 """Least change of the time per output token, and of a step's time for its tokens."""
 
@@ -39,6 +42,9 @@ class Signal:
     drifts: bool = True
     least_error: float = 0.0
     """Standard deviation of a bin, at least."""
+    given_load: FloatArray | None = None
+    """The same adjusted for what each replica worked on, shape (replica, bin): shows
+    which replicas were slow, and which only had the work of a slow one."""
 
 
 def make_signals(inputs: Inputs, series: Series) -> list[Signal]:
@@ -65,7 +71,16 @@ def make_signals(inputs: Inputs, series: Series) -> list[Signal]:
     steps, away = series.steps, _away(inputs, series)
     speed = adjusted_step(inputs, series) if steps is None else steps.excess.copy()
     least = _SLOWER if steps is None else _SLOWER_STEP
-    signals.append(Signal(name="speed", rows=speed, least=least, direction=1))
+    shared = steps is None and inputs.poisson and len(speed) > 1
+    signals.append(
+        Signal(
+            name="speed",
+            rows=speed,
+            least=least,
+            direction=1,
+            given_load=_slowness(series) if shared else None,
+        )
+    )
     speed[away] = np.nan
     if not inputs.poisson:
         speed[~_filled(series)] = np.nan
@@ -179,6 +194,28 @@ def adjusted_step(inputs: Inputs, series: Series) -> FloatArray:
     slow = np.nan_to_num(early).mean(axis=1, keepdims=True) > _NEWS
     result[:, :ramp] = np.where(slow, early, np.nan)
     result[~known] = np.nan
+    return result
+
+
+def _slowness(series: Series) -> FloatArray:
+    """Return the log of the time per output token relative to that of a like load.
+
+    A line in the requests in decode and in the first tokens per second is fitted to all
+    replicas. A replica that takes over the work of a slow one stays on that line; the
+    slow one is above it.
+    """
+    steps = series.step_s
+    known = (steps > 0) & (series.decoding > 0)
+    if known.sum() < _FEWEST_TO_FIT:
+        return np.zeros(steps.shape)
+    table = np.stack(
+        [np.ones(steps.shape), series.decoding, series.first_tokens], axis=-1
+    )
+    expected = table @ least_trimmed(steps[known], table[known])
+    # A step is never shorter than those of a replica with next to nothing to do.
+    expected = np.maximum(expected, np.quantile(steps[known], _SHORTEST))
+    result = np.full(steps.shape, np.nan)
+    result[known] = np.log(steps[known] / expected[known])
     return result
 
 

@@ -74,8 +74,8 @@ class CoordinatorParts:
     """LoadGen's side."""
     replica_spec: ReplicaSpec
     """What each replica builds."""
-    prompts: Sequence[bytes]
-    """Token ids (int32 bytes) by index of the data set."""
+    prompts: Sequence[tuple[bytes, int | None]]
+    """Token ids (int32 bytes), and the tokens that the answer must have, by index."""
     socket: CoordinatorSocket
     """Where replicas connect; closed with the coordinator."""
     stall_timeout_s: float
@@ -100,7 +100,7 @@ class Coordinator:
         """Set when every replica is ready, or when the run has failed."""
         self.clock = parts.clock
         self._parts = parts
-        self._recorder = parts.recorder
+        self.recorder = parts.recorder
         self._issued: deque[Query] = deque()
         self._socket = parts.socket
         self.replicas = ReplicaManager(
@@ -179,7 +179,7 @@ class Coordinator:
         self._take_in_issued()
         for sample in self.dispatcher.unfinished():
             holder = self.replicas.holder_of(sample)
-            self._recorder.left_open(sample, getattr(holder, "node", None), still_open)
+            self.recorder.left_open(sample, getattr(holder, "node", None), still_open)
 
     # From here on: the coordinator's own thread, and `close` after it.
 
@@ -218,7 +218,7 @@ class Coordinator:
         for number, samples in self.dispatcher.assign(self.clock.now_ns()).items():
             replica = self.replicas.by_number[number]
             requests = [
-                Request(s.seq, s.attempt, prompts[s.qsl_index]) for s in samples
+                Request(s.seq, s.attempt, *prompts[s.qsl_index]) for s in samples
             ]
             if not self._socket.send(replica.identity, Generate(requests)):
                 # The next health check may find out why.
@@ -248,7 +248,7 @@ class Coordinator:
             case Heartbeat():
                 replica.stuck_s = message.stuck_s
                 replica.running = message.running
-                self._recorder.heartbeat(replica, message)
+                self.recorder.heartbeat(replica, message)
                 if message.sent_ns:
                     answer = ClockReading(message.sent_ns, time.monotonic_ns())
                     self._socket.send(replica.identity, answer)
@@ -295,8 +295,8 @@ class Coordinator:
             self._take_in_messages(_MESSAGES_A_TURN + len(self.replicas.by_number))
         self.replicas.check(now)
         self._check_progress(now)
-        if self._recorder.failure:
-            self._fail(f"the run folder cannot be written: {self._recorder.failure}")
+        if self.recorder.failure:
+            self._fail(f"the run folder cannot be written: {self.recorder.failure}")
 
     def _excuse_pause(self) -> None:
         """Do not count time in which this thread did not run against replicas."""
@@ -307,12 +307,12 @@ class Coordinator:
         self._progress = self._pause.excuse(self._progress)
         if self.clock.watching:
             cause = f"the coordinator did not run for {absent_s:.1f} s"
-            self._recorder.event("pause", cause)
+            self.recorder.event("pause", cause)
 
     def _watch_clock(self) -> None:
         if step_ns := self.clock.look():
             cause = f"the host's clock was set by {step_ns / 1e9:+.3f} s"
-            self._recorder.event("clock", cause)
+            self.recorder.event("clock", cause)
 
     def _check_progress(self, now: float) -> None:
         idle_s = now - self._progress
@@ -323,7 +323,7 @@ class Coordinator:
             cause = f"LoadGen has issued nothing for {idle_s:.1f} s and has not ended"
             if step_s := round(self.clock.record().largest_drift_ns / 1e9, 3):
                 cause += f"; the host's clock, by which it waits, was set by {step_s} s"
-        self._recorder.event("stall", cause)
+        self.recorder.event("stall", cause)
         self._fail(cause)
 
     @property
@@ -345,6 +345,6 @@ class Coordinator:
     def _fail(self, reason: str) -> None:
         if self.failure is None:
             self.failure = reason
-            self._recorder.event("abort", reason)
+            self.recorder.event("abort", reason)
         self._stop.set()
         self.ready.set()

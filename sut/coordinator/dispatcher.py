@@ -148,6 +148,8 @@ class Dispatcher:
         self._waiting: deque[Sample] = deque()
         self._balancer = balancer
         self._prompt_tokens = prompt_tokens
+        self.mean_prompt_tokens = sum(prompt_tokens) / max(1, len(prompt_tokens))
+        """Of the data set."""
 
     @property
     def open_samples(self) -> int:

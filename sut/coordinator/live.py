@@ -6,27 +6,24 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from base.log import logger
 from conf.schema import LiveView
 from sut.coordinator.coordinator import Coordinator
-from sut.coordinator.replica import State
+from sut.coordinator.progress import Progress
+from watch.screen import status_line, status_table
 
 _LOG = logger(__name__)
 
-_LIVE_INTERVAL_S = 1.0
+_INTERVAL_S = 1.0
 """Drawing takes milliseconds, during which answers wait for Python's lock."""
 _PLAIN_INTERVAL_S = 10.0
-_RATE_WINDOW_S = 30.0
-"""Answers of equal length complete in waves, so a short window would be misleading."""
 
 
 class RunView:
-    """Shows the progress of a coordinator; call `update` a few times a second."""
+    """Shows and records the progress of a run; call `update` a few times a second."""
 
     def __init__(
         self,
@@ -34,23 +31,29 @@ class RunView:
         kind: LiveView,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to show `coordinator`; `monotonic` can be replaced in tests."""
-        self._coordinator = coordinator
+        """Prepare to show `coordinator`.
+
+        Args:
+            coordinator: of the run.
+            kind: how it is shown.
+            monotonic: can be replaced in tests.
+        """
+        self._progress = Progress(coordinator, monotonic)
+        self._recorder = coordinator.recorder
         self._monotonic = monotonic
+        self._quiet = kind is LiveView.quiet
         forced = True if kind is LiveView.rich else None
-        self._console = Console(stderr=True, force_terminal=forced)
+        console = Console(stderr=True, force_terminal=forced)
         terminal = kind is LiveView.rich or (
-            kind is LiveView.auto and self._console.is_terminal
+            kind is LiveView.auto and console.is_terminal
         )
         self._live = (
-            Live(console=self._console, transient=True, auto_refresh=False)
+            Live(console=console, transient=True, auto_refresh=False)
             if terminal
             else None
         )
-        self._began = self._monotonic()
         self._next = 0.0
-        self._history: list[tuple[float, int, dict[int, int]]] = []
-        self._expected: int | None = None
+        self._next_line = 0.0
 
     def __enter__(self) -> Self:
         """Begin to show."""
@@ -64,7 +67,8 @@ class RunView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop showing."""
+        """Record the last state, and stop showing."""
+        self._recorder.status(self._progress.look())
         # The terminal may be gone: that must not hide why the run ends.
         with contextlib.suppress(OSError):
             if self._live:
@@ -72,119 +76,23 @@ class RunView:
 
     def begin_run(self, expected: int | None) -> None:
         """Note the start of LoadGen's test, and the `expected` samples, if known."""
-        self._began = self._monotonic()
-        self._expected = expected
-        self._next = 0.0
+        self._progress.begin_run(expected)
+        self._next = self._next_line = 0.0
 
     def update(self) -> None:
-        """Show the current state, at most once per interval."""
+        """Show and record the current state, at most once per interval."""
         now = self._monotonic()
         if now < self._next:
             return
-        self._remember(now)
+        self._next = now + _INTERVAL_S
+        status = self._progress.look()
+        self._recorder.status(status)
+        if self._quiet or (not self._live and now < self._next_line):
+            return
+        line = f"[{self._progress.elapsed_s:5.0f} s] {status_line(status)}"
         if self._live:
-            self._next = now + _LIVE_INTERVAL_S
             with contextlib.suppress(OSError):
-                self._live.update(self._table(now), refresh=True)
+                self._live.update(status_table(status, line), refresh=True)
         else:
-            self._next = now + _PLAIN_INTERVAL_S
-            _LOG.info("%s", self._line(now))
-
-    def _remember(self, now: float) -> None:
-        dispatcher = self._coordinator.dispatcher
-        tokens = {r: s.output_tokens for r, s in list(dispatcher.replicas.items())}
-        self._history.append((now, dispatcher.completed, tokens))
-        while len(self._history) > 2 and self._history[1][0] < now - _RATE_WINDOW_S:
-            self._history.pop(0)
-
-    def _rates(self) -> tuple[float, dict[int, float]]:
-        (begin, done, tokens), (end, done_now, tokens_now) = (
-            self._history[0],
-            self._history[-1],
-        )
-        seconds = max(end - begin, 1e-9)
-        per_replica = {
-            r: (count - tokens.get(r, 0)) / seconds for r, count in tokens_now.items()
-        }
-        return (done_now - done) / seconds, per_replica
-
-    def _line(self, now: float) -> str:
-        dispatcher = self._coordinator.dispatcher
-        elapsed = f"[{now - self._began:5.0f} s]"
-        if not self._coordinator.ready.is_set():
-            statuses = [r.status for r in self._coordinator.replicas.active()]
-            counts = ", ".join(
-                f"{statuses.count(s)} {s}" for s in dict.fromkeys(statuses)
-            )
-            return f"{elapsed} replicas: {counts}"
-        samples, tokens = self._rates()
-        running = self._running
-        total = self._expected or dispatcher.issued
-        parts = [
-            f"{elapsed} {dispatcher.completed}/{total} done",
-            f"{dispatcher.open_samples} in flight, {running} running",
-        ]
-        # Tokens count once their answer is whole: until then the rate is not known.
-        if samples or not running:
-            parts.append(f"{samples:.2f} samples/s")
-            parts.append(f"{sum(tokens.values()):.0f} tokens/s")
-        if fences := self._coordinator.replicas.fences:
-            parts.append(f"{fences} replica{'s' * (fences > 1)} lost")
-        return ", ".join([*parts, *self._latencies(), *self._eta(now, running)])
-
-    def _latencies(self) -> list[str]:
-        recent = self._coordinator.answers.latencies
-        ttft, tpot = recent.ttft_ms(99), recent.tpot_ms(99)
-        shown = []
-        if ttft is not None:
-            shown.append(f"TTFT p50/p99 {recent.ttft_ms(50):.0f}/{ttft:.0f} ms")
-        if tpot is not None:
-            shown.append(f"TPOT p50/p99 {recent.tpot_ms(50):.1f}/{tpot:.1f} ms")
-        return shown
-
-    @property
-    def _running(self) -> int:
-        active = self._coordinator.replicas.active()
-        return sum(r.running for r in active if r.state is State.READY)
-
-    def _eta(self, now: float, running: int) -> list[str]:
-        """Return the time left at the mean speed since the start.
-
-        Samples that run count as half done, which they are on average. Before as many
-        are done as run, that would be too rough.
-        """
-        completed = self._coordinator.dispatcher.completed
-        if not self._expected or completed < max(1, running):
-            return []
-        work = completed + running / 2
-        left = (self._expected - work) * (now - self._began) / work
-        return [f"ETA {max(0.0, left):.0f} s"]
-
-    def _table(self, now: float) -> Group:
-        table = Table(box=None, pad_edge=False)
-        for title in (
-            "replica",
-            "state",
-            "sent",
-            "finished",
-            "in flight",
-            "running",
-            "tokens/s",
-        ):
-            left = title in ("replica", "state")
-            table.add_column(title, justify="left" if left else "right")
-        _, rates = self._rates()
-        loads = dict(self._coordinator.dispatcher.replicas)
-        for replica in self._coordinator.replicas.active():
-            load = loads.get(replica.number)
-            counts = (
-                (load.sent, load.finished, load.outstanding_samples)
-                if load
-                else (0, 0, 0)
-            )
-            name = f"{replica.node}/{replica.number}"
-            cells = [name, replica.status]
-            cells += [f"{count:,}" for count in (*counts, replica.running)]
-            rate = rates.get(replica.number, 0.0)
-            table.add_row(*cells, f"{rate:,.0f}" if rate or not replica.running else "")
-        return Group(Text(self._line(now), style="bold"), table)
+            self._next_line = now + _PLAIN_INTERVAL_S
+            _LOG.info("%s", line)

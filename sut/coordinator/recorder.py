@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from base.log import logger
+from record.status import RunStatus
 from record.steps import STEP
 from record.structs import (
     DeviceLine,
@@ -42,11 +43,17 @@ class RunRecorder:
         self._host_unreadable = False
         """Whether reading the host has failed and this was reported."""
         self._looked_ns = 0
+        self.step_tokens = 0
+        """Tokens of prompts and answers that engines computed, by their steps."""
 
     @property
     def failure(self) -> Exception | None:
         """The error that stopped the writer, if any."""
         return self._writer.failure
+
+    def status(self, status: RunStatus) -> None:
+        """Record the state of the run, in place of the last one."""
+        self._writer.status(status)
 
     def completed(
         self, sample: Sample, replica: Replica, done: Completion, completed_ns: int
@@ -164,6 +171,8 @@ class RunRecorder:
         if (records["start_ns"] < 0).any() or (records["duration_ns"] < 0).any():
             raise UnexpectedAnswer("an engine step has an impossible time")
         self._writer.steps(records.tobytes())
+        tokens = records["prefill_tokens"].sum() + records["decode_sequences"].sum()
+        self.step_tokens += int(tokens)
         if replica.record is not None:
             record = replica.record
             missing = (record.steps_missing or 0) + max(0, message.missing)

@@ -61,7 +61,10 @@ class Adaptation:
         self._slot = ModelSlot(path)
         if self._given is not None:
             self._slot.put(self._given)
-        settings = AdaptiveSettings(str(path), spec.adaptive.tpot_s, spec.max_tokens)
+        self._graph_sizes = _graph_sizes(config.compilation_config)
+        settings = AdaptiveSettings(
+            str(path), spec.adaptive.tpot_s, spec.max_tokens, self._graph_sizes
+        )
         os.environ[ADAPTIVE_VARIABLE] = msgspec.json.encode(settings).decode()
 
     def fix_model(self, engine: Any, ring: StepRing) -> dict[str, Json]:
@@ -81,7 +84,9 @@ class Adaptation:
         self._answer_probes(engine)
         steps = np.frombuffer(ring.drain()[0], STEP)
         cache = self._config.cache_config
-        fitted = fit_step_model(steps, cache.num_gpu_blocks, cache.block_size)
+        fitted = fit_step_model(
+            steps, cache.num_gpu_blocks, cache.block_size, self._graph_sizes
+        )
         if fitted is None:
             raise EngineConfigError(
                 f"engine.adaptive_batching=true: {len(steps)} measured steps gave no"
@@ -131,6 +136,13 @@ class Adaptation:
                 return
             begun.update(output.request_id for output in engine.step())
             steps += 1
+
+
+def _graph_sizes(compilation: Any) -> list[int]:
+    mode = compilation.cudagraph_mode
+    if mode is None or mode.name == "NONE":
+        return []
+    return sorted(compilation.cudagraph_capture_sizes or [])
 
 
 def _problem(config: Any) -> str | None:

@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 
 from sut.engines.prefill_budget import PrefillBudget
-from sut.engines.step_model import ADAPTIVE_VARIABLE, ModelSlot
+from sut.engines.step_model import ADAPTIVE_VARIABLE, STRETCH, ModelSlot
 from sut.engines.step_scheduler import AsyncStepScheduler, StepScheduler
 
 _PROBES = (1.0, 0.0, 0.5, 0.125, 0.25, 0.0, 0.0625, 0.375)
-"""Shares of the largest budget that steps get in turn while the model is unknown, so
-that it can be fitted from them."""
+"""Shares of the largest budget that steps get in turn, `STRETCH` steps each, while the
+model is unknown, so that it can be fitted from them."""
 
 
 class AdaptiveSettings(msgspec.Struct):
@@ -29,6 +29,8 @@ class AdaptiveSettings(msgspec.Struct):
     """Path of the model's slot."""
     tpot_s: float
     answer_tokens: int
+    graph_sizes: list[int]
+    """Tokens of the engine's CUDA graphs, in ascending order."""
 
 
 class _Adaptive:
@@ -44,7 +46,9 @@ class _Adaptive:
         )
         self._slot = ModelSlot(Path(self._settings.slot))
         self._most = self.max_num_scheduled_tokens
-        self._probes = itertools.cycle(_PROBES)
+        self._probes = itertools.cycle(
+            share for share in _PROBES for _ in range(STRETCH)
+        )
         self._budget: PrefillBudget | None = None
         self._known: set[int] = set()
         """Scheduled steps that the budget knows, by the identity of their output."""
@@ -90,6 +94,7 @@ class _Adaptive:
                 self._settings.tpot_s,
                 self._settings.answer_tokens,
                 self._most,
+                self._settings.graph_sizes,
             )
         return self._budget
 

@@ -13,12 +13,17 @@ prompts get all the time that TPOT leaves; where queues are short, they do not u
 A step of x seconds lowers every surplus by x - pace alike. So which request has the
 least is settled by a number that does not change, and a step costs no loop over
 requests. Only requests that have arrived are known here.
+
+With CUDA graphs a step takes as long as the next larger graph, to which it is padded. So
+a budget is rounded down to a graph's size; the time saved is surplus of later steps.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from sut.engines.step_model import padded
 from sut.wire.messages import StepModel
 
 _MARGIN = 0.98
@@ -57,7 +62,12 @@ class PrefillBudget:
     """One engine's budget; times are in s, of one monotonic clock."""
 
     def __init__(
-        self, model: StepModel, tpot_s: float, answer_tokens: int, most: int
+        self,
+        model: StepModel,
+        tpot_s: float,
+        answer_tokens: int,
+        most: int,
+        graph_sizes: Sequence[int] = (),
     ) -> None:
         """Start with an idle engine.
 
@@ -66,8 +76,10 @@ class PrefillBudget:
             tpot_s: limit of TPOT.
             answer_tokens: most tokens of an answer.
             most: tokens that a step may take at most.
+            graph_sizes: tokens of the engine's CUDA graphs, in ascending order.
         """
         self._model = model
+        self._graph_sizes = graph_sizes
         self._most = most
         self._aim_s = aim_s = _MARGIN * tpot_s
         self._intervals = answer_tokens - 1
@@ -103,7 +115,13 @@ class PrefillBudget:
         prefill_s = self._pace_s + surplus_s / _HORIZON - decode_s
         per_token_s = model.prefill_s + model.cached_s
         prompt_tokens = int(max(prefill_s, self._least_s) / per_token_s)
-        return max(1, min(self._most, decoding + prompt_tokens))
+        total = max(1, min(self._most, decoding + prompt_tokens))
+        if padded(total, self._graph_sizes) == total:
+            return total
+        below = bisect_left(self._graph_sizes, total) - 1
+        if below < 0 or self._graph_sizes[below] <= decoding:
+            return total
+        return self._graph_sizes[below]
 
     def _surplus_s(self, now: float) -> float | None:
         """Return the least surplus when all scheduled steps have ended; None: none."""
@@ -140,9 +158,10 @@ class PrefillBudget:
             first_tokens: requests whose prompt it ends.
         """
         model = self._model
+        computed = padded(prefill + decoding, self._graph_sizes) - decoding
         predicted_s = (
             model.step_s
-            + model.prefill_s * prefill
+            + model.prefill_s * computed
             + model.decode_s * decoding
             + model.cached_s * cached
         )

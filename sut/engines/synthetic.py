@@ -49,6 +49,8 @@ class _Sequence:
     prompt_left: int
     queued: float
     answer: bytes
+    tokens: int
+    """Of the answer."""
     started: float = 0.0
     first: float = 0.0
 
@@ -123,13 +125,14 @@ class SyntheticEngine:
         length, rest = divmod(len(request.prompt), 4)
         if rest or not length:
             raise RequestError("the prompt is not a list of int32 token ids")
-        if length + self._tokens > self._max_model_len:
+        tokens = request.output_tokens or self._tokens
+        if length + tokens > self._max_model_len:
             raise RequestError(
                 f"{length} prompt tokens and the answer exceed the model's length"
                 f" of {self._max_model_len}"
             )
-        answer = synthetic_answer(request.prompt, self._tokens)
-        self._waiting.append(_Sequence(request, length, now, answer))
+        answer = synthetic_answer(request.prompt, tokens)
+        self._waiting.append(_Sequence(request, length, now, answer, tokens))
 
     def begin_step(self, now: float) -> float:
         """Take in prompts; return how many seconds the step takes."""
@@ -148,9 +151,9 @@ class SyntheticEngine:
             self._running += 1
         self._steps += 1
         self._taken = taken
-        if self._begun:
-            last = self._steps + self._tokens - 1
-            self._ending.setdefault(last, []).extend(self._begun)
+        for sequence in self._begun:
+            last = self._steps + sequence.tokens - 1
+            self._ending.setdefault(last, []).append(sequence)
         return self._step_s + self._prefill_s * taken + self._decode_s * self._running
 
     def end_step(self, now: float) -> tuple[Sequence[FirstToken], Sequence[Completion]]:

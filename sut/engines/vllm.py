@@ -120,7 +120,7 @@ class _LatestStats(StatLoggerBase):  # type: ignore[misc]
             self.latest = scheduler_stats
 
     def log_engine_initialized(self) -> None:
-        """Have nothing to say."""
+        """Log nothing."""
 
 
 class VllmEngine:
@@ -133,18 +133,9 @@ class VllmEngine:
             EngineConfigError: vLLM refuses the configuration.
         """
         arguments = engine_arguments(spec)
-        kind = (
-            RequestOutputKind.DELTA if spec.streaming else RequestOutputKind.FINAL_ONLY
-        )
-        self._params = SamplingParams(
-            temperature=0.0,
-            max_tokens=spec.max_tokens,
-            min_tokens=spec.min_tokens,
-            ignore_eos=spec.ignore_eos,
-            stop_token_ids=None if spec.ignore_eos else spec.stop_token_ids,
-            detokenize=False,
-            output_kind=kind,
-        )
+        self._spec = spec
+        self._params: dict[int | None, SamplingParams] = {}
+        """By the tokens that an answer must have."""
         self._first: dict[str, list[int]] = {}
         self._stats: list[_LatestStats] = []
         started = time.perf_counter()
@@ -186,14 +177,15 @@ class VllmEngine:
     @property
     def info(self) -> EngineInfo:
         """What was built."""
-        shape = self._config.model_config.hf_config
+        # Of the language model, where a checkpoint holds more than that.
+        shape = self._config.model_config.hf_text_config
         cache = self._config.cache_config
         compile_s = getattr(self._config.compilation_config, "compilation_time", None)
         blocks = cache.num_gpu_blocks
         return EngineInfo(
             versions={"vllm": vllm.__version__, "torch": str(torch.__version__)},
             model={
-                "architecture": (shape.architectures or ["?"])[0],
+                "architecture": self._config.model_config.architecture,
                 "layers": shape.num_hidden_layers,
                 "hidden_size": shape.hidden_size,
                 "intermediate_size": shape.intermediate_size,
@@ -241,10 +233,29 @@ class VllmEngine:
         """
         ids = np.frombuffer(request.prompt, "<i4").tolist()
         name = f"{request.seq}.{request.attempt}"
+        params = self._sampling(request.output_tokens)
         try:
-            self._engine.add_request(name, {"prompt_token_ids": ids}, self._params)
+            self._engine.add_request(name, {"prompt_token_ids": ids}, params)
         except Exception as error:
             raise RequestError(first_line(error)) from error
+
+    def _sampling(self, length: int | None) -> SamplingParams:
+        """Return greedy sampling, for answers of exactly `length` tokens if given."""
+        if length not in self._params:
+            spec = self._spec
+            ignores = spec.ignore_eos or length is not None
+            self._params[length] = SamplingParams(
+                temperature=0.0,
+                max_tokens=length or spec.max_tokens,
+                min_tokens=length or spec.min_tokens,
+                ignore_eos=ignores,
+                stop_token_ids=None if ignores else spec.stop_token_ids,
+                detokenize=False,
+                output_kind=RequestOutputKind.DELTA
+                if spec.streaming
+                else RequestOutputKind.FINAL_ONLY,
+            )
+        return self._params[length]
 
     def step(self) -> tuple[Sequence[FirstToken], Sequence[Completion]]:
         """Run the model once; return what has begun and what has ended."""
@@ -257,9 +268,7 @@ class VllmEngine:
                 self._first[output.request_id] = tokens
                 first.append(FirstToken(seq, attempt, _int32(tokens[:1])))
                 continue
-            if self._params.output_kind is RequestOutputKind.DELTA and len(
-                tokens
-            ) == len(completion.token_ids):
+            if self._spec.streaming and len(tokens) == len(completion.token_ids):
                 first.append(FirstToken(seq, attempt, _int32(tokens[:1])))
             done.append(_done(seq, attempt, tokens, output))
         return first, done

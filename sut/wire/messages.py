@@ -92,6 +92,8 @@ class Request(Struct, array_like=True, gc=False):
     seq: int
     attempt: int
     prompt: bytes
+    output_tokens: int | None = None
+    """Tokens that the answer must have; None: it ends by itself, or at the limit."""
 
 
 class Generate(Struct, tag="generate", array_like=True):

@@ -49,7 +49,9 @@ def test_longer_prompts_of_one_replica_are_no_fault() -> None:
     assert [one.replica for one in blind] == [1]
 
 
-@pytest.mark.parametrize("replicas", [2, 8, 64])
+@pytest.mark.parametrize(
+    "replicas", [2, 8, pytest.param(64, marks=pytest.mark.integration)]
+)
 @pytest.mark.parametrize("look", [found_in_scores, found_in_pairs])
 def test_a_wrong_replica_is_named_and_even_ones_are_not(
     look: Callable[[int, Case, int], list[OddReplica]], replicas: int

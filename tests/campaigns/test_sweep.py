@@ -128,6 +128,7 @@ def test_all_that_is_missing_is_run_each_round_in_an_order_of_its_own() -> None:
     assert orders[0] != orders[1]
 
 
+@pytest.mark.integration
 def test_table_csv_and_plots_are_written(tmp_path: Path) -> None:
     table = write_results(tmp_path, _sweep())
     lines = table.splitlines()

@@ -459,6 +459,7 @@ def test_a_list_in_a_record_must_be_one(tmp_path: Path) -> None:
         load_config([], path)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("text", ["[" * 1000, "{a:" * 1000, "9" * 5000])
 def test_a_value_that_no_parser_takes_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="cannot be read as a value") as refused:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from conf.help import option_sections
 from conf.load import GROUPS, choices
-from record import structs
+from record import status, structs
 from report.schema import SCHEMA
 from tests.report.findings.page import page as findings
 from tests.report.reading import report_of
@@ -60,8 +60,10 @@ that setting the host's clock changes nothing. Durations were measured in the re
 | `replicas/replica-N.log` | the log of a replica |
 | `samples.jsonl` | a line per sample when it is final |
 | `events.jsonl` | what went wrong: fences, retries, stalls, aborts |
+| `status.json` | the state of the run, each second: `mlperf-sut watch` reads it |
 | `telemetry.jsonl` | a line per second for each device, engine and process |
 | `steps.bin` | [engine steps](steps.md) |
+| `metrics.log` | the log of the process that serves metrics |
 | `clock.json` | drift of the host's clock |
 | `verdict.json` | the checks of the run with limit, value and outcome |
 | `accuracy.txt`, `accuracy.json` | the scores, in accuracy mode |
@@ -177,7 +179,9 @@ def _item_lines(section: str) -> Iterator[str]:
 
 def _structs() -> Iterator[tuple[str, str, list[tuple[str, str, str]]]]:
     """Yield the name, docstring and fields of each record, as the source has them."""
-    for node in ast.parse(inspect.getsource(structs)).body:
+    nodes = (*ast.parse(inspect.getsource(structs)).body,)
+    nodes += (*ast.parse(inspect.getsource(status)).body,)
+    for node in nodes:
         if not isinstance(node, ast.ClassDef):
             continue
         found = [

@@ -86,6 +86,7 @@ def test_the_highest_rate_is_where_limits_break(recorded: Path) -> None:
         assert forecast([evidence], tried).keeps_limits is keeps
 
 
+@pytest.mark.integration
 def test_more_replicas_and_offline(recorded: Path) -> None:
     evidence = read_evidence(recorded)
     alone, four = (

@@ -1,28 +1,17 @@
-"""Runs over servers that are real processes: the stub, and `vllm serve`."""
+"""Runs over stub servers that are processes of their own."""
 
-import contextlib
-import json
-import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from conf.load import load_config
 from record.folder import read_lines
-from record.loadgen_log import read_answers
 from record.structs import EngineLine, TelemetryLine
-from sut.model import find_model
-from tests.integration.command import ROOT, Command, kill_group
-
-EXPECTED = Path(__file__).parents[1] / "expected"
+from tests.integration.command import ROOT, Command
 
 ENDPOINT = ["engine=endpoint", "model=llama3_1-8b_dummy", "dataset=synthetic"]
 SERVER = ["scenario=server", "scenario.target_qps=40", "run.min_queries=160"]
@@ -110,63 +99,3 @@ def test_a_key_is_in_no_record(tmp_path: Path) -> None:
     files = [path for path in done.folder.path.rglob("*") if path.is_file()]
     assert len(files) > 10
     assert not [path for path in files if b"s3cret-key" in path.read_bytes()]
-
-
-@contextmanager
-def vllm_serve(path: Path, log: Path) -> Iterator[str]:
-    """Yield the address of vLLM's own server, on a CPU or a GPU."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        # What `vllm serve` runs; that command does not know vLLM's CPU build.
-        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
-        *("--model", str(path)),
-        *("--served-model-name", "smollm2", "--dtype", "float32", "--enforce-eager"),
-        *("--max-model-len", "2668", "--max-num-seqs", "8"),
-        *("--no-enable-prefix-caching", "--host", "127.0.0.1", "--port", str(port)),
-    ]
-    settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_USE_FLASHINFER_SAMPLER": "0"}
-    url = f"http://127.0.0.1:{port}"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=os.environ | settings,
-            start_new_session=True,
-        )
-    try:
-        for _ in range(900):
-            assert process.poll() is None, log.read_text()[-2000:]
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health"):
-                break
-            time.sleep(1.0)
-        yield url
-    finally:
-        kill_group(process.pid)
-        process.wait()
-
-
-@pytest.mark.acceptance
-@pytest.mark.timeout(3600)
-def test_vllm_serve_answers_token_for_token(tmp_path: Path) -> None:
-    """As `transformers` and so the engine in a replica do, in float32."""
-    path = find_model(load_config([]).model, print).path
-    assert path is not None
-    with vllm_serve(path, tmp_path / "serve.log") as url:
-        done = Command(
-            tmp_path,
-            *("engine=endpoint", f"engine.urls={url}", "mode=accuracy"),
-            *("dataset.count=8", "engine.warmup_requests=1"),
-            *("engine.max_concurrency=8", "engine.first_byte_timeout_s=1200"),
-        ).finish(3000)
-    assert done.code == 0, done.err
-    assert done.replicas[0].engine["token_ids"] == "server"
-    assert done.replicas[0].engine["prefix_cache_hits"] == "off"
-    assert {sample.cached_tokens for sample in done.samples} == {0}
-    expected = json.loads((EXPECTED / "smollm2_float32_tokens.json").read_text())
-    answers = read_answers(done.folder.accuracy_log)
-    assert len(answers) == 8
-    for answer in answers:
-        assert answer.tokens.tolist() == expected[answer.qsl_index]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from offline_bundle.archive import SCRIPT, write_bundle
+from offline_bundle.kernels import AHEAD
 
 pytestmark = pytest.mark.integration
 
@@ -71,6 +72,7 @@ def make(tmp_path: Path) -> Make:
         on_host: tuple[str, ...] = (),
         name: str = "with space",
         files: tuple[Path, ...] = (),
+        kernels: str = "",
     ) -> Bundle:
         made = tmp_path / value
         (made / "src" / "sut").mkdir(parents=True)
@@ -78,6 +80,9 @@ def make(tmp_path: Path) -> Make:
         (made / "src" / "sut" / "main.py").write_text(SUT)
         (made / "site").mkdir()
         (made / "site" / "helper.py").write_text(f"VALUE = {value}\n")
+        if kernels:
+            (made / "site" / AHEAD / "xqa").mkdir(parents=True)
+            (made / "site" / AHEAD / "xqa" / "xqa.so").touch()
         (made / "prompts.json").write_bytes(os.urandom(900))
         out = tmp_path / name
         out.mkdir(exist_ok=True)
@@ -91,6 +96,7 @@ def make(tmp_path: Path) -> Make:
             python=python,
             torch=torch,
             on_host=on_host,
+            kernels=kernels,
         )
         return Bundle(folder=out)
 
@@ -144,6 +150,24 @@ def test_a_newer_bundle_takes_the_place_of_the_old(make: Make) -> None:
     newer = make("2")
     assert newer.call(*HOLD).stdout == "2\n"
     assert newer.clean
+
+
+@pytest.mark.parametrize(
+    ("script", "kept"), [("echo 9.0; echo 9.0", True), ("echo 8.0", False), ("", True)]
+)
+def test_compiled_kernels_of_another_gpu_are_left_out(
+    make: Make, tmp_path: Path, script: str, kept: bool
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    if script:
+        (programs / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+        (programs / "nvidia-smi").chmod(0o755)
+    bundle = make(kernels="90a")
+    done = bundle.call(*HOLD, PATH=f"{programs}:{os.environ['PATH']}")
+    assert done.stdout == "1\n"
+    assert (bundle.home / "site" / AHEAD / "xqa" / "xqa.so").exists() == kept
+    assert ("for another GPU (sm_90a)" in done.stderr) == (not kept)
 
 
 def test_damaged_part(make: Make) -> None:

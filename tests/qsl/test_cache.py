@@ -1,7 +1,6 @@
 import hashlib
 import json
 import os
-import random
 from functools import cache
 from pathlib import Path
 
@@ -38,13 +37,10 @@ def _write(path: Path, seed: int) -> None:
 
 @cache
 def _text(seed: int) -> str:
-    chance = random.Random(seed)
+    prompts = np.random.default_rng(seed).integers(50_000, size=(ROWS, 100)).tolist()
     rows = [
-        {
-            "tok_input": [chance.randrange(50_000) for _ in range(100)],
-            "output": f"summary {i} é",
-        }
-        for i in range(ROWS)
+        {"tok_input": prompt, "output": f"summary {i} é"}
+        for i, prompt in enumerate(prompts)
     ]
     return json.dumps(rows)
 

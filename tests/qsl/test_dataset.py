@@ -96,6 +96,7 @@ def test_gzip_is_read(tmp_path: Path) -> None:
     assert _load(path) == 64
 
 
+@pytest.mark.integration
 def test_made_up_prompts_have_real_lengths() -> None:
     config = DatasetConfig(name="synthetic", count=13_368)
     dataset = load_dataset(config)

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from qsl.articles import HUB
 from qsl.cnn_eval import TEMPLATE, RowsFile, prompt
 from qsl.prepare import main
+from qsl.prompting import Prompting
 from tests.qsl.made_up import articles
 
 ROWS = 200
@@ -137,13 +138,13 @@ def test_an_interrupted_call_is_resumed(
     assert _run(source, tokenizer, whole) == 0
     asked: list[str] = []
 
-    def interrupted_once(text: str) -> str:
+    def interrupted_once(_prompting: Prompting, text: str) -> str:
         asked.append(text)
         if len(asked) == ROWS - 10:
             raise KeyboardInterrupt
         return prompt(text)
 
-    monkeypatch.setattr("qsl.prepare.prompt", interrupted_once)
+    monkeypatch.setattr(Prompting, "text", interrupted_once)
     assert _run(source, tokenizer, target) == 3
     assert "run the same command again to resume" in capsys.readouterr().err
     assert not target.exists()

@@ -13,6 +13,10 @@ class Fault:
     """Factor on every step."""
     clock: float = 1.0
     """Factor on the clock that telemetry shows, with nothing else to be seen."""
+    during_s: tuple[float, float] = (0.0, float("inf"))
+    """Begin and end of the time in which `slowdown` and `clock` apply."""
+    drifts: bool = False
+    """Whether `slowdown` and `clock` grow from nothing over the run."""
     throttled_from: float | None = None
     """Share of the run after which the device is too hot: clock and speed fall."""
     cold_s: float = 0.0
@@ -54,6 +58,13 @@ class Cluster:
     """Standard deviation of the devices' speeds."""
     load: float = 0.75
     """Server: share of the cluster's capacity that arrives."""
+
+    def strength(self, fault: Fault, t_s: float) -> float:
+        """Return how much of a fault's slowdown and clock applies at a time."""
+        begin, end = fault.during_s
+        if not begin <= t_s < end:
+            return 0.0
+        return min(1.0, t_s / (60 * self.minutes)) if fault.drifts else 1.0
 
     @property
     def replicas(self) -> int:

@@ -138,7 +138,9 @@ def telemetry_of(
                 fault.throttled_from is not None
                 and second > fault.throttled_from * cluster.minutes * 60
             )
-            clock = _BASE_CLOCK * fault.clock * (0.76 if hot else 1.0)
+            strength = cluster.strength(fault, second)
+            slower = 1 - (1 - fault.clock) * strength
+            clock = _BASE_CLOCK * slower * (0.76 if hot else 1.0)
             yield EngineLine(
                 **who,
                 replica=replica.number,
@@ -153,7 +155,7 @@ def telemetry_of(
                 memory_used_bytes=40 * 2**30 + int(rng.normal(0, 2**24)),
                 memory_total_bytes=48 * 2**30,
                 utilization_pct=float(np.clip(rng.normal(96, 3), 0, 100)),
-                power_w=float(rng.normal(300 * fault.clock * (0.8 if hot else 1), 12)),
+                power_w=float(rng.normal(300 * slower * (0.8 if hot else 1), 12)),
                 temperature_c=float(rng.normal(88 if hot else 66, 1.5)),
                 sm_clock_mhz=int(rng.normal(clock, 12)),
                 memory_clock_mhz=9001,

@@ -27,7 +27,7 @@ class Replica:
     def __init__(self, number: int, cluster: Cluster, rng: np.random.Generator) -> None:
         self.number, self.cluster, self.rng = number, cluster, rng
         self.fault = cluster.faults.get(number, Fault())
-        self.speed = self.fault.slowdown * float(rng.normal(1, cluster.device_spread))
+        self.speed = float(rng.normal(1, cluster.device_spread))
         self.waiting: deque[Item] = deque()
         self.ending: dict[int, list[Item]] = defaultdict(list)
         self.step = self.running = self.tokens = 0
@@ -75,7 +75,9 @@ class Replica:
         return end, done
 
     def _factor(self, now: float, span: float) -> float:
-        fault, factor = self.fault, 1.0
+        fault = self.fault
+        strength = self.cluster.strength(fault, now)
+        factor = 1 + (fault.slowdown - 1) * strength
         if fault.throttled_from is not None and now > fault.throttled_from * span:
             factor *= 1.3
         if now < fault.cold_s:

@@ -42,6 +42,7 @@ from sut.engines.endpoint.protocol import (
     completion_body,
     load_tokenizer,
     probe_tokenizer,
+    request_body,
 )
 from sut.engines.endpoint.server import ServerFacts, ServerState, read_facts, read_state
 from sut.wire.messages import Completion, EngineSpec, FirstToken, Request
@@ -142,7 +143,7 @@ class EndpointEngine:
         length, rest = divmod(len(request.prompt), 4)
         if rest or not length:
             raise RequestError("the prompt is not a list of int32 token ids")
-        if length + self._spec.max_tokens > self._max_model_len:
+        if length + self._most(request) > self._max_model_len:
             raise RequestError(
                 f"{length} prompt tokens and the answer exceed the model's length of"
                 f" {self._max_model_len}"
@@ -274,14 +275,17 @@ class EndpointEngine:
         request, answer = pending.request, exchange.answer
         seq, attempt = request.seq, request.attempt
         begun = time.perf_counter()
-        body = json_body(self._body | {"prompt": pending.prompt})
+        body = request_body(self._body, pending.prompt, request.output_tokens)
+        most = self._most(request)
         reason = ""
         try:
             async for _ in self._client.complete(body, exchange):
-                token = answer.tokens(self._spec.max_tokens)[:4]
+                token = answer.tokens(most)[:4]
                 self._outbox.put(FirstToken(seq, attempt, token))
-            tokens = answer.tokens(self._spec.max_tokens)
-            reason = self._doubt(exchange, len(pending.prompt), tokens)
+            tokens = answer.tokens(most)
+            reason = answer.doubt(len(pending.prompt), request.output_tokens, tokens)
+            if self._spec.streaming and exchange.first is None and not reason:
+                reason = "the server did not stream its answer"
         except RequestRefusedError as error:
             tokens, reason = b"", str(error)
         except Exception as error:  # noqa: BLE001  (whatever it was, nothing may be lost)
@@ -307,16 +311,9 @@ class EndpointEngine:
             )
         )
 
-    def _doubt(self, exchange: Exchange, prompt_tokens: int, tokens: bytes) -> str:
-        """Return why an answer cannot count, or nothing."""
-        if not tokens:
-            return "an empty answer"
-        if self._spec.streaming and exchange.first is None:
-            return "the server did not stream its answer"
-        counted = exchange.answer.prompt_tokens
-        if counted is not None and counted != prompt_tokens:
-            return f"the server read {counted} prompt tokens of {prompt_tokens}"
-        return ""
+    def _most(self, request: Request) -> int:
+        """Return the most tokens that the answer to `request` may have."""
+        return request.output_tokens or self._spec.max_tokens
 
     async def _watch(self) -> None:
         """Give the server up once an answer is overdue."""

@@ -81,6 +81,27 @@ def completion_body(spec: EngineSpec, model: str) -> dict[str, Any]:
     return body
 
 
+def request_body(
+    shared: dict[str, Any], prompt: list[int], output_tokens: int | None
+) -> bytes:
+    """Return the body of one request.
+
+    Args:
+        shared: what `completion_body` returned.
+        prompt: token ids.
+        output_tokens: tokens that the answer must have; None: it ends by itself.
+    """
+    body = shared | {"prompt": prompt}
+    if output_tokens is not None:
+        body |= {
+            "max_tokens": output_tokens,
+            "min_tokens": output_tokens,
+            "ignore_eos": True,
+            "stop_token_ids": [],
+        }
+    return msgspec.json.encode(body)
+
+
 class Answer:
     """What has come of one answer."""
 
@@ -164,6 +185,26 @@ class Answer:
         except OverflowError:
             raise ProtocolBreach("a token id is no int32") from None
         return array.tobytes()
+
+    def doubt(self, prompt_tokens: int, wanted: int | None, tokens: bytes) -> str:
+        """Return why a finished answer cannot count, or nothing.
+
+        Args:
+            prompt_tokens: of the prompt that was sent.
+            wanted: tokens that the answer must have, where the data say so.
+            tokens: of the answer, as int32 ids.
+        """
+        count = len(tokens) // 4
+        if not count:
+            return "an empty answer"
+        # Counted from text, a length may differ by a few tokens.
+        if wanted is not None and self._tokenizer is None and count != wanted:
+            return f"the answer has {count} tokens, not {wanted} as asked"
+        if self.prompt_tokens is not None and self.prompt_tokens != prompt_tokens:
+            return (
+                f"the server read {self.prompt_tokens} prompt tokens of {prompt_tokens}"
+            )
+        return ""
 
 
 class EventStream:

@@ -14,9 +14,9 @@ from record.structs import (
 )
 from report.content import make_report
 from report.findings.causes import causes
-from report.findings.collect import slowdown
 from report.findings.finding import Found
 from report.findings.scaling import scaling_findings
+from report.findings.slow import slowdown
 from report.findings.slow_context import slow_context
 from report.findings.slowdowns import Slowdown
 from report.reading.run import Run
@@ -37,7 +37,7 @@ Plain = dict[str, Any]
 def slow_findings(root: Path) -> Iterator[Found]:
     """Yield one finding for each cause of a slowdown: replica 1 beside replica 0."""
     slow = Slowdown(
-        location="replica 1",
+        where=["replica 1"],
         level="replica",
         replicas=[1],
         measure="service",
@@ -48,9 +48,11 @@ def slow_findings(root: Path) -> Iterator[Found]:
         end_s=20.0,
         whole=True,
         from_start=True,
+        drift=False,
         by_measure={"service": 0.11, "ttft": 0.04, "tpot": 0.12},
     )
     early = replace(slow, whole=False, end_s=5.0)
+    drift = replace(slow, whole=False, from_start=False, begin_s=10.0, drift=True)
     cases: tuple[tuple[Plain, Slowdown], ...] = (
         ({}, slow),
         ({"recorded": False}, slow),
@@ -61,6 +63,7 @@ def slow_findings(root: Path) -> Iterator[Found]:
         ({"longer": 1.4}, slow),
         ({"switches": 900}, slow),
         ({}, early),
+        ({"clock": 1500}, drift),
         ({"running": 48.0, "answer": 140}, slow),
         ({"neighbor": 31.0}, slow),
         ({"neighbor": 0.0}, slow),
@@ -69,7 +72,7 @@ def slow_findings(root: Path) -> Iterator[Found]:
     for number, (change, found) in enumerate(cases):
         run = _pair(root / str(number), **change)
         context = slow_context(run, found, [found])
-        yield slowdown(context, causes(context))
+        yield slowdown(context, causes(context), (0.0, run.wall_s))
 
 
 def _pair(

@@ -15,6 +15,7 @@ def _both(root: Path, **options: float) -> list[Path]:
     return [run.path for run in runs if run.path is not None]
 
 
+@pytest.mark.integration
 def test_a_replica_that_answers_wrongly_is_named(tmp_path: Path) -> None:
     runs = _both(tmp_path, wrong=0.2, each=150)
     report = report_of(*runs)

@@ -1,14 +1,18 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from record.folder import read_lines
+from record.structs import SampleRecord
 from report.findings.slow_context import PeerComparison, classify
 from report.findings.slowdowns import all_were_slow
-from report.statistics.noise import compare
+from report.statistics.noise import compare, is_drift
 from tests.planted_causes import CASES, EVEN, Case, findings_of, hit, strays
 from tests.report.reading import Plain, codes, report_of
 from tests.simulated.cluster import Cluster, Fault
+from tests.simulated.run import write_cluster
 
 SECOND = 1_000_000_000
 
@@ -136,3 +140,104 @@ def test_no_alarm_after_an_episode_of_all_replicas(tmp_path: Path) -> None:
     for seed in (1, 8):
         found = findings_of(cluster, seed, tmp_path / f"run{seed}")
         assert [f for f in found if f.code.startswith("slow")] == []
+
+
+_SLOW: Plain = {"slowdown": 1.12, "clock": 0.89}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("slow", "change", "title"),
+    [
+        # The healthy replica of node 2 is not blamed with the three others.
+        ((4, 5, 7), {}, "slower than their peers throughout the run"),
+        # Most replicas are slow: the three others show how fast they should be.
+        ((0, 2, 3, 5, 6), {}, "slower than their peers throughout the run"),
+        ((5,), {"drifts": True}, "became slower over the run"),
+    ],
+)
+def test_the_slow_replicas_are_named_and_no_others(
+    slow: tuple[int, ...], change: Plain, title: str, tmp_path: Path
+) -> None:
+    faults = {number: Fault(**(_SLOW | change)) for number in slow}
+    cluster = Cluster(nodes=2, per_node=4, minutes=5, faults=faults, seed=1)
+    write_cluster(tmp_path / "run", cluster)
+    report = report_of(tmp_path / "run")
+    (found,) = report["findings"]
+    assert found["code"] == "slow.clock"
+    assert found["where"] == [f"replica {number}" for number in slow]
+    assert title in found["title"]
+    if slow == (4, 5, 7):
+        assert found["evidence"].startswith("They are 3 of the 4 replicas of node02.")
+    (advice,) = report["recommendations"]
+    assert _recomputed_gain(tmp_path / "run", slow) == pytest.approx(
+        advice["estimate"]["value"], rel=0.02
+    )
+
+
+def _recomputed_gain(path: Path, slow: tuple[int, ...]) -> float:
+    """Return the tokens/s by which a peer did more, x the number of slow replicas."""
+    records: list[SampleRecord] = list(read_lines(path / "samples.jsonl", SampleRecord))
+    ends = [
+        max(s.completed_ns or 0 for s in records if s.replica == n) for n in range(8)
+    ]
+    begin, end = min(s.dispatched_ns or 0 for s in records), min(ends)
+    tokens = np.zeros(8)
+    for record in records:
+        last = record.completed_ns or 0
+        first = last - (record.prefill_ns or 0) - (record.decode_ns or 0)
+        share = min(1.0, max(0.0, (end - first) / (last - first)))
+        tokens[record.replica] += share * record.output_tokens
+    rates = tokens / (end - begin) * 1e9
+    own = np.isin(np.arange(8), slow)
+    return float((rates[~own].mean() - rates[own].mean()) * len(slow))
+
+
+@pytest.mark.integration
+def test_a_short_slowdown_has_the_time_of_its_episode(tmp_path: Path) -> None:
+    fault = {5: Fault(slowdown=2.5, during_s=(120, 160))}
+    cluster = Cluster(
+        nodes=2, per_node=4, scenario="server", minutes=5, faults=fault, seed=1
+    )
+    found = [
+        one
+        for one in findings_of(cluster, 1, tmp_path / "run")
+        if one.code.startswith("slow")
+    ]
+    for one in found:
+        assert one.where == ["replica 5"]
+        assert "from 1" in one.title
+
+
+def test_groups_are_compared_with_the_few_that_are_faster() -> None:
+    rng = np.random.default_rng(1)
+    cells = np.exp(rng.normal(0, 0.01, (8, 20)))
+    cells[[0, 2, 3, 5, 6]] *= 1.12
+    usual = compare(cells)
+    assert usual.effects[0] == pytest.approx(0, abs=0.02)
+    fast = np.isin(np.arange(8), [1, 4, 7])
+    from_fast = compare(cells, fast)
+    assert from_fast.effects[0] == pytest.approx(0.12, abs=0.02)
+    assert from_fast.beyond_noise.tolist() == (~fast).tolist()
+
+
+@pytest.mark.parametrize(
+    ("shape", "drifts"),
+    [
+        (lambda x: 0.15 * x, True),
+        (lambda x: 0.12 + 0 * x, False),
+        (lambda x: 0.15 * (x > 0.4), False),
+        (lambda x: 0.4 * ((x > 0.4) & (x < 0.6)), False),
+        (lambda x: 0 * x, False),
+    ],
+)
+def test_a_line_is_a_drift_and_a_step_is_none(
+    shape: Callable[[np.ndarray], np.ndarray], drifts: bool
+) -> None:
+    x = np.linspace(0, 1, 24)
+    for seed in range(20):
+        noise = np.random.default_rng(seed).normal(0, 0.01, 24)
+        ratios = np.asarray(shape(x)) + noise
+        difference = compare(np.exp(np.stack([0 * x, ratios, 0 * x])))
+        first, after = difference.spans[1].tolist()
+        assert is_drift(ratios, first, after) == drifts

@@ -7,7 +7,7 @@ from tests.report.timeline.simulator import Plant, even, simulate
 
 
 def analysis_of(plant: Plant, replicas: int = 2) -> Analysis:
-    cluster = even(3, replicas, seconds=200)
+    cluster = even(3, replicas, seconds=130)
     cluster.load = 0.6
     cluster.plants = [plant]
     inputs = simulate(cluster)

@@ -103,6 +103,7 @@ def test_foreign_names_do_not_act(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.integration
 def test_dollar_signs_in_names_are_no_mathematics(tmp_path: Path) -> None:
     spec = good_spec()
     spec.records = [replica_record(0), replica_record(1)]
@@ -124,6 +125,7 @@ def test_axes_write_numbers_as_tables_do(tmp_path: Path) -> None:
     assert "12,000" in plot.svg()
 
 
+@pytest.mark.integration
 def test_stages_keep_their_colors(tmp_path: Path) -> None:
     colors = []
     for streaming in (False, True):

@@ -21,6 +21,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Plain:
     return report_of(recorded_run(path))
 
 
+@pytest.mark.integration
 def test_the_recorded_run_says_why_it_failed(page: Plain) -> None:
     jsonschema.validate(page, SCHEMA)
     assert {"limits", "episode.host"} <= {*codes(page)}
@@ -36,6 +37,7 @@ def test_the_recorded_run_says_why_it_failed(page: Plain) -> None:
         assert word in host["evidence"]
 
 
+@pytest.mark.integration
 def test_the_recorded_run_ends_with_advice(page: Plain) -> None:
     by_code = {one["finding"]: one for one in reversed(page["recommendations"])}
     assert by_code["episode.host"]["estimate"]["value"] == 3067
@@ -43,6 +45,7 @@ def test_the_recorded_run_ends_with_advice(page: Plain) -> None:
     assert "to confirm" in by_code["limits"]["text"]
 
 
+@pytest.mark.integration
 def test_tables_add_up(page: Plain) -> None:
     timeline = page["timeline"]
     (episode,) = rows(timeline["episodes"])

@@ -30,8 +30,8 @@ def _offline(path: Path, replicas: int, seconds: float, each: int = 64) -> RunFo
     ("seconds", "word"),
     [
         ((10.0, 10.1, 9.9), "linear within noise"),
-        ((9.0, 9.03, 8.97), "super-linear"),
-        ((12.0, 12.1, 11.9), "sub-linear"),
+        pytest.param((9.0, 9.03, 8.97), "super-linear", marks=pytest.mark.integration),
+        pytest.param((12.0, 12.1, 11.9), "sub-linear", marks=pytest.mark.integration),
         ((9.0, 10.3, 9.8), "linear within noise"),
     ],
 )

@@ -22,7 +22,7 @@ from tests.report.timeline.planted import (
 from tests.report.timeline.simulator import Plant, even
 
 
-@pytest.mark.parametrize("seed", [3, 4])
+@pytest.mark.parametrize("seed", [4, pytest.param(3, marks=pytest.mark.integration)])
 @pytest.mark.parametrize("kind", [kind for kind in SIZES if kind != "fenced"])
 def test_a_planted_fault_of_a_single_replica_is_named(kind: str, seed: int) -> None:
     cluster, plant = planted(kind, seed, seconds=200 if seed % 2 else 150)
@@ -31,6 +31,7 @@ def test_a_planted_fault_of_a_single_replica_is_named(kind: str, seed: int) -> N
     assert is_right(episodes, plant), episodes
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", OF_ONE)
 def test_a_planted_fault_names_its_replica_and_no_other(kind: str) -> None:
     cluster, plant = planted(kind, seed=2, shape=Shape(2), seconds=120)
@@ -38,12 +39,14 @@ def test_a_planted_fault_names_its_replica_and_no_other(kind: str) -> None:
     assert is_right(episodes, plant, replicas=2), episodes
 
 
+@pytest.mark.integration
 def test_two_faults_at_once_on_two_replicas_are_two_episodes() -> None:
     cluster = several(3, Shape(2), at_once=True)
     episodes = found(cluster)
     assert is_right(episodes, *cluster.plants, replicas=2), episodes
 
 
+@pytest.mark.integration
 def test_all_replicas_of_a_host_name_the_host() -> None:
     cluster = even(4, replicas=6, hosts=3, seconds=80)
     cluster.load = 0.6
@@ -55,6 +58,7 @@ def test_all_replicas_of_a_host_name_the_host() -> None:
     assert abs(one.begin_s - 40) < 6
 
 
+@pytest.mark.integration
 def test_all_hosts_name_the_run() -> None:
     cluster = even(5, replicas=4, hosts=2, seconds=80)
     cluster.load = 0.6
@@ -63,6 +67,7 @@ def test_all_hosts_name_the_run() -> None:
     assert (one.cause, one.where, one.replicas) == ("gpu", [], [0, 1, 2, 3])
 
 
+@pytest.mark.integration
 def test_two_faults_at_once_are_two_episodes() -> None:
     cluster = even(6, replicas=2, seconds=150)
     cluster.load = 0.5
@@ -156,6 +161,7 @@ def test_a_million_requests_of_512_replicas_take_seconds() -> None:
     assert time.process_time() - begin < 20
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("kind", "seed"), [("gpu", 3), ("host", 3), ("clock", 4)])
 def test_a_short_fault_of_one_replica_is_named_offline(kind: str, seed: int) -> None:
     shape = Shape(3, 3, offline=True)

@@ -91,6 +91,7 @@ def test_memory_is_bound_where_all_cores_are_on_one_of_several_nodes() -> None:
     assert memory_node([], NODES) is None
 
 
+@pytest.mark.integration
 def test_a_process_is_bound() -> None:
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:

@@ -145,7 +145,7 @@ def coordinator_parts(
         replica_spec=ReplicaSpec(
             spec(streaming=True, options=OPTIONS), WarmupSpec(10, 10, 1, 100)
         ),
-        prompts=[index.to_bytes(4, "little") for index in range(SAMPLES)],
+        prompts=[(index.to_bytes(4, "little"), None) for index in range(SAMPLES)],
         socket=None,  # type: ignore[arg-type]
         stall_timeout_s=60,
     )

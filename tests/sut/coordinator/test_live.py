@@ -1,11 +1,12 @@
 import re
-import threading
 from types import SimpleNamespace
 
 import pytest
 
 from conf.schema import LiveView
+from record.status import RunStatus
 from sut.balancers import RoundRobin
+from sut.clock import RunClock
 from sut.coordinator.coordinator import Coordinator
 from sut.coordinator.dispatcher import (
     Dispatcher,
@@ -28,7 +29,9 @@ class FakeCoordinator:
             by_number={0: Replica(0, "n1"), 1: Replica(1, "n1")}, fences=2
         )
         self.replicas.active = lambda: list(self.replicas.by_number.values())
-        self.ready = threading.Event()
+        self.clock = RunClock()
+        self.recorded: list[RunStatus] = []
+        self.recorder = SimpleNamespace(step_tokens=0, status=self.recorded.append)
 
 
 @pytest.mark.parametrize("kind", [LiveView.plain, LiveView.rich])
@@ -36,7 +39,6 @@ def test_progress_is_shown(kind: LiveView, capsys: pytest.CaptureFixture[str]) -
     coordinator = FakeCoordinator()
     with RunView(coordinator, kind) as view:  # type: ignore[arg-type]
         view.update()
-        coordinator.ready.set()
         dispatcher = coordinator.dispatcher
         for number in (0, 1):
             dispatcher.add_replica(number, "n1", None)
@@ -70,7 +72,6 @@ class Playback:
         self.coordinator, self.now = FakeCoordinator(), 0.0
         dispatcher = self.coordinator.dispatcher = Dispatcher(RoundRobin(), [100])
         self.coordinator.replicas.fences = 0
-        self.coordinator.ready.set()
         for replica in self.coordinator.replicas.active():
             replica.enter(State.READY)
             dispatcher.add_replica(replica.number, "n1", None)
@@ -104,8 +105,9 @@ def test_a_rate_that_is_not_known_is_not_shown_as_0(
     assert "tokens/s" not in before
     assert "ETA" not in before
     playback.at(30)
-    assert "64/256 done, 192 in flight, 64 running, 2.13 samples/s, 273 tokens/s" in (
-        capsys.readouterr().err
+    assert (
+        "64/256 done (38%), 192 in flight, 64 running, 2.13 samples/s, 273 tokens/s"
+        in (capsys.readouterr().err)
     )
 
 

@@ -98,6 +98,19 @@ class EngineContract:
             if answer.finish_reason == "length":
                 assert count == MAX_TOKENS
 
+    def test_a_prescribed_length_is_kept(self, engine: Engine) -> None:
+        """Whatever the limit of answers that end by themselves."""
+        lengths = {1: 1, 2: 5, 3: MAX_TOKENS + 9}
+        requests = [
+            Request(seq, 1, request(seq).prompt, tokens)
+            for seq, tokens in lengths.items()
+        ]
+        _, done = run(engine, *requests, request(4))
+        found = {answer.seq: len(answer.tokens) // 4 for answer in done}
+        assert 1 <= found.pop(4) <= MAX_TOKENS
+        assert found == lengths
+        assert {a.finish_reason for a in done if a.seq in lengths} == {"length"}
+
     def test_the_same_prompt_has_the_same_answer(self, engine: Engine) -> None:
         _, alone = run(engine, request(7))
         same = Request(8, 2, request(7).prompt)

@@ -43,7 +43,7 @@ def make(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def made(asynchronous: bool, blocks: int, tpot_s: float) -> Any:
         ring, slot = StepRing(tmp_path / "ring"), ModelSlot(tmp_path / "slot")
-        settings = AdaptiveSettings(str(tmp_path / "slot"), tpot_s, TOKENS)
+        settings = AdaptiveSettings(str(tmp_path / "slot"), tpot_s, TOKENS, [])
         monkeypatch.setenv(PATH_VARIABLE, str(tmp_path / "ring"))
         monkeypatch.setenv(ADAPTIVE_VARIABLE, msgspec.json.encode(settings).decode())
         scheduler = make_scheduler(config, blocks, asynchronous, forms)

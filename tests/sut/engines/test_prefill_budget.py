@@ -1,9 +1,12 @@
 """The budget on an engine that takes exactly, or nearly, as long as the model says."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from sut.engines.prefill_budget import PrefillBudget
+from sut.engines.step_model import padded
 from sut.wire.messages import StepModel
 
 MODEL = StepModel(0.003, 13e-6, 11e-6, 0.0)
@@ -11,7 +14,11 @@ LIMIT_S, TOKENS, MOST, PROMPT = 0.03, 128, 8192, 800
 
 
 def _tpots(
-    budget: PrefillBudget, per_second: float, seconds: float, error: float = 1.0
+    budget: PrefillBudget,
+    per_second: float,
+    seconds: float,
+    error: float = 1.0,
+    graph_sizes: Sequence[int] = (),
 ) -> tuple[list[float], list[float]]:
     """Return TPOT and TTFT of each answer; steps take `error` times the model's time.
 
@@ -20,6 +27,7 @@ def _tpots(
         per_second: requests that arrive, evenly.
         seconds: during which they arrive.
         error: of the model.
+        graph_sizes: of the engine, which pads its steps to them.
     """
     arrivals = np.arange(0, seconds, 1 / per_second)
     now, came = 0.0, 0
@@ -43,7 +51,8 @@ def _tpots(
             if not waiting[0][1]:
                 first.append(int(waiting.pop(0)[0]))
         budget.scheduled(now, prefill, len(decoding), 0, [str(n) for n in first])
-        work_s = 0.003 + 13e-6 * prefill + 11e-6 * len(decoding)
+        computed = padded(prefill + len(decoding), graph_sizes) - len(decoding)
+        work_s = 0.003 + 13e-6 * computed + 11e-6 * len(decoding)
         now += error * work_s
         budget.ended(now)
         ended = []
@@ -72,6 +81,27 @@ def test_where_prompts_wait_tpot_ends_just_inside_the_limit(error: float) -> Non
     full = sorted(tpot)[len(tpot) // 4 :]
     assert 0.94 * LIMIT_S < float(np.median(full)) < 1.005 * LIMIT_S
     assert max(tpot) < 1.02 * LIMIT_S
+
+
+def test_steps_are_as_large_as_a_cuda_graph() -> None:
+    sizes = [256, 512, 1024, 1280, 1536, 1792, 2048]
+    ends, tpots = [], []
+    for known in ([], sizes):
+        budget = PrefillBudget(MODEL, 0.028, TOKENS, 2048, known)
+        tpot, ttft = _tpots(budget, per_second=85, seconds=6, graph_sizes=sizes)
+        ends.append(max(ttft))
+        tpots.append(max(tpot))
+    # The last request waits much less: no step computes what it pads.
+    assert ends[1] < 0.7 * ends[0]
+    assert max(tpots) < 0.028
+
+
+def test_rounding_leaves_prompt_tokens_and_what_no_graph_holds() -> None:
+    budget = PrefillBudget(MODEL, 0.004, TOKENS, MOST, [128, 256])
+    budget.scheduled(0.0, 800, 0, 0, ["a"])
+    budget.ended(0.5)
+    assert budget.tokens(2.0, 130, 0) > 130
+    assert PrefillBudget(MODEL, LIMIT_S, TOKENS, MOST, [64]).tokens(0, 0, 0) == MOST
 
 
 def test_an_idle_engine_takes_in_all_it_can() -> None:
