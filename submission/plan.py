@@ -92,7 +92,7 @@ def _planned(
         config = load_config(options)
     if measures_step_model(config):
         raise UserError(
-            f"scenario={scenario.value}: a submission with engine.adaptive_batching needs"
+            f"scenario={scenario.value}: a submission with adaptive_batching needs"
             " engine.step_model, so that all its runs have the same; replicas.json of a"
             " run that measured it has its step_model"
         )
