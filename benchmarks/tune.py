@@ -1,17 +1,21 @@
 """Tuning campaigns on an engine whose best settings are known, in simulated time.
 
     python -m benchmarks.tune [--seeds 10] [--noise 0.02] [--null]
+    python -m benchmarks.tune --procedure 300
 
 The engine of `tests.forecast.made_up` (its step times are known), in Server at a fixed
 rate. Knobs: token budget, sequences, and a kernel that the forecast knows nothing of.
 Each run is a simulated one that leaves a run folder with step records; its speed is off
 by a factor of its own (standard deviation `--noise`). The campaign is the product's:
 it reads these folders. The truth is every setting, simulated without that factor.
-`--null`: the settings make no difference. Prints a Markdown table.
+`--null`: the settings make no difference. `--procedure`: campaigns without Optuna, on
+runs that are numbers with noise: how often noise is taken for a gain, and how often the
+interval holds the true gain. Prints Markdown.
 """
 
 import argparse
 import itertools
+import logging
 import math
 import os
 import statistics
@@ -34,6 +38,7 @@ from campaigns.tuner import Effort, Tuner
 from forecast.limits import Limit, Limits
 from record.folder import RunFolder, write_json
 from record.structs import Verdict
+from tests.campaigns.test_tuner import InTurn, Runs
 from tests.forecast.made_up import SHAPE, TRUE, write_run
 
 BUDGETS = tuple(str(128 * n) for n in (4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 32))
@@ -103,7 +108,11 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=0.02)
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--null", action="store_true")
+    parser.add_argument("--procedure", type=int, default=0)
     options = parser.parse_args()
+    if options.procedure:
+        _procedure(options.procedure, options.noise)
+        return
     truth = _truth() if not options.null else {}
     if truth:
         order = sorted(truth, key=lambda key: -truth[key])
@@ -142,6 +151,41 @@ def main() -> None:
         print(
             f"\nShare of the best gain (of its logarithm): median"
             f" {statistics.median(shares):.3f}, least {min(shares):.3f}"
+        )
+
+
+def _procedure(count: int, noise: float) -> None:
+    """Print false and true gains of campaigns on numbers."""
+    logging.disable()
+    for gains in ([0.0] * 10, [0.0] * 8 + [0.03, 0.05]):
+        better = inside = 0
+        for seed in range(count):
+            tuner = Tuner(
+                tune=Tune(
+                    shared=[],
+                    knobs=[],
+                    where=[],
+                    objective="tokens_per_s",
+                    better="higher",
+                    limits=[],
+                ),
+                objective=Objective("tokens_per_s"),
+                effort=Effort(runs=40, pairs=6, seeds=(101, 202, 303)),
+                make=Runs(gains, noise=noise, drift=0.002, seed=seed),
+                propose=InTurn(len(gains)),
+                save=lambda: None,
+            )
+            result = tuner.find()
+            better += result.better
+            if result.better and result.others is not None:
+                true = math.expm1(gains[int(result.point["x"])])
+                low, high = result.others.low, result.others.high
+                assert low is not None
+                assert high is not None
+                inside += low <= true <= high
+        print(
+            f"| {max(gains):.0%} | {better} of {count} | {inside} of {better} |",
+            flush=True,
         )
 
 
