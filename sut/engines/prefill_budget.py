@@ -14,8 +14,8 @@ A step of x seconds lowers every surplus by x - pace alike. So which request has
 least is settled by a number that does not change, and a step costs no loop over
 requests. Only requests that have arrived are known here.
 
-With CUDA graphs a step takes as long as the next larger graph, to which it is padded. So
-a budget is rounded down to a graph's size; the time saved is surplus of later steps.
+With CUDA graphs a step takes as long as the next larger graph, to which it is padded.
+So a budget is rounded down to a graph's size; the time saved is surplus of later steps.
 """
 
 from bisect import bisect_left
