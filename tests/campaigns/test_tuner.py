@@ -184,6 +184,16 @@ def test_a_budget_that_is_too_short_says_so() -> None:
     assert result.reason == "the budget was used up before the gain was shown"
 
 
+def test_no_setting_is_begun_that_cannot_be_confirmed_any_more() -> None:
+    tuner = _tuner(Runs([0.0, 0.0, 0.0, 0.0], noise=0.03, seed=3))
+    tuner.effort = Effort(runs=30, pairs=6, seeds=(11, 12, 13))
+    result = tuner.find()
+    assert not result.better
+    assert result.own is not None
+    assert result.reason.endswith("; the next setting cannot be confirmed any more")
+    assert {run.against for run in tuner.tune.made} == {0, result.candidate}
+
+
 def test_a_default_that_fails_has_no_result() -> None:
     with pytest.raises(NotGood, match="the default settings have no result: out of"):
         _tuner(Runs([0.1], bad=("",))).find()
