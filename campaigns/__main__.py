@@ -21,6 +21,7 @@ Campaigns are series of runs, each a process of its own:
   python -m campaigns.qualify ...                  is this cluster fit?
   python -m campaigns.corun NAME: ... NAME: ...    several models at once, each alone
                                                    against together
+  python -m campaigns.tune OPTION=A,B,C ...        the best settings, confirmed in pairs
 Each prints its options with --help."""
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from base.decode import whole_number
 from base.errors import UserError
 from base.log import logger
+from conf.experiment_file import OPTION
 from conf.load import GROUPS
 
 _LOG = logger(__name__)
 
 _FEWEST_RUNS = 3
-_GROUPS = (*GROUPS, "benchmark", "mode")
+_GROUPS = (*GROUPS, OPTION, "benchmark", "mode")
 _OWN = ("replicas", "runs", "samples", "tolerance", "longest_s", "seed", "run.dir")
 
 

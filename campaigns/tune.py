@@ -175,7 +175,6 @@ def _tune(
         children=children,
         root=root,
         shared=options.shared,
-        config=options.config,
         objective=options.objective,
         limits=options.limits,
     )

@@ -21,6 +21,7 @@ _LOG = logger(__name__)
 _KNOWN = {
     *("engine.options.max_num_seqs", "engine.options.max_num_batched_tokens"),
     *("engine.max_num_seqs", "engine.max_num_batched_tokens", "cluster.balancer"),
+    "engine.adaptive_batching",
 }
 """Knobs that the forecast predicts. It does not know what replicas on shared cores
 lose, so the number of replicas is not one of them."""

@@ -21,7 +21,6 @@ from campaigns.tune_knobs import (
 from campaigns.tune_measure import LIMIT_LOAD, Objective
 from campaigns.tune_runner import point_options
 from campaigns.tuner import Effort
-from conf.experiment_file import OPTION
 from conf.load import GROUPS, load_config
 from conf.schema import Config, Mode, RunKind
 from forecast.limits import Limits
@@ -79,7 +78,7 @@ def parse(arguments: Sequence[str]) -> TuneOptions:
         if text not in own_limits and text.partition("=")[0] not in _OWN
     ]
     for text in rest:
-        if text.partition("=")[0] not in (*SHORT_NAMES, OPTION):
+        if text.partition("=")[0] not in SHORT_NAMES:
             refuse_unknown(text, (*_OWN, *SHORT_NAMES), "python -m campaigns.tune")
     plain = [text for text in rest if read_knob(text) is None]
     groups = [text for text in plain if text.partition("=")[0] not in SHORT_NAMES]

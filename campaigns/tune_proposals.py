@@ -26,6 +26,9 @@ _ASKED = 8
 _DRAWN = 2000
 _STARTUP = 3
 """Settings before the Gaussian process proposes."""
+_FLOOR = -0.3
+"""Score below which it does not matter how bad a setting is: an engine whose queue
+grows would otherwise decide the model."""
 _SIMULATED_FIRST = 2
 """Settings of the simulator that come first; then it and Optuna take turns."""
 
@@ -137,7 +140,7 @@ class OptunaProposer:
                     optuna.trial.create_trial(
                         params=self._parameters(tune.candidates[number].point),
                         distributions=distributions,
-                        value=statistics.fmean(values),
+                        value=max(_FLOOR, statistics.fmean(values)),
                     )
                 )
         return study
@@ -194,6 +197,7 @@ def _quiet() -> Iterator[Any]:
     """
     try:
         import optuna
+        import optuna.terminator
     except ImportError as error:
         raise UserError(
             "campaigns.tune needs Optuna; install the extra [tune], e.g."

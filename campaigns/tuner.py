@@ -112,6 +112,9 @@ class Tuner:
         self._screen()
         result = TuneResult(better=False, ended=self.tune.screening_ended)
         for number in self._ranked():
+            if result.candidate is not None and not self._affordable(number):
+                result.reason += "; the next setting cannot be confirmed any more"
+                break
             result = self._confirmed(number)
             if result.better or result.reason.startswith("the budget"):
                 break
@@ -201,6 +204,14 @@ class Tuner:
             if number and score > 0 and not self.scores.failed_in_screening(number)
         ]
         return sorted(able, key=lambda number: -scores[number])
+
+    def _affordable(self, number: int) -> bool:
+        """Return whether a setting can still be confirmed, or was begun to be."""
+        begun = sum(run.against == number for run in self.tune.made)
+        wanted = self.effort.confirming - begun
+        left = self.effort.runs - len(self.tune.made)
+        dropped = bool(self.tune.candidates[number].rejected)
+        return dropped or (left >= wanted and self._in_time(wanted))
 
     def _confirmed(self, number: int) -> TuneResult:
         """Return what pairs of the setting and the default show."""

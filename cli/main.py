@@ -81,6 +81,7 @@ class Forwarded(click.Command):
             "campaigns.sweep",
             "campaigns.qualify.__main__",
             "campaigns.corun",
+            "campaigns.tune",
         ):
             return [CompletionItem(incomplete, type="file")]
         from cli.complete import completions
@@ -139,6 +140,11 @@ _campaign.add_command(
 )
 _campaign.add_command(
     Forwarded("corun", "campaigns.corun", "Several models at once, alone and together.")
+)
+_campaign.add_command(
+    Forwarded(
+        "tune", "campaigns.tune", "The best settings, confirmed in pairs of runs."
+    )
 )
 command.add_command(_campaign)
 for _command in (

@@ -291,7 +291,7 @@ class RayConfig(ClusterConfig):
 class RunConfig:
     """Length, rules and records of a run.
 
-    The last five fields relax LoadGen's rules, so only run=smoke takes them.
+    The last six fields relax LoadGen's rules, so only run=smoke takes them.
     """
 
     kind: RunKind = option("smoke or full", RunKind.smoke)
@@ -347,6 +347,13 @@ class RunConfig:
         None,
         at_least=0.001,
         at_most=0.999,
+    )
+    loadgen_seed: int | None = option(
+        "smoke: seed of LoadGen's order of samples and of arrivals; left out: the seeds"
+        " of the rules",
+        None,
+        at_least=0,
+        at_most=2**31,
     )
 
 

@@ -25,6 +25,7 @@ OPTIONS = {
     "cluster.balancer": "policy that chooses the replica",
     "engine.options.max_num_seqs": "sequences that run at once",
     "engine.options.max_num_batched_tokens": "tokens of a step",
+    "engine.adaptive_batching": "true: choose each step's tokens by the limit of TPOT",
     "run.min_queries": "samples of the run",
     "run.ttft_ms": "limit of TTFT in ms",
     "run.tpot_ms": "limit of TPOT in ms",
@@ -63,6 +64,9 @@ def make_target(evidence: Evidence, overrides: Sequence[str]) -> Target:
         tpot_s=_number(given, "run.tpot_ms", 1000 * (tpot or 0.0)) / 1000 or None,
         percentile=percentile,
     )
+    adaptive = _yes(given, "engine.adaptive_batching", target.adaptive)
+    if adaptive and limits.tpot_s is None:
+        raise UserError("engine.adaptive_batching=true needs a limit of TPOT")
     queries = _whole(given, "run.min_queries", _queries(evidence, target, rate))
     if queries > _MOST_QUERIES:
         raise UserError(f"{queries:,} queries; at most {_MOST_QUERIES:,} are simulated")
@@ -73,6 +77,7 @@ def make_target(evidence: Evidence, overrides: Sequence[str]) -> Target:
         replicas=_whole(given, "cluster.replicas", target.replicas),
         balancer=_balancer(given.get("cluster.balancer")),
         limits=limits,
+        adaptive=adaptive,
         shape=replace(
             target.shape,
             max_num_seqs=_whole(
@@ -159,6 +164,13 @@ def _number(given: Mapping[str, str], name: str, default: float) -> float:
     if not 0 < value < 1e9:
         raise UserError(f"{name}={given[name]} must be a number above 0")
     return value
+
+
+def _yes(given: Mapping[str, str], name: str, default: bool) -> bool:
+    text = given.get(name, str(default)).lower()
+    if text not in ("true", "false"):
+        raise UserError(f"{name}={text} must be true or false")
+    return text == "true"
 
 
 def _whole(given: Mapping[str, str], name: str, default: int) -> int:

@@ -44,6 +44,7 @@ class ForecastRecord(Struct, kw_only=True):
     balancer: BalancerName | None
     max_num_seqs: int
     max_num_batched_tokens: int
+    adaptive_batching: bool
     ttft_limit_ms: float | None
     tpot_limit_ms: float | None
     percentile: float
@@ -84,6 +85,7 @@ def forecast_record(
         balancer=target.balancer,
         max_num_seqs=shape.max_num_seqs,
         max_num_batched_tokens=shape.max_num_batched_tokens,
+        adaptive_batching=target.adaptive,
         ttft_limit_ms=None if limits.ttft_s is None else limits.ttft_s * 1000,
         tpot_limit_ms=None if limits.tpot_s is None else limits.tpot_s * 1000,
         percentile=limits.percentile,

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from base.benchmark import MAX_TOKENS
 from conf.schema import BalancerName
+from forecast.adaptive import AdaptiveModelEngine, as_step_model
 from forecast.arrivals import Workload, workload
 from forecast.engine import EngineShape, ModelEngine
 from forecast.evidence import Evidence
@@ -14,6 +16,10 @@ from forecast.limits import Limits, Samples
 from forecast.simulation import Result, Simulation
 from forecast.step_time import StepTime
 from sut.balancers import make_balancer
+from sut.engines.prefill_budget import PrefillBudget
+
+Noise = Iterator[tuple[float, float]]
+"""Factor on the duration of each step, and seconds more."""
 
 _AT_ONCE = 4096
 
@@ -30,6 +36,8 @@ class Target:
     balancer: BalancerName | None
     shape: EngineShape
     limits: Limits
+    adaptive: bool = False
+    """Whether each step's tokens are chosen by the limit of TPOT."""
 
 
 def recorded_target(evidence: Evidence) -> Target:
@@ -58,6 +66,7 @@ def recorded_target(evidence: Evidence) -> Target:
             graph_sizes=first.graph_sizes,
         ),
         limits=evidence.limits,
+        adaptive="step_model" in engine,
     )
 
 
@@ -81,18 +90,27 @@ def make_engines(
     """Return an engine for each replica; `seed` is of their noise."""
     rng = np.random.default_rng(seed)
     return [
-        ModelEngine(
-            target.shape,
-            model,
-            load.outputs,
-            model.noise(np.random.default_rng(number)),
-        )
+        _engine(target, model, load, model.noise(np.random.default_rng(number)))
         for number, model in zip(
             rng.integers(0, 2**32, target.replicas),
             (models[n % len(models)] for n in range(target.replicas)),
             strict=True,
         )
     ]
+
+
+def _engine(
+    target: Target, model: StepTime, load: Workload, noise: Noise
+) -> ModelEngine:
+    shape, tpot_s = target.shape, target.limits.tpot_s
+    if not target.adaptive or tpot_s is None:
+        return ModelEngine(shape, model, load.outputs, noise)
+    prompts = np.array(load.lengths)[load.indices]
+    # The engine's own model is measured in its warm-up: as good as the fitted one.
+    known = as_step_model(model, float(prompts.mean()))
+    most = shape.max_num_batched_tokens
+    budget = PrefillBudget(known, tpot_s, MAX_TOKENS, most)
+    return AdaptiveModelEngine(shape, model, load.outputs, noise, budget)
 
 
 def run_engines(

@@ -99,6 +99,7 @@ _SMOKE_QUERIES = {
 _SMOKE_PERCENTILE = 0.9
 _SMOKE_PERCENTILE_SINGLESTREAM = 0.5
 _NS_PER_MS = 1_000_000
+_SEEDS = ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed")
 
 
 def _smoke_rate(plan: ScenarioPlan) -> dict[str, Json]:
@@ -125,6 +126,9 @@ def relaxations(
         "min_query_count": queries,
         "min_duration_ms": int((run.min_duration_s or 0) * 1000),
     }
+    if run.loadgen_seed is not None:
+        for place, name in enumerate(_SEEDS):
+            relaxed[name] = run.loadgen_seed + place
     if plan.loadgen_scenario == "Server":
         if run.ttft_ms is not None:
             relaxed["ttft_latency"] = int(run.ttft_ms * _NS_PER_MS)

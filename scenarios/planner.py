@@ -22,6 +22,7 @@ _SMOKE_ONLY = (
     "ttft_ms",
     "tpot_ms",
     "latency_percentile",
+    "loadgen_seed",
 )
 
 

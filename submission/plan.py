@@ -10,6 +10,8 @@ from base.benchmark import (
     Benchmark,
     ScenarioName,
 )
+from base.errors import UserError
+from conf.engines import VllmConfig
 from conf.load import load_config
 from conf.schema import Config, Mode
 from scenarios.plan import ScenarioPlan
@@ -88,12 +90,28 @@ def _planned(
             size = 1000 * singlestream_expected_s(measured / 1000, *_passes(config))
         options.append(f"scenario.{key}={size:.6g}")
         config = load_config(options)
+    if measures_step_model(config):
+        raise UserError(
+            f"scenario={scenario.value}: a submission with adaptive_batching needs"
+            " engine.step_model, so that all its runs have the same; replicas.json of a"
+            " run that measured it has its step_model"
+        )
     return PlannedRun(
         scenario=scenario,
         mode=mode,
         options=options,
         config=config,
         expected_s=_expected_s(config, measured),
+    )
+
+
+def measures_step_model(config: Config) -> bool:
+    """Return whether each run measures the model of its adaptive batching by itself."""
+    engine = config.engine
+    return (
+        isinstance(engine, VllmConfig)
+        and engine.adaptive_batching
+        and engine.step_model is None
     )
 
 

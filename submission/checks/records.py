@@ -8,6 +8,7 @@ from conf.engines import VllmConfig
 from conf.schema import Mode
 from record.folder import RunFolder
 from submission.checks.loaded import AGAIN, BUILD, LoadedResult, LoadedRun, TreeFinding
+from submission.plan import measures_step_model
 from submission.runs import conditions, differences
 
 _AUDIT_WARNING = "Found Audit Config file"
@@ -120,6 +121,14 @@ def _config(run: LoadedRun) -> Iterator[TreeFinding]:
             path=run.folder.config,
             problem="prefix caching was on, which carries over from query to query",
             remedy=AGAIN,
+        )
+    if measures_step_model(run.config):
+        yield TreeFinding(
+            check="step_model",
+            path=run.folder.config,
+            problem="adaptive batching measured its model of step time in this run, so"
+            " that performance, accuracy and compliance runs had different ones",
+            remedy="give engine.step_model to all runs, and make them again",
         )
 
 

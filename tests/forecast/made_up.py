@@ -42,9 +42,15 @@ def model(*coefficients: float) -> StepTime:
 class RecordingEngine(ModelEngine):
     """Keeps a record of each step, as a scheduler that records would."""
 
-    def __init__(self, shape: EngineShape, outputs: list[int], noise_seed: int) -> None:
+    def __init__(
+        self,
+        shape: EngineShape,
+        outputs: list[int],
+        noise_seed: int,
+        coefficients: tuple[float, ...] = TRUE,
+    ) -> None:
         self._rng = np.random.default_rng(noise_seed)
-        super().__init__(shape, model(), outputs, iter(self._luck, None))
+        super().__init__(shape, model(*coefficients), outputs, iter(self._luck, None))
         self.records: list[tuple[int, ...]] = []
         self._begin = 0.0
 
@@ -75,21 +81,38 @@ class RecordingEngine(ModelEngine):
 
 
 def write_run(
-    path: Path, rate: float, queries: int = 800, shape: EngineShape = SHAPE
+    path: Path,
+    rate: float,
+    queries: int = 800,
+    shape: EngineShape = SHAPE,
+    coefficients: tuple[float, ...] = TRUE,
+    noise_seed: int | None = None,
+    seed: int = SEED,
 ) -> RunFolder:
-    """Write a Server run of one replica at `rate` queries/s."""
+    """Write a Server run of one replica at `rate` queries/s.
+
+    Args:
+        path: of its folder.
+        rate: queries/s.
+        queries: of the run.
+        shape: of the engine.
+        coefficients: of its step time.
+        noise_seed: None: one for each rate.
+        seed: of LoadGen's schedule.
+    """
     rng = np.random.default_rng(7)
     lengths = rng.integers(200, 1500, 300).tolist()
     outputs = rng.integers(20, 40, 300).tolist()
-    schedule = ServerSchedule(seed=SEED, pass_queries=queries, min_duration_s=0.0)
+    schedule = ServerSchedule(seed=seed, pass_queries=queries, min_duration_s=0.0)
     arrivals = schedule.times(queries)[:queries] / rate
     indices = np.arange(queries) % 300
-    engine = RecordingEngine(shape, outputs, noise_seed=int(rate))
+    noise = int(rate) if noise_seed is None else noise_seed
+    engine = RecordingEngine(shape, outputs, noise, coefficients)
     simulation = Simulation(
         [engine], make_balancer(None, True), lengths, by_demand=False
     )
     result = simulation.run(arrivals, indices)
-    return _write(path, rate, result, engine, lengths, indices)
+    return _write(path, rate, result, engine, lengths, indices, seed)
 
 
 def _write(
@@ -99,6 +122,7 @@ def _write(
     engine: RecordingEngine,
     lengths: list[int],
     indices: np.ndarray,
+    seed: int,
 ) -> RunFolder:
     spec = good_spec(2, replicas=1)
     spec.scenario, spec.streaming = "server", True
@@ -118,7 +142,7 @@ def _write(
     settings = read_json(folder.settings, SettingsRecord)
     settings.effective |= {
         "server_target_qps": rate,
-        "schedule_rng_seed": SEED,
+        "schedule_rng_seed": seed,
         "ttft_latency": 0,
         "tpot_latency": 0,
         "server_target_latency_percentile": 0.9,

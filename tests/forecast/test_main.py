@@ -12,7 +12,7 @@ from forecast.limits import Limits
 from forecast.measures import measures
 from forecast.predict import forecast
 from forecast.request import make_target
-from forecast.target import recorded_target
+from forecast.target import recorded_target, simulate
 from record.folder import read_json, write_json
 from record.steps import header
 from record.structs import SettingsRecord
@@ -167,3 +167,32 @@ def test_bad_runs(
     bare.steps.unlink()
     assert main([str(bare.path)]) == 2
     assert "no steps.bin; make a run with run.steps=true" in capsys.readouterr().err
+
+
+def test_adaptive_batching_is_simulated_by_the_limit_of_tpot(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "r30", 30, queries=300).path
+    evidence = read_evidence(path)
+    limit = ["run.tpot_ms=16"]
+    found = {}
+    for word in ("false", "true"):
+        options = [*limit, f"engine.adaptive_batching={word}"]
+        target = make_target(evidence, options)
+        assert target.adaptive is (word == "true")
+        found[word] = measures(simulate(evidence, target))
+    # The rule counts on 128 tokens to make up for a long step; answers here have 30.
+    assert found["true"]["tpot_ms_p90"] < 0.92 * found["false"]["tpot_ms_p90"]
+    assert found["true"]["ttft_ms_p90"] > found["false"]["ttft_ms_p90"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["engine.adaptive_batching=true"], "needs a limit of TPOT"),
+        (["engine.adaptive_batching=yes"], "must be true or false"),
+    ],
+)
+def test_adaptive_batching_that_cannot_be(
+    recorded: Path, options: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        make_target(read_evidence(recorded), options)

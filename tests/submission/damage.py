@@ -52,16 +52,15 @@ def _error(mode: str) -> Callable[[Tree], None]:
     return act
 
 
-def _prefix_caching(tree: Tree) -> None:
-    result = tree.result("Server")
-    for run in (result.performance, result.accuracy, result.compliance):
-        text = run.config.read_text()
-        engine = (
-            "engine:\n  name: vllm\n  warmup_requests: 8\n  options:\n"
-            "    enable_prefix_caching: true\n"
-        )
-        text = re.sub(r"engine:\n(  .*\n)+", engine, text)
-        run.config.write_text(text)
+def _engine(lines: str) -> Callable[[Tree], None]:
+    def act(tree: Tree) -> None:
+        result = tree.result("Server")
+        for run in (result.performance, result.accuracy, result.compliance):
+            engine = f"engine:\n  name: vllm\n  warmup_requests: 8\n{lines}"
+            text = re.sub(r"engine:\n(  .*\n)+", engine, run.config.read_text())
+            run.config.write_text(text)
+
+    return act
 
 
 def _cached_prefixes(tree: Tree) -> None:
@@ -246,7 +245,16 @@ DAMAGES = (
         check="scenario",
         act=_perf("effective_test_mode", "AccuracyOnly"),
     ),
-    Damage(what="prefix caching on", check="prefix_caching", act=_prefix_caching),
+    Damage(
+        what="prefix caching on",
+        check="prefix_caching",
+        act=_engine("  options:\n    enable_prefix_caching: true\n"),
+    ),
+    Damage(
+        what="adaptive batching that measured its model in each run",
+        check="step_model",
+        act=_engine("  adaptive_batching: true\n"),
+    ),
     Damage(
         what="prefix caching on in one replica",
         check="prefix_caching",
