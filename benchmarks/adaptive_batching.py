@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from conf.schema import BalancerName, DatasetConfig
 from forecast.adaptive import AdaptiveModelEngine, as_step_model
 from forecast.engine import EngineShape, ModelEngine
-from forecast.measures import Limits
+from forecast.limits import Limits
 from forecast.simulation import Simulation
 from forecast.step_time import StepTime, fit_step_time
 from qsl.dataset import load_dataset

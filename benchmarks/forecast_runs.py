@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from record.errors import RecordError
+from record.folder import RecordError
 
 from record.folder import RunFolder, read_json
 from record.structs import Verdict

@@ -212,6 +212,7 @@ def _evidence(
                 steps=steps,
                 kv_tokens=None,
                 kv_block=16,
+                graph_sizes=(),
                 model=fit_step_time(steps),
             )
         ],

@@ -201,7 +201,7 @@ class VllmEngine:
                 **self._adapted,
                 "kv_cache_tokens": blocks * cache.block_size if blocks else None,
                 "kv_block_size": cache.block_size,
-                "cuda_graph_sizes": list(graph_sizes(self._config.compilation_config)),
+                "cuda_graph_sizes": [*graph_sizes(self._config.compilation_config)],
                 "async_scheduling": self._config.scheduler_config.async_scheduling,
                 "build_s": round(self._build_s, 3),
             },
