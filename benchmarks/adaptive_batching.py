@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from conf.schema import BalancerName, DatasetConfig
 from forecast.adaptive import AdaptiveModelEngine, as_step_model
 from forecast.engine import EngineShape, ModelEngine
-from forecast.limits import Limits
+from forecast.limits import Limits, Samples
 from forecast.simulation import Simulation
 from forecast.step_time import StepTime, fit_step_time
 from qsl.dataset import load_dataset
@@ -166,7 +166,12 @@ def _holds(case: Case, model: StepTime, rate: float) -> bool:
     )
     result = simulation.run(arrivals, rows)
     return not limits.broken(
-        result.issued, result.first, result.completed, result.tokens.astype(float)
+        Samples(
+            issued=result.issued,
+            first=result.first,
+            done=result.completed,
+            tokens=result.tokens.astype(float),
+        )
     )
 
 

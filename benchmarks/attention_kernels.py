@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from flashinfer.decode import trtllm_batch_decode_with_kv_cache
-from vllm.vllm_flash_attn import (  # type: ignore[attr-defined]
+from vllm.vllm_flash_attn import (
     flash_attn_varlen_func,
     get_scheduler_metadata,
 )
@@ -183,7 +183,7 @@ def seconds(call: Callable[[], torch.Tensor]) -> float:
         end.record()
         end.synchronize()
         times.append(begin.elapsed_time(end) / 1e3)
-    return sorted(times)[len(times) // 2]
+    return float(sorted(times)[len(times) // 2])
 
 
 def error(batch: Batch, out: torch.Tensor) -> float:

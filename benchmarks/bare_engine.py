@@ -16,6 +16,7 @@ import re
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def order(arguments: argparse.Namespace, dataset: Dataset) -> list[int]:
     if arguments.order is None:
         return [seq % len(dataset) for seq in range(arguments.samples)]
     folder = RunFolder(arguments.order)
-    issued = {s.seq: s.qsl_index for s in read_lines(folder.samples, SampleRecord)}
+    samples: Iterator[SampleRecord] = read_lines(folder.samples, SampleRecord)
+    issued = {sample.seq: sample.qsl_index for sample in samples}
     return [issued[seq] for seq in sorted(issued)]
 
 

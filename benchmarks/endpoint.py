@@ -60,8 +60,8 @@ def _measure(rate: float, chunk_tokens: int, servers: int, seconds: float) -> st
             return f"| {chunk_tokens} | {servers} | {rate:g} | {done.stderr[-200:]!r} |"
         busy_s = sum(sum(process.cpu_times()[:2]) for _, process in stubs)
         folder = RunFolder((runs / "latest").resolve())
-        samples = list(read_lines(folder.samples, SampleRecord))
-        lines = list(read_lines(folder.telemetry, TelemetryLine))
+        samples: list[SampleRecord] = list(read_lines(folder.samples, SampleRecord))
+        lines: list[TelemetryLine] = list(read_lines(folder.telemetry, TelemetryLine))
     ended = [s for s in samples if s.first_token_ns and s.completed_ns]
     begin = min(s.issued_ns for s in samples)
     end = max(s.completed_ns or 0 for s in ended)

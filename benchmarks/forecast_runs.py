@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from record.folder import RecordError
 
-from record.folder import RunFolder, read_json
+from record.folder import RecordError, RunFolder, read_json
 from record.structs import Verdict
 from tests.tiny_llama import write_tiny_llama
 

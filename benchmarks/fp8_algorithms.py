@@ -14,8 +14,10 @@ Prints a Markdown table; SM MHz is read at the end of each case.
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pynvml
 import torch
@@ -146,18 +148,17 @@ def others(seconds: float, card: object) -> None:
         )
         columns = torch.ones(n, 1, device="cuda")
         bf16_a, bf16_b = a.to(BF16), b.to(BF16)
-        for name, call in {
-            "int8, CUTLASS, per tensor": lambda a=a, b=b: ops.cutlass_scaled_mm(
-                a, b.t(), one, one, BF16
+        calls: dict[str, Callable[[], Any]] = {
+            "int8, CUTLASS, per tensor": partial(
+                ops.cutlass_scaled_mm, a, b.t(), one, one, BF16
             ),
-            "int8, CUTLASS, per token and channel": (
-                lambda a=a, b=b, c=columns: ops.cutlass_scaled_mm(
-                    a, b.t(), rows, c, BF16
-                )
+            "int8, CUTLASS, per token and channel": partial(
+                ops.cutlass_scaled_mm, a, b.t(), rows, columns, BF16
             ),
-            "int8, cuBLASLt to int32": lambda a=a, b=b: torch._int_mm(a, b.t()),
-            "bf16, cuBLAS": lambda a=bf16_a, b=bf16_b: a @ b.t(),
-        }.items():
+            "int8, cuBLASLt to int32": partial(torch._int_mm, a, b.t()),
+            "bf16, cuBLAS": partial(torch.matmul, bf16_a, bf16_b.t()),
+        }
+        for name, call in calls.items():
             try:
                 got = measure(call, 2.0 * m * k * n, seconds, card)
                 show(work, m, name, got, "", "")

@@ -18,9 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -101,7 +103,7 @@ def cases(scale: float) -> list[Case]:
         values = {"prompts": "real", **more}
         return Case(name=name, server=False, samples=count(samples), **values)  # type: ignore[arg-type]
 
-    short = {"prompts": "64 tokens", "overrides": SHORT}
+    short: dict[str, Any] = {"prompts": "64 tokens", "overrides": SHORT}
     return [
         offline("offline"),
         server("server", 20_000),
@@ -221,12 +223,8 @@ def _span(case: Case, folder: RunFolder, path: Path) -> tuple[float, float]:
     if case.naive:
         begin, end = json.loads((path / "span.json").read_text())
         return begin, end
-    times = np.array(
-        [
-            (record.issued_ns, record.completed_ns)
-            for record in read_lines(folder.samples, SampleRecord)
-        ]
-    )
+    records: Iterator[SampleRecord] = read_lines(folder.samples, SampleRecord)
+    times = np.array([(record.issued_ns, record.completed_ns) for record in records])
     return times[:, 0].min() / 1e9, times[:, 1].max() / 1e9
 
 

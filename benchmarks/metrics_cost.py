@@ -15,6 +15,7 @@ import socket
 import statistics
 import time
 import urllib.request
+from collections.abc import Iterable
 from multiprocessing.synchronize import Event
 
 from benchmarks.harness import Case, Outcome, run
@@ -64,8 +65,8 @@ def main() -> None:
         print(f"{kind}: {', '.join(spins)}")
 
 
-def _median(values: object) -> float:
-    return statistics.median(values)  # type: ignore[call-overload,no-any-return]
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
 
 
 def _run(kind: str, rate: int, seconds: int) -> tuple[Outcome, int]:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import mlperf_loadgen as lg
 
@@ -24,7 +25,9 @@ WORKERS = 2
 TOKENS = 2
 
 
-def work(requests: "multiprocessing.Queue", answers: "multiprocessing.Queue") -> None:
+def work(
+    requests: "multiprocessing.Queue[Any]", answers: "multiprocessing.Queue[Any]"
+) -> None:
     """Answer requests for ever."""
     while True:
         query_id, prompt = requests.get()
@@ -37,8 +40,8 @@ class NaiveSut:
     def __init__(self, prompts: list[bytes]) -> None:
         """Start the workers."""
         self._prompts = prompts
-        self._requests: multiprocessing.Queue = multiprocessing.Queue()
-        self._answers: multiprocessing.Queue = multiprocessing.Queue()
+        self._requests: multiprocessing.Queue[Any] = multiprocessing.Queue()
+        self._answers: multiprocessing.Queue[Any] = multiprocessing.Queue()
         self._waiting: dict[int, threading.Event] = {}
         self._done: dict[int, bytes] = {}
         for _ in range(WORKERS):

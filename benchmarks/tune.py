@@ -195,7 +195,7 @@ _VALUES = (BUDGETS, SEQUENCES, tuple(KERNELS))
 
 def _truth() -> dict[tuple[str, ...], float]:
     """Return the logarithm of the gain of every setting."""
-    found = {}
+    found: dict[tuple[str, ...], float] = {}
     with tempfile.TemporaryDirectory() as folder:
         maker = Simulated(Path(folder), 0.0, False, np.random.default_rng(0))
         default = maker.run({}, None).value

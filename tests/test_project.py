@@ -23,7 +23,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tools_look_at_every_package() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
-    assert sorted(settings["mypy"]["packages"]) == sorted([*TOP, "tests"])
+    assert sorted(settings["mypy"]["packages"]) == sorted([*TOP, "benchmarks", "tests"])
     assert sorted(settings["coverage"]["run"]["source"]) == TOP
     imports = settings["importlinter"]
     assert sorted(imports["root_packages"]) == TOP
