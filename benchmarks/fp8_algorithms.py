@@ -14,7 +14,6 @@ Prints a Markdown table; SM MHz is read at the end of each case.
 import argparse
 import time
 from collections.abc import Callable
-from functools import partial
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
