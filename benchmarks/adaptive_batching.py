@@ -1,11 +1,14 @@
 """Adaptive batching against fixed token budgets, in simulated time.
 
     python -m benchmarks.adaptive_batching [STEPS] [--seconds 150] [--seeds 1 2 3]
+        [--graphs] [--blind]
 
 For Server and Interactive: the highest rate at which the 99th percentiles of TTFT and
 TPOT hold MLPerf's limits, by budget and seed of arrivals, noise and lengths. Step time
 and noise are those of STEPS, the steps.bin of a run with one replica and KV blocks of
-16 tokens; without it those of two made-up engines. Prints Markdown tables.
+16 tokens; without it those of two made-up engines. --graphs: the engine has the CUDA
+graphs of `experiment=hopper_interactive`, as STEPS had, and one of each fixed budget;
+--blind: adaptive batching does not know them. Prints Markdown tables.
 """
 
 import argparse
@@ -40,6 +43,14 @@ BUDGETS = {
 }
 MOST = {"Server": 16_384, "Interactive": 8192}
 """Tokens that an adaptive step may have."""
+GRAPHS = (
+    *(1, 2, 4, 8),
+    *range(16, 257, 16),
+    *range(288, 513, 32),
+    *range(576, 1025, 64),
+    *(1280, 1536),
+)
+"""Sizes in `experiment=hopper_interactive` (a few more of the small ones)."""
 SEQUENCES = {"Server": 768, "Interactive": 512}
 MADE_UP = {
     "GPU-bound": (0.003, 13e-6, 11.2e-6, 0.0, 23.5e-9),
@@ -63,6 +74,8 @@ class Case:
     seed: int
     seconds: float
     steps: Path | None
+    graphs: bool
+    blind: bool
 
 
 def main() -> None:
@@ -71,6 +84,8 @@ def main() -> None:
     parser.add_argument("steps", nargs="?", type=Path)
     parser.add_argument("--seconds", type=float, default=150)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--graphs", action="store_true")
+    parser.add_argument("--blind", action="store_true")
     parser.add_argument("--scenario", choices=list(LIMITS), nargs="+")
     options = parser.parse_args()
     engines = [str(options.steps)] if options.steps else list(MADE_UP)
@@ -84,6 +99,8 @@ def main() -> None:
                 seed=seed,
                 seconds=options.seconds,
                 steps=options.steps,
+                graphs=options.graphs,
+                blind=options.blind,
             )
             for budget, seed in itertools.product(budgets, options.seeds)
         ]
@@ -127,7 +144,7 @@ def _model(case: Case) -> StepTime:
         steps = np.array(read_steps(case.steps))
         # The cache was empty at some time.
         tokens = int(steps["kv_blocks_free"].max()) * _KV_BLOCK
-        return fit_step_time(steps, tokens, _KV_BLOCK)
+        return fit_step_time(steps, tokens, _KV_BLOCK, GRAPHS if case.graphs else ())
     count, rng = 20_000, np.random.default_rng(0)
     # A slow drift of 3%, and a pause of 50 ms in every 2,000 steps.
     drift = np.zeros(count)
@@ -149,6 +166,7 @@ def _holds(case: Case, model: StepTime, rate: float) -> bool:
     count = round(rate * case.seconds)
     arrivals = np.cumsum(rng.exponential(1.0, round(200 * case.seconds)))[:count] / rate
     rows = rng.integers(0, len(lengths), round(200 * case.seconds))[:count]
+    sizes = tuple(sorted({*GRAPHS, *BUDGETS[case.scenario]})) if case.graphs else ()
     shape = EngineShape(
         max_num_seqs=SEQUENCES[case.scenario],
         max_num_batched_tokens=case.budget or MOST[case.scenario],
@@ -156,6 +174,7 @@ def _holds(case: Case, model: StepTime, rate: float) -> bool:
         kv_block_size=16,
         asynchronous=True,
         streaming=True,
+        graph_sizes=sizes,
     )
     engine = _engine(case, shape, model, len(lengths), float(lengths.mean()))
     simulation = Simulation(
@@ -185,7 +204,9 @@ def _engine(
     tpot_s = LIMITS[case.scenario].tpot_s
     assert tpot_s is not None
     known = as_step_model(model, prompt)
-    budget = PrefillBudget(known, tpot_s, TOKENS, shape.max_num_batched_tokens)
+    sizes = () if case.blind else shape.graph_sizes
+    most = shape.max_num_batched_tokens
+    budget = PrefillBudget(known, tpot_s, TOKENS, most, sizes)
     return AdaptiveModelEngine(shape, model, outputs, noise, budget)
 
 
