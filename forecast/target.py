@@ -109,7 +109,7 @@ def _engine(
     # The engine's own model is measured in its warm-up: as good as the fitted one.
     known = as_step_model(model, float(prompts.mean()))
     most = shape.max_num_batched_tokens
-    budget = PrefillBudget(known, tpot_s, MAX_TOKENS, most)
+    budget = PrefillBudget(known, tpot_s, MAX_TOKENS, most, shape.graph_sizes)
     return AdaptiveModelEngine(shape, model, load.outputs, noise, budget)
 
 
