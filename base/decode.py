@@ -6,7 +6,8 @@ adds constructors with other errors, and aliases that turn 300 bytes into gigaby
 A reader that catches only one of these errors ends in a traceback for the others.
 """
 
-from typing import TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 import yaml
@@ -89,6 +90,15 @@ def plain_yaml(data: bytes) -> str:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DecodeError(f"not YAML: {error}") from error
     return text
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings, each with its full name (`a.b.c`)."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def printable(text: str) -> str:

@@ -44,6 +44,7 @@ from base.log import logger
 from campaigns.corun_plan import configurations, parse, steps
 from campaigns.corun_record import NAME, Corun, CorunRun, Workload
 from campaigns.corun_result import write_results
+from campaigns.folders import interrupted, make_root
 from record.folder import RecordError, RunFolder, read_json, write_json
 from record.structs import Verdict
 
@@ -71,11 +72,8 @@ def _command(arguments: Sequence[str]) -> int:
     if options.dry_run:
         print("\n".join(_described(corun)))
         return ExitCode.GOOD
-    root = options.root
-    if root is None:
-        root = Path("runs") / time.strftime("%Y%m%dT%H%M%SZ-corun", time.gmtime())
+    root = make_root(options.root, "corun")
     corun = _resumed(root, corun)
-    root.mkdir(parents=True, exist_ok=True)
     with Children() as children:
         try:
             _run_all(root, corun, children)
@@ -109,12 +107,9 @@ def _resumed(root: Path, planned: Corun) -> Corun:
     Raises:
         UserError: the folder holds another corun.
     """
-    if not (root / NAME).exists():
+    found = interrupted(root, NAME, Corun)
+    if found is None:
         return planned
-    try:
-        found = read_json(root / NAME, Corun)
-    except RecordError as error:
-        raise UserError(f"run.dir={root}: {error}; name another folder") from error
     if (found.shared, found.workloads) != (planned.shared, planned.workloads):
         raise UserError(
             f"run.dir={root} holds a corun with other options; name another folder"

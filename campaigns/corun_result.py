@@ -27,6 +27,8 @@ from campaigns.corun_signals import (
 )
 from record.folder import RecordError, write_json, write_text
 from report.compare.ratios import paired
+from report.rendering.words import markdown
+from report.wording import sentence
 
 _WORSE = 0.95
 """With a single round, a ratio below this (or above its inverse) is a slowdown."""
@@ -201,7 +203,7 @@ def _page(corun: Corun) -> Iterator[str]:
     yield "## What they compete for"
     for result in corun.results:
         for found in result.competes_for:
-            evidence = _sentence(found.evidence)
+            evidence = sentence(found.evidence)
             yield f"- {result.workload}: **{found.resource}**. {evidence}"
         if result.note:
             yield f"- {result.workload}: {result.note}."
@@ -211,7 +213,7 @@ def _page(corun: Corun) -> Iterator[str]:
     yield "| ---: | --- | --- | --- | --- |"
     for run in corun.runs:
         how = "together" if run.together else "alone"
-        verdict = "passed" if run.valid else run.reason
+        verdict = "passed" if run.valid else markdown(run.reason)
         link = f"[{run.run}]({run.run}/report.md)" if run.run else ""
         yield f"| {run.round + 1} | {run.workload} | {how} | {verdict} | {link} |"
 
@@ -224,7 +226,3 @@ def _row(workload: str, measure: Measured) -> str:
         f"| {workload} | {measure.name}, {measure.unit} | {measure.alone:.4g} |"
         f" {measure.together:.4g} | {measure.ratio:.3f} | {interval} |"
     )
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."

@@ -52,9 +52,9 @@ def parse(arguments: Sequence[str]) -> CampaignOptions:
         elif key == "seed":
             options.seed = _whole(text)
         elif key == "tolerance":
-            options.tolerance = _number(text, r"0?\.\d+")
+            options.tolerance = number_option(text, r"0?\.\d+")
         elif key == "longest_s":
-            options.longest_s = _number(text, r"\d+(\.\d+)?")
+            options.longest_s = number_option(text, r"\d+(\.\d+)?")
         elif key == "run.dir" and value:
             options.root = Path(value)
         elif key == "cluster.replicas":
@@ -124,7 +124,16 @@ def _whole(text: str) -> int:
     return value
 
 
-def _number(text: str, pattern: str) -> float:
+def number_option(text: str, pattern: str) -> float:
+    """Return the value of an option.
+
+    Args:
+        text: KEY=VALUE.
+        pattern: a regular expression that the value matches.
+
+    Raises:
+        UserError: it does not.
+    """
     value = text.partition("=")[2]
     if not re.fullmatch(pattern, value):
         raise UserError(f"{text}: not a valid number for this option")

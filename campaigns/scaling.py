@@ -38,9 +38,10 @@ from base.child import Children
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
 from campaigns.conclusion import conclude
+from campaigns.folders import new_root
 from campaigns.options import CampaignOptions, parse
 from campaigns.repeated_runs import repeat_runs
-from campaigns.series import RunSeries, cores_per_replica, new_campaign, new_root
+from campaigns.series import RunSeries, cores_per_replica, new_campaign
 from campaigns.sustained_rates import find_rates
 from conf.load import load_config
 from conf.schema import Config

@@ -40,6 +40,7 @@ from base.child import Children
 from base.errors import Aborted, ExitCode, NotGood, UserError
 from base.log import logger
 from campaigns.conclusion import conclude
+from campaigns.folders import new_root
 from campaigns.forecast_search import ForecastSearch, RunLength
 from campaigns.options import refuse_unknown
 from campaigns.own_limits import is_limit, parse_limits
@@ -48,7 +49,6 @@ from campaigns.series import (
     RunSeries,
     cores_per_replica,
     new_campaign,
-    new_root,
 )
 from conf.engines import EndpointConfig
 from conf.load import load_config

@@ -1,7 +1,5 @@
 """Runs `python -m sut.main` again and again, and records what each run showed."""
 
-import contextlib
-import itertools
 import os
 import random
 import time
@@ -10,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.child import Children, Ended, module_command, module_environment
+from base.child import Children, Ended
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
+from campaigns.child_run import run_child
 from campaigns.outcome import read_trial
 from campaigns.rate_search import Trial
 from conf.schema import Config
@@ -135,12 +134,8 @@ class RunSeries:
         given = [*self.overrides, f"run.dir={self.root}"]
         names = {text.partition("=")[0] for text in changes}
         kept = [text for text in given if text.partition("=")[0] not in names]
-        command = module_command("sut.main", *kept, *changes)
-        watch = {} if hopeless is None else {"hopeless": hopeless}
         with self._cores(size):
-            ended = self.children.run(command, module_environment(), **watch)
-        self.children.check()
-        return ended
+            return run_child(self.children, [*kept, *changes], hopeless)
 
     def add(self, made: FinishedRun) -> FinishedRun:
         """Record a run that has ended."""
@@ -264,27 +259,3 @@ def cores_per_replica(largest: int, config: Config) -> int:
     if config.cluster.name != "local":
         return cores
     return max(1, cores // largest)
-
-
-def new_root(wanted: Path | None, kind: str) -> Path:
-    """Return a folder that no other campaign has.
-
-    Raises:
-        UserError: the folder holds another campaign.
-        OSError: it cannot be made.
-    """
-    if wanted is not None:
-        if (wanted / NAME).exists():
-            raise UserError(
-                f"run.dir={wanted} holds another campaign; name another folder"
-            )
-        wanted.mkdir(parents=True, exist_ok=True)
-        return wanted
-    stamp = time.strftime(f"%Y%m%dT%H%M%SZ-{kind}", time.gmtime())
-    Path("runs").mkdir(exist_ok=True)
-    for attempt in itertools.count():
-        root = Path("runs") / (stamp + (f"-{attempt}" if attempt else ""))
-        with contextlib.suppress(FileExistsError):
-            root.mkdir()
-            return root
-    raise AssertionError("unreachable")

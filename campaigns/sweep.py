@@ -26,7 +26,6 @@ if __name__ == "__main__":
     start_module("campaigns.sweep")
 
 import random
-import re
 import statistics
 import sys
 import time
@@ -34,14 +33,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.child import Children, module_command, module_environment
+from base.child import Children
 from base.errors import ExitCode, UserError
 from base.log import logger
-from campaigns.sweep_points import label, make_points, read_points
+from campaigns.child_run import run_child
+from campaigns.folders import interrupted, make_root
+from campaigns.options import number_option
+from campaigns.sweep_points import label, make_points, point_options, read_points
 from campaigns.sweep_record import NAME, Sweep, read_run_of
 from campaigns.sweep_result import write_results
 from conf.load import load_config
-from record.folder import RecordError, read_json, write_json
+from record.folder import write_json
+from report.wording import clock_time
 
 _LOG = logger(__name__)
 
@@ -72,14 +75,11 @@ def _command(arguments: Sequence[str]) -> int:
     sweep = _planned(options)
     for point in sweep.points:
         try:
-            load_config([*sweep.shared, *_options(point)])
+            load_config([*sweep.shared, *point_options(point)])
         except UserError as error:
             raise UserError(f"point {label(point)}: {error}") from error
-    root = options.root
-    if root is None:
-        root = Path("runs") / time.strftime("%Y%m%dT%H%M%SZ-sweep", time.gmtime())
+    root = make_root(options.root, "sweep")
     sweep = _resumed(root, sweep)
-    root.mkdir(parents=True, exist_ok=True)
     with Children() as children:
         try:
             _run_all(root, sweep, children, options.budget_s)
@@ -108,23 +108,16 @@ def parse(arguments: Sequence[str]) -> SweepOptions:
         if key == "points":
             options.points = Path(value)
         elif key == "repeats":
-            options.repeats = int(_number(text, r"[1-9]\d{0,3}"))
+            options.repeats = int(number_option(text, r"[1-9]\d{0,3}"))
         elif key == "budget_s":
-            options.budget_s = _number(text, r"[1-9]\d{0,8}(\.\d+)?")
+            options.budget_s = number_option(text, r"[1-9]\d{0,8}(\.\d+)?")
         elif key == "seed":
-            options.seed = int(_number(text, r"\d{1,9}"))
+            options.seed = int(number_option(text, r"\d{1,9}"))
         elif key == "run.dir":
             options.root = Path(value)
         else:
             options.overrides.append(text)
     return options
-
-
-def _number(text: str, pattern: str) -> float:
-    value = text.partition("=")[2]
-    if not re.fullmatch(pattern, value):
-        raise UserError(f"{text}: not a valid number for this option")
-    return float(value)
 
 
 def _planned(options: SweepOptions) -> Sweep:
@@ -135,22 +128,15 @@ def _planned(options: SweepOptions) -> Sweep:
     )
 
 
-def _options(point: dict[str, str]) -> list[str]:
-    return [f"{key}={value}" for key, value in point.items()]
-
-
 def _resumed(root: Path, planned: Sweep) -> Sweep:
     """Return the sweep of the folder `root`, if it has one; else the planned one.
 
     Raises:
         UserError: the folder holds another sweep.
     """
-    if not (root / NAME).exists():
+    found = interrupted(root, NAME, Sweep)
+    if found is None:
         return planned
-    try:
-        found = read_json(root / NAME, Sweep)
-    except RecordError as error:
-        raise UserError(f"run.dir={root}: {error}; name another folder") from error
     if (found.shared, found.points) != (planned.shared, planned.points):
         raise UserError(
             f"run.dir={root} holds a sweep with other options; name another folder"
@@ -194,11 +180,11 @@ def _run_all(
                 " with run.dir=%s resumes",
                 budget_s,
                 len(todo) - number + 1,
-                _duration(usual * (len(todo) - number + 1)),
+                clock_time(usual * (len(todo) - number + 1)),
                 root,
             )
             return
-        eta = f", about {_duration(usual * (len(todo) - number + 1))} left"
+        eta = f", about {clock_time(usual * (len(todo) - number + 1))} left"
         point = sweep.points[place]
         _LOG.info(
             "== run %d of %d: %s%s",
@@ -207,21 +193,12 @@ def _run_all(
             label(point),
             eta if usual else "",
         )
-        arguments = [*sweep.shared, *_options(point), f"run.dir={root}"]
+        arguments = [*sweep.shared, *point_options(point), f"run.dir={root}"]
         started = time.monotonic()
-        ended = children.run(
-            module_command("sut.main", *arguments), module_environment()
-        )
-        children.check()
+        ended = run_child(children, arguments)
         seconds = time.monotonic() - started
         made = read_run_of(place, repeat, ended.folder, ended.code, seconds)
         if made.reason:
             _LOG.info("   does not count: %s", made.reason)
         sweep.runs.append(made)
         write_json(root / NAME, sweep)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"

@@ -33,6 +33,11 @@ def split_values(text: str) -> list[str]:
     return [*values, text[begin:]]
 
 
+def point_options(point: Point) -> list[str]:
+    """Return a point as options of a run."""
+    return [f"{name}={value}" for name, value in point.items()]
+
+
 def make_points(
     overrides: Sequence[str], listed: Sequence[Point]
 ) -> tuple[list[str], list[Point]]:

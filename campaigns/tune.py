@@ -41,25 +41,27 @@ if __name__ == "__main__":
     start_module("campaigns.tune")
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from base.child import Children
 from base.errors import ExitCode, NotGood, UserError
 from base.log import logger
+from campaigns.folders import interrupted, make_root
+from campaigns.sweep_points import Point, point_options
 from campaigns.tune_experiment import accuracy_options, check_path, write_experiment
 from campaigns.tune_forecast import ForecastSimulator, known_knobs
 from campaigns.tune_options import TuneOptions, allowed, load_point, parse
 from campaigns.tune_proposals import OptunaProposer, check_optuna
 from campaigns.tune_record import NAME, AccuracyCheck, Tune
 from campaigns.tune_result import result_line, shell, write_page
-from campaigns.tune_runner import TuneRunner, point_options
-from campaigns.tuner import Tuner, duration
+from campaigns.tune_runner import TuneRunner
+from campaigns.tuner import Tuner
 from conf.engines import EndpointConfig
 from conf.secrets import masked_arguments
 from record.folder import RecordError, RunFolder, read_json, write_json
 from record.structs import Verdict
+from report.wording import clock_time
 
 _LOG = logger(__name__)
 
@@ -82,11 +84,8 @@ def _command(arguments: Sequence[str]) -> int:
     if options.dry_run:
         return ExitCode.GOOD
     check_optuna()
-    root = options.root
-    if root is None:
-        root = Path("runs") / time.strftime("%Y%m%dT%H%M%SZ-tune", time.gmtime())
+    root = make_root(options.root, "tune")
     tune = _resumed(root, options)
-    root.mkdir(parents=True, exist_ok=True)
     command = shell(["python", "-m", "campaigns.tune", *masked_arguments(arguments)])
     with Children() as children:
         return _tune(options, tune, root, children, command)
@@ -124,12 +123,12 @@ def _time(options: TuneOptions) -> str:
     if rate and queries and options.objective.name != "tokens_per_s":
         seconds = effort.runs * queries / rate
         words.append(
-            f"{duration(seconds)} of arrivals at most, and the start of each run"
+            f"{clock_time(seconds)} of arrivals at most, and the start of each run"
         )
     else:
         words.append("known after the first run")
     if effort.budget_s is not None:
-        words.append(f"budget {duration(effort.budget_s)}")
+        words.append(f"budget {clock_time(effort.budget_s)}")
     return "; ".join(words)
 
 
@@ -147,12 +146,9 @@ def _resumed(root: Path, options: TuneOptions) -> Tune:
         better=options.objective.better,
         limits=options.own_limits,
     )
-    if not (root / NAME).exists():
+    found = interrupted(root, NAME, Tune)
+    if found is None:
         return planned
-    try:
-        found = read_json(root / NAME, Tune)
-    except RecordError as error:
-        raise UserError(f"run.dir={root}: {error}; name another folder") from error
     for name in ("shared", "knobs", "where", "objective", "limits"):
         if getattr(found, name) != getattr(planned, name):
             raise UserError(
@@ -197,7 +193,7 @@ def _tune(
     good = result.better
     if good and options.accuracy:
         if result.accuracy is None:
-            result.accuracy = _accuracy(options, tune, runner)
+            result.accuracy = _accuracy(options, result.point, runner)
         good = result.accuracy.passed
     write_json(root / NAME, tune)
     write_page(root, tune)
@@ -224,9 +220,7 @@ def _proposer(options: TuneOptions, root: Path) -> OptunaProposer:
     return OptunaProposer(space=options.space, seed=options.seed, simulator=simulator)
 
 
-def _accuracy(options: TuneOptions, tune: Tune, runner: TuneRunner) -> AccuracyCheck:
-    assert tune.result is not None
-    point = tune.result.point
+def _accuracy(options: TuneOptions, point: Point, runner: TuneRunner) -> AccuracyCheck:
     _LOG.info("== accuracy run")
     load_point(accuracy_options(options.shared), point)
     folder, code = runner.accuracy(

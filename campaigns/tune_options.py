@@ -9,7 +9,7 @@ from pathlib import Path
 from base.errors import UserError
 from campaigns.options import refuse_unknown
 from campaigns.own_limits import is_limit, parse_limits
-from campaigns.sweep_points import Point
+from campaigns.sweep_points import Point, point_options
 from campaigns.tune_knobs import (
     SHORT_NAMES,
     Condition,
@@ -19,7 +19,6 @@ from campaigns.tune_knobs import (
     read_knob,
 )
 from campaigns.tune_measure import LIMIT_LOAD, Objective
-from campaigns.tune_runner import point_options
 from campaigns.tuner import Effort
 from conf.load import GROUPS, load_config
 from conf.schema import Config, Mode, RunKind

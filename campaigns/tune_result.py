@@ -15,6 +15,7 @@ from report.compare.comparison import compare_sides
 from report.compare.pages import write_comparison
 from report.reading.folder import read_run
 from report.reading.run import Run
+from report.rendering.words import markdown
 
 _PAIR = 2
 
@@ -93,7 +94,8 @@ def _settings(tune: Tune, objective: Objective) -> Iterator[str]:
         note = candidate.rejected or next((r.reason for r in runs if r.reason), "")
         yield (
             f"| {label(candidate.point) or 'default'} | {candidate.origin} |"
-            f" {len(runs)} | {mean} | {gain if number else ''} | {predicted} | {note} |"
+            f" {len(runs)} | {mean} | {gain if number else ''} | {predicted} |"
+            f" {markdown(note)} |"
         )
 
 

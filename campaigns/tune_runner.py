@@ -5,15 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from base.child import Children, module_command, module_environment
-from campaigns.sweep_points import Point
+from base.child import Children
+from campaigns.child_run import run_child
+from campaigns.sweep_points import Point, point_options
 from campaigns.tune_measure import Measurement, Objective, read_measurement
 from forecast.limits import Limits
-
-
-def point_options(point: Point) -> list[str]:
-    """Return a setting as options of a run."""
-    return [f"{name}={value}" for name, value in point.items()]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,10 +31,8 @@ class TuneRunner:
         options = [*point_options(point), f"run.dir={self.root}"]
         if seed is not None:
             options.append(f"run.loadgen_seed={seed}")
-        command = module_command("sut.main", *self.shared, *options)
         began = time.monotonic()
-        ended = self.children.run(command, module_environment())
-        self.children.check()
+        ended = run_child(self.children, [*self.shared, *options])
         seconds = time.monotonic() - began
         return read_measurement(
             ended.folder, ended.code, seconds, self.objective, self.limits
@@ -50,7 +44,5 @@ class TuneRunner:
         Raises:
             Aborted: a signal came.
         """
-        command = module_command("sut.main", *options, f"run.dir={self.root}")
-        ended = self.children.run(command, module_environment())
-        self.children.check()
+        ended = run_child(self.children, [*options, f"run.dir={self.root}"])
         return ended.folder, ended.code

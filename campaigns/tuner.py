@@ -27,6 +27,7 @@ from campaigns.sweep_points import Point, label
 from campaigns.tune_measure import Measurement, Objective
 from campaigns.tune_record import Candidate, Phase, Tune, TuneResult, TuneRun
 from campaigns.tune_scores import SMALLEST, TuneScores
+from report.wording import clock_time
 
 _LOG = logger(__name__)
 
@@ -306,11 +307,4 @@ class Tuner:
         if self.effort.budget_s is not None:
             passed = sum(run.seconds for run in self.tune.made)
             left = min(left, self.effort.budget_s - passed)
-        return f"; {duration(max(0.0, left))} left at most"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as hours:minutes:seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+        return f"; {clock_time(max(0.0, left))} left at most"

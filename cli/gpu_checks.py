@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from cli.diagnosis import Diagnosis, bad, good, warning
-from record.structs import DeviceHealth
+from record.devices import DeviceHealth
 from sut.telemetry import DeviceMonitor, gpu_count
 
 

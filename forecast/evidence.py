@@ -12,6 +12,7 @@ from base.errors import UserError
 from forecast.limits import Limits, Samples
 from forecast.step_time import FEWEST, StepTime, fit_step_time
 from record.folder import RunFolder, read_json, read_lines
+from record.latency_limits import latency_limits
 from record.steps import Steps, read_steps
 from record.structs import ReplicaRecord, SampleRecord, SettingsRecord
 
@@ -68,7 +69,8 @@ class Evidence:
 
     def setting(self, name: str, default: float = 0.0) -> float:
         """Return a LoadGen setting that was in force."""
-        return _setting(self.settings, name, default)
+        value = self.settings.effective.get(name, default)
+        return float(value) if isinstance(value, int | float) else default
 
     @property
     def schedule_seed(self) -> int:
@@ -84,22 +86,13 @@ class Evidence:
 
 def run_limits(settings: SettingsRecord) -> Limits:
     """Return the latency limits that LoadGen judged a run by."""
-    server = settings.loadgen_scenario == "Server"
-    ttft, tpot = (
-        _setting(settings, name) / _NS_PER_S or None
-        for name in ("ttft_latency", "tpot_latency")
-    )
+    limits = latency_limits(settings)
     return Limits(
-        ttft_s=ttft if server else None,
-        tpot_s=tpot if server else None,
-        percentile=_setting(settings, "server_target_latency_percentile", 0.99),
+        ttft_s=limits.ttft_s,
+        tpot_s=limits.tpot_s,
+        percentile=limits.percentile,
         early_stopping=settings.kind == "full",
     )
-
-
-def _setting(settings: SettingsRecord, name: str, default: float = 0.0) -> float:
-    value = settings.effective.get(name, default)
-    return float(value) if isinstance(value, int | float) else default
 
 
 def read_evidence(path: Path) -> Evidence:

@@ -6,9 +6,8 @@ from typing import TypeVar
 
 from msgspec import Struct, field
 
-from base.decode import DecodeError, decode_yaml
 from record.find import find_runs
-from record.folder import RecordError, RunFolder, read_json
+from record.folder import RecordError, RunFolder, read_json, read_yaml
 from record.loadgen_log import read_detail
 from record.structs import Json, ReplicaRecord, SettingsRecord, Verdict
 
@@ -119,8 +118,8 @@ def _read(path: Path, kind: type[_T]) -> _T | None:
 
 def _add_config(entry: RunEntry, folder: RunFolder) -> None:
     try:
-        config = decode_yaml(folder.config.read_bytes(), _Config)
-    except (OSError, DecodeError):
+        config = read_yaml(folder.config, _Config)
+    except RecordError:
         return
     entry.model, entry.engine = config.model.name, config.engine.name
     entry.scenario = config.scenario.name

@@ -5,7 +5,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from base.decode import DecodeError, decode_json, decode_with
+from base.decode import DecodeError, decode_json, decode_with, decode_yaml
 from base.errors import ExitCode, SutError
 
 
@@ -272,8 +272,21 @@ def read_json(path: Path, kind: type[T]) -> T:
     Raises:
         RecordError: the file is missing or does not fit `kind`.
     """
+    return _read(path, kind, decode_json)
+
+
+def read_yaml(path: Path, kind: type[T]) -> T:
+    """Return the YAML file `path` decoded as `kind`.
+
+    Raises:
+        RecordError: the file is missing or does not fit `kind`.
+    """
+    return _read(path, kind, decode_yaml)
+
+
+def _read(path: Path, kind: type[T], decode: Callable[[bytes, type[T]], T]) -> T:
     try:
-        return decode_json(path.read_bytes(), kind)
+        return decode(path.read_bytes(), kind)
     except OSError as error:
         raise RecordError(path, error.strerror or str(error)) from error
     except DecodeError as error:

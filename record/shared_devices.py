@@ -1,6 +1,7 @@
 """Other processes on a replica's devices, by their use before the replica loaded."""
 
-from record.structs import DeviceUse, ReplicaRecord
+from record.devices import DeviceUse
+from record.structs import ReplicaRecord
 
 _HELD_BYTES = 100 * 2**20
 """A CUDA context takes more than this; the driver's own helpers take less."""

@@ -12,6 +12,13 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def clock_time(seconds: float) -> str:
+    """Return a duration as hours:minutes:seconds, such as `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
 def some(values: list[int] | list[str]) -> str:
     """Return the first ten of `values` and how many more there are."""
     shown = ", ".join(str(value) for value in values[:_SHOWN])

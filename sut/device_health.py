@@ -10,7 +10,7 @@ from typing import Any
 
 import pynvml
 
-from record.structs import DeviceHealth, HostHealth
+from record.devices import DeviceHealth, HostHealth
 from sut.cgroups import cpu_quota
 
 _NOT_AVAILABLE = (2**32 - 1, 2**64 - 1)

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pynvml
 
-from record.structs import DeviceHealth, DeviceLimits, DeviceUse
+from record.devices import DeviceHealth, DeviceLimits, DeviceUse
 from sut.device_health import HealthCounters, device_health
 from sut.device_health import ask as _ask
 from sut.wire.messages import DeviceReading, HostReading

@@ -28,8 +28,7 @@ from prometheus_client.exposition import choose_encoder
 from base.command import ArgumentParser
 from base.errors import ExitCode
 from record.folder import RunFolder
-from watch.limits import read_settings
-from watch.live_run import LiveRun
+from watch.live_run import LiveRun, read_settings
 from watch.metrics import RunCollector
 from watch.serving import application, serve
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from msgspec import Struct
 
-from record.folder import RecordError, RunFolder
+from record.folder import RecordError, RunFolder, read_json
+from record.latency_limits import LatencyLimits, latency_limits
 from record.status import RunStatus, read_status
 from record.structs import (
     DeviceLine,
@@ -15,10 +16,10 @@ from record.structs import (
     EventRecord,
     HostLine,
     Int64,
+    SettingsRecord,
     TelemetryLine,
 )
 from watch.histogram import Histograms, bounds_for
-from watch.limits import Limits, limits_of, read_settings
 from watch.tail import Tail
 from watch.timeline import Timeline
 
@@ -57,7 +58,7 @@ class LiveRun:
     folder: RunFolder
     timeline: Timeline | None = None
     """Is filled, too, if it is given."""
-    limits: Limits = field(init=False)
+    limits: LatencyLimits = field(init=False)
     status: RunStatus | None = field(default=None, init=False)
     totals: dict[Key, Totals] = field(default_factory=dict, init=False)
     """By replica. The order is that of the rows of the histograms."""
@@ -84,7 +85,8 @@ class LiveRun:
 
     def __post_init__(self) -> None:
         """Read the limits, which do not change, and begin at the start of the files."""
-        self.limits = limits_of(read_settings(self.folder))
+        settings = read_settings(self.folder)
+        self.limits = LatencyLimits() if settings is None else latency_limits(settings)
         self.ttft = Histograms(bounds_for(self.limits.ttft_s))
         self.tpot = Histograms(bounds_for(self.limits.tpot_s))
         self.latency = Histograms(bounds_for(None))
@@ -162,3 +164,11 @@ def _keep_rare_values(line: DeviceLine, known: DeviceLine) -> None:
     for name in ("pcie_replays", "nvlink_errors", "xid"):
         if getattr(line, name) is None:
             setattr(line, name, getattr(known, name))
+
+
+def read_settings(folder: RunFolder) -> SettingsRecord | None:
+    """Return the settings of the run; None if there are none that can be read."""
+    try:
+        return read_json(folder.settings, SettingsRecord)
+    except RecordError:
+        return None

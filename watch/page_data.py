@@ -2,12 +2,12 @@
 
 from msgspec import to_builtins
 
+from record.latency_limits import LatencyLimits
 from record.status import Percentiles
 from record.structs import EventRecord, Json
 from watch.follow import Follower
 from watch.histogram import Histograms
-from watch.limits import Limits, read_settings
-from watch.live_run import LiveRun
+from watch.live_run import LiveRun, read_settings
 
 _MOST_EVENTS = 50
 
@@ -82,7 +82,7 @@ def _latency(
     recent: Percentiles,
     limit_s: float | None,
     histograms: Histograms,
-    limits: Limits,
+    limits: LatencyLimits,
 ) -> dict[str, Json]:
     share = None if limit_s is None else histograms.share_within(limit_s)
     return {

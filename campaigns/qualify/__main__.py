@@ -57,6 +57,7 @@ from pathlib import Path
 from base.child import Children
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
+from campaigns.folders import new_root
 from campaigns.qualify.checks import judge
 from campaigns.qualify.options import QualifyOptions, parse
 from campaigns.qualify.plan import planned_runs
@@ -75,7 +76,7 @@ from campaigns.qualify.reference import (
 )
 from campaigns.qualify.result import as_text, write_results
 from campaigns.qualify.runs import QualifyRunner
-from campaigns.series import RunSeries, cores_per_replica, new_campaign, new_root
+from campaigns.series import RunSeries, cores_per_replica, new_campaign
 from conf.schema import Config
 from conf.secrets import masked_arguments
 from qsl.dataset import load_dataset

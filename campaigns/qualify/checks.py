@@ -1,23 +1,15 @@
-"""Decides which replicas and nodes are fit, from what the runs measured; no I/O.
-
-Speeds are medians over the runs of a phase. A replica's peers are those on devices of
-the same name. Their level is the median of the faster half of them, the replica
-included, so that slow ones do not lower it while they are at most half of all.
-"""
+"""Decides which replicas and nodes are fit, from what the runs measured; no I/O."""
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
+from campaigns.qualify.peers import Measures, Yardsticks, faster_half, median
 from campaigns.qualify.record import (
     CheckResult,
-    HistoryPoint,
     NodeResult,
     Outcome,
     Phase,
     Qualification,
-    QualifyRun,
-    ReplicaMeasure,
     ReplicaResult,
 )
 from report.wording import count
@@ -40,36 +32,10 @@ _MEASURED: dict[str, Phase] = {
 """The phase whose runs decide a check: noise can fail it."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Yardstick:
-    """What the reference file and earlier qualifications say of one replica."""
-
-    low: float | None = None
-    """Lowest output tokens/s of the reference; None: there is none."""
-    high: float | None = None
-    source: str = ""
-    """Where it comes from; or why there is none."""
-    history: list[HistoryPoint] = field(default_factory=list)
-
-
-Yardsticks = Callable[[ReplicaMeasure], Yardstick]
-
-
-def kind_of(devices: Sequence[str]) -> str:
-    """Return the name that devices of one kind share: `NVIDIA L40S`, `4 x NVIDIA H100`.
-
-    Args:
-        devices: names with their numbers, such as `NVIDIA L40S #3`.
-    """
-    names = [device.partition(" #")[0] for device in devices]
-    number = f"{len(names)} x " if len(names) > 1 else ""
-    return number + ", ".join(dict.fromkeys(names))
-
-
 def judge(record: Qualification, yardsticks: Yardsticks) -> None:
     """Write the results of replicas and nodes, and the status, into `record`."""
     judge = _Judge(record, yardsticks)
-    record.replicas = [judge.replica(number) for number in judge.members]
+    record.replicas = [judge.replica(number) for number in judge.known.members]
     record.nodes = judge.nodes()
     record.problems = [
         f"{run.run}: {text}" for run in record.runs for text in run.problems
@@ -100,16 +66,11 @@ class _Judge:
         self.record = record
         self.tolerance = record.tolerance
         self.yardsticks = yardsticks
-        self.measures: dict[int, list[tuple[QualifyRun, ReplicaMeasure]]] = {}
-        for run in record.runs:
-            for measure in run.measures:
-                self.measures.setdefault(measure.replica, []).append((run, measure))
-        self.members = sorted(self.measures)
-        self.identity = {n: self._identity(n) for n in self.members}
+        self.known = Measures(record)
 
     def replica(self, number: int) -> ReplicaResult:
         """Return the result of one replica."""
-        identity = self.identity[number]
+        identity = self.known.identity[number]
         checks = [
             self._starts(number),
             self._alone(number),
@@ -127,8 +88,8 @@ class _Judge:
             devices=identity.devices,
             outcome="failed" if bad else "passed",
             checks=checks,
-            alone_tokens_per_s=self._speed(number, "offline_alone"),
-            all_tokens_per_s=self._speed(number, "offline_all"),
+            alone_tokens_per_s=self.known.speed(number, "offline_alone"),
+            all_tokens_per_s=self.known.speed(number, "offline_all"),
             history=self.yardsticks(identity).history,
         )
 
@@ -152,42 +113,18 @@ class _Judge:
             )
         return found
 
-    def _identity(self, number: int) -> ReplicaMeasure:
-        """Return the first measure that knows the replica's devices."""
-        own = [measure for _, measure in self.measures[number]]
-        return next((measure for measure in own if measure.devices), own[0])
-
-    def _values(self, number: int, phase: Phase, name: str) -> list[float]:
-        found = [
-            getattr(measure, name)
-            for run, measure in self.measures[number]
-            if run.phase == phase and not measure.died
-        ]
-        return [value for value in found if value is not None]
-
-    def _speed(self, number: int, phase: Phase) -> float | None:
-        values = self._values(number, phase, "tokens_per_s")
-        return statistics.median(values) if values else None
-
-    def _peers(self, number: int) -> list[int]:
-        kind = kind_of(self.identity[number].devices)
-        return [n for n in self.members if kind_of(self.identity[n].devices) == kind]
-
-    def _level(self, number: int, value: Callable[[int], float | None]) -> float | None:
-        """Return the median of the faster half of the peers; None: there are none."""
-        known = [v for n in self._peers(number) if (v := value(n)) is not None]
-        return faster_half(known) if len(known) > 1 else None
-
     def _starts(self, number: int) -> CheckResult:
-        causes = [measure.died for _, measure in self.measures[number] if measure.died]
+        causes = [
+            measure.died for _, measure in self.known.by_replica[number] if measure.died
+        ]
         if causes:
             return _failed("starts and stays", f"{causes[0]}")
-        runs = len(self.measures[number])
+        runs = len(self.known.by_replica[number])
         return _passed("starts and stays", f"in all of its {runs} runs")
 
     def _alone(self, number: int) -> CheckResult:
-        name, own = _ALONE, self._speed(number, "offline_alone")
-        level = self._level(number, lambda n: self._speed(n, "offline_alone"))
+        name, own = _ALONE, self.known.speed(number, "offline_alone")
+        level = self.known.level(number, lambda n: self.known.speed(n, "offline_alone"))
         if own is None:
             return self._unmeasured(name, number)
         if level is None:
@@ -197,11 +134,11 @@ class _Judge:
 
     def _with_all(self, number: int) -> CheckResult:
         """Compare with its own speed alone; without it, with its peers."""
-        name, own = _WITH_ALL, self._speed(number, "offline_all")
-        alone = self._speed(number, "offline_alone")
+        name, own = _WITH_ALL, self.known.speed(number, "offline_all")
+        alone = self.known.speed(number, "offline_alone")
         if own is None:
             return self._unmeasured(name, number)
-        if len(self.members) < 2:
+        if len(self.known.members) < 2:
             return _skipped(name, "it is the only replica")
         if alone is None:
             return _skipped(name, "its speed alone is not known")
@@ -219,9 +156,9 @@ class _Judge:
     ) -> CheckResult:
         limit = (1 - tolerance) * level
         bad = own < limit
-        runs = len(self._values(number, "offline_alone", "tokens_per_s"))
+        runs = len(self.known.values(number, "offline_alone", "tokens_per_s"))
         if bad and name == _ALONE:
-            text += f" in the median of {count(runs, 'run')}{self._clues(number)}"
+            text += f" in the median of {count(runs, 'run')}{self.known.clues(number)}"
         return CheckResult(
             name=name,
             outcome="failed" if bad else "passed",
@@ -232,8 +169,8 @@ class _Judge:
         )
 
     def _against_yardstick(self, number: int) -> Iterable[CheckResult]:
-        own = self._speed(number, "offline_alone")
-        yardstick = self.yardsticks(self.identity[number])
+        own = self.known.speed(number, "offline_alone")
+        yardstick = self.yardsticks(self.known.identity[number])
         if own is None:
             return
         if yardstick.low is None:
@@ -265,23 +202,27 @@ class _Judge:
         how = "alone" if phase == "server_alone" else "with all others"
         name = f"latency {how}"
         runs = [r for r in self.record.of(phase) if r.percentile is not None]
-        ttft = self._values(number, phase, "ttft_ms")
+        ttft = self.known.values(number, phase, "ttft_ms")
         if not runs or not ttft:
             return self._unmeasured(name, number)
         percent = f"p{100 * (runs[0].percentile or 0):g}"
         for label, values, limit in (
             ("TTFT", ttft, runs[0].ttft_limit_ms),
-            ("TPOT", self._values(number, phase, "tpot_ms"), runs[0].tpot_limit_ms),
+            (
+                "TPOT",
+                self.known.values(number, phase, "tpot_ms"),
+                runs[0].tpot_limit_ms,
+            ),
         ):
-            value = _median(values)
+            value = median(values)
             if value is not None and limit is not None and value > limit:
                 text = f"{label} {percent} {value:,.4g} ms, limit {limit:,.4g}"
                 return _limited(name, True, text, value, limit, "ms")
-        own = _median(self._values(number, phase, "tpot_ms_p50"))
+        own = median(self.known.values(number, phase, "tpot_ms_p50"))
         known = [
             -value
-            for n in self._peers(number)
-            if (value := _median(self._values(n, phase, "tpot_ms_p50"))) is not None
+            for n in self.known.peers(number)
+            if (value := median(self.known.values(n, phase, "tpot_ms_p50"))) is not None
         ]
         text = f"TTFT {percent} {statistics.median(ttft):,.4g} ms"
         if own is None or len(known) < 2:
@@ -300,7 +241,7 @@ class _Judge:
             return _failed(name, "; ".join(mine))
         given = any(
             run.phase == "answers" and measure.samples
-            for run, measure in self.measures[number]
+            for run, measure in self.known.by_replica[number]
         )
         if not given:
             return self._unmeasured(name, number)
@@ -311,7 +252,7 @@ class _Judge:
         name = "hardware"
         facts = {
             fact.code: fact
-            for _, measure in self.measures[number]
+            for _, measure in self.known.by_replica[number]
             for fact in measure.hardware
         }
         bad = [f.text for f in facts.values() if f.code not in _NOTES]
@@ -320,33 +261,16 @@ class _Judge:
             return _failed(name, " ".join(bad))
         if poor:
             return CheckResult(name=name, outcome="warning", reason=" ".join(poor))
-        if all(device == "cpu" for device in self.identity[number].devices):
+        if all(device == "cpu" for device in self.known.identity[number].devices):
             return _skipped(name, "it has no GPU")
         return _passed(name, "no fault was reported")
 
     def _unmeasured(self, name: str, number: int) -> CheckResult:
         """Return a result for what was not measured: why is another check's matter."""
-        died = any(measure.died for _, measure in self.measures[number])
+        died = any(measure.died for _, measure in self.known.by_replica[number])
         if died:
             return _skipped(name, "not measured: it did not stay")
         return _failed(name, "not measured: too few samples (raise samples=)")
-
-    def _clues(self, number: int) -> str:
-        """Return how its clock and power differ from those of its peers."""
-        words = []
-        for label, name in (("SM clock", "sm_clock_mhz"), ("power", "power_w")):
-            own = _median(self._values(number, "offline_alone", name))
-            others = [
-                value
-                for n in self._peers(number)
-                if n != number
-                and (value := _median(self._values(n, "offline_alone", name)))
-            ]
-            if own is not None and others:
-                unit = "MHz" if name == "sm_clock_mhz" else "W"
-                level = statistics.median(others)
-                words.append(f"{label} {own:,.0f} {unit} (peers {level:,.0f})")
-        return f"; {', '.join(words)}" if words else ""
 
     def _node_speed(self, name: str, names: Sequence[str]) -> Iterable[CheckResult]:
         """Compare a node's speed with that of the other nodes.
@@ -354,7 +278,7 @@ class _Judge:
         The speed of a node is the mean of its replicas' speeds alone, as shares of the
         level of their peers.
         """
-        means = {node: self._mean_of_node(node) for node in names}
+        means = {node: self.known.mean_of_node(node) for node in names}
         own = means[name]
         known = [mean for mean in means.values() if mean is not None]
         if own is None or len(known) < 2:
@@ -363,23 +287,6 @@ class _Judge:
         text = f"its replicas alone are {_against(own, level)} the level of the nodes"
         limit = (1 - self.tolerance) * level
         yield _limited("node speed", own < limit, text, own, limit, "of peers")
-
-    def _mean_of_node(self, name: str) -> float | None:
-        shares = []
-        for number in self.members:
-            if self.identity[number].node != name:
-                continue
-            own = self._speed(number, "offline_alone")
-            level = self._level(number, lambda n: self._speed(n, "offline_alone"))
-            if own is not None and level is not None:
-                shares.append(own / level)
-        return statistics.fmean(shares) if shares else None
-
-
-def faster_half(values: Sequence[float]) -> float:
-    """Return the median of the larger half of the values; of two, the larger one."""
-    ordered = sorted(values)
-    return statistics.median(ordered[len(ordered) // 2 :])
 
 
 def _shared_failures(own: Sequence[ReplicaResult]) -> Iterable[CheckResult]:
@@ -393,10 +300,6 @@ def _shared_failures(own: Sequence[ReplicaResult]) -> Iterable[CheckResult]:
             f"all {len(own)} replicas of this node fail it: look at the host (cores,"
             " power, cooling, PCIe, software) before single devices",
         )
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None
 
 
 def _against(own: float, level: float) -> str:

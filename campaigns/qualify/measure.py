@@ -11,6 +11,7 @@ from campaigns.qualify.record import (
     QualifyRun,
     ReplicaMeasure,
 )
+from record.latency_limits import latency_limits
 from report.findings.hardware import hardware
 from report.reading.folder import read_run
 from report.reading.run import Run
@@ -35,11 +36,11 @@ def fill(made: QualifyRun, folder: Path) -> Run:
         RecordError: the folder is damaged.
     """
     run = read_run(folder)
-    effective = run.settings.effective
     if run.streaming:
-        made.percentile = float(effective.get("server_target_latency_percentile", 0.99))
-        made.ttft_limit_ms = float(effective.get("ttft_latency", 0)) / 1e6 or None
-        made.tpot_limit_ms = float(effective.get("tpot_latency", 0)) / 1e6 or None
+        limits = latency_limits(run.settings)
+        made.percentile = limits.percentile
+        made.ttft_limit_ms = _ms(limits.ttft_ns)
+        made.tpot_limit_ms = _ms(limits.tpot_ns)
     died = _died(run)
     facts = _hardware(run)
     known = {record.replica for record in run.replicas}
@@ -174,3 +175,7 @@ def _hardware(run: Run) -> dict[int, list[HardwareFact]]:
                 )
             )
     return facts
+
+
+def _ms(nanoseconds: float | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e6

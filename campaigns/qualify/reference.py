@@ -5,7 +5,7 @@ devices of its name, in runs whose options have the values of its `settings`; an
 that it does not name may have any value.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
-from base.decode import DecodeError, decode_yaml
+from base.decode import DecodeError, decode_yaml, flat
 from base.errors import UserError
 from base.log import logger
-from campaigns.qualify.checks import Yardstick, kind_of
+from campaigns.qualify.peers import Yardstick, kind_of
 from campaigns.qualify.record import (
     NAME,
     HistoryPoint,
@@ -68,17 +68,9 @@ def deciding(config: Config) -> dict[str, Json]:
     tree = decode_yaml(to_yaml(config).encode(), dict[str, Json])
     return {
         name: value
-        for name, value in sorted(_flat(tree))
+        for name, value in sorted(flat(tree))
         if name.startswith(_DECIDES) and not name.startswith(_IGNORED)
     }
-
-
-def _flat(values: dict[str, Json], prefix: str = "") -> Iterator[tuple[str, Json]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def read_references(path: Path | None) -> list[Reference]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from xml.etree import ElementTree
 
-from campaigns.qualify.checks import kind_of
+from base.junit import JUnitCase, as_junit
+from campaigns.qualify.peers import kind_of
 from campaigns.qualify.record import (
     CheckResult,
     NodeResult,
@@ -69,7 +69,7 @@ def write_results(root: Path, record: Qualification) -> Path:
     Raises:
         OSError: a file cannot be written.
     """
-    write_text(root / JUNIT, as_junit(record))
+    write_text(root / JUNIT, junit(record))
     write_text(root / PAGE, as_page(record))
     return root / PAGE
 
@@ -89,58 +89,37 @@ def as_page(record: Qualification) -> str:
     return text.rstrip() + "\n"
 
 
-def as_junit(record: Qualification) -> str:
+def junit(record: Qualification) -> str:
     """Return JUnit XML: a suite for each node, a test case for each check.
 
     A warning is a passed test case with its reason as output.
     """
-    suites = ElementTree.Element("testsuites", name="qualify")
+    suites: dict[str, list[JUnitCase]] = {}
     for node in record.nodes:
-        suite = ElementTree.SubElement(suites, "testsuite", name=node.node)
-        for result in record.replicas:
-            if result.node == node.node:
-                for check in result.checks:
-                    _add_case(suite, f"{node.node}.replica-{result.replica}", check)
-        for check in node.checks:
-            _add_case(suite, f"{node.node}.node", check)
-        _count(suite)
-    whole = ElementTree.SubElement(suites, "testsuite", name="cluster")
-    case = ElementTree.SubElement(
-        whole, "testcase", classname="cluster", name="whole runs"
-    )
-    if record.problems or not record.replicas:
-        text = "; ".join(record.problems) or "no replica was measured"
-        ElementTree.SubElement(case, "failure", message=text)
-    _count(whole)
-    ElementTree.indent(suites)
-    body: str = ElementTree.tostring(suites, encoding="unicode")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n'
+        suites[node.node] = [
+            _case(f"{node.node}.replica-{result.replica}", check)
+            for result in record.replicas
+            if result.node == node.node
+            for check in result.checks
+        ]
+        suites[node.node] += [_case(f"{node.node}.node", one) for one in node.checks]
+    none = [] if record.replicas else ["no replica was measured"]
+    problems = record.problems or none
+    suites["cluster"] = [
+        *suites.get("cluster", []),
+        JUnitCase(
+            where="cluster",
+            name="whole runs",
+            outcome="failed" if problems else "passed",
+            text="; ".join(problems),
+        ),
+    ]
+    return as_junit("qualify", suites)
 
 
-def _add_case(suite: ElementTree.Element, where: str, check: CheckResult) -> None:
-    case = ElementTree.SubElement(
-        suite, "testcase", classname=_printable(where), name=check.name
-    )
-    text = _printable(check.reason)
-    if check.outcome == "failed":
-        ElementTree.SubElement(case, "failure", message=text)
-    elif check.outcome == "skipped":
-        ElementTree.SubElement(case, "skipped", message=text)
-    else:
-        ElementTree.SubElement(case, "system-out").text = text
-
-
-def _printable(text: str) -> str:
-    """Return text without the characters that XML cannot hold."""
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
-def _count(suite: ElementTree.Element) -> None:
-    cases = list(suite)
-    suite.set("tests", str(len(cases)))
-    for name, key in (("failure", "failures"), ("skipped", "skipped")):
-        suite.set(key, str(sum(case.find(name) is not None for case in cases)))
-    suite.set("errors", "0")
+def _case(where: str, check: CheckResult) -> JUnitCase:
+    outcome = "passed" if check.outcome == "warning" else check.outcome
+    return JUnitCase(where=where, name=check.name, outcome=outcome, text=check.reason)
 
 
 def _open(record: Qualification) -> Iterator[tuple[str, CheckResult]]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
-from campaigns.qualify.checks import Yardsticks, judge, suspects
+from campaigns.qualify.checks import judge, suspects
 from campaigns.qualify.measure import fill, odd_answers
 from campaigns.qualify.options import QualifyOptions
+from campaigns.qualify.peers import Yardsticks
 from campaigns.qualify.record import (
     NAME,
     Phase,

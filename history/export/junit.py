@@ -1,8 +1,9 @@
-"""The verdict of a run as JUnit XML, which CI systems show: a test case per check."""
+"""The verdict of a run as JUnit XML: a test case per check."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from xml.etree import ElementTree
 
+from base.junit import JUnitCase, as_junit
 from record.folder import RunFolder, read_json, write_text
 from record.structs import SettingsRecord, Verdict
 
@@ -18,38 +19,20 @@ def write_junit(folder: RunFolder, target: Path) -> None:
     """
     verdict = read_json(folder.verdict, Verdict)
     settings = read_json(folder.settings, SettingsRecord)
-    kind = f"{settings.scenario}.{settings.mode}"
-    suite = ElementTree.Element("testsuite", name=folder.path.name)
-    failures = errors = skipped = 0
+    cases = list(_cases(verdict, f"{settings.scenario}.{settings.mode}"))
+    write_text(target, as_junit("run", {folder.path.name: cases}))
+
+
+def _cases(verdict: Verdict, where: str) -> Iterator[JUnitCase]:
     for check in verdict.checks:
-        case = ElementTree.SubElement(
-            suite, "testcase", classname=kind, name=check.name
-        )
-        if check.outcome == "failed":
-            failures += 1
-            ElementTree.SubElement(case, "failure", message=_plain(check.reason))
-        elif check.outcome == "skipped":
-            skipped += 1
-            ElementTree.SubElement(case, "skipped", message=_plain(check.note))
+        text = check.reason if check.outcome == "failed" else ""
+        if check.outcome == "skipped":
+            text = check.note
+        yield JUnitCase(where=where, name=check.name, outcome=check.outcome, text=text)
     if verdict.ended_early:
-        case = ElementTree.SubElement(
-            suite, "testcase", classname=kind, name="run_ended"
+        yield JUnitCase(
+            where=where,
+            name="run_ended",
+            outcome="error" if verdict.outcome == "aborted" else "skipped",
+            text=verdict.reason,
         )
-        if verdict.outcome == "aborted":
-            errors += 1
-            ElementTree.SubElement(case, "error", message=_plain(verdict.reason))
-        else:
-            skipped += 1
-            ElementTree.SubElement(case, "skipped", message=_plain(verdict.reason))
-    counts = {"tests": len(suite), "failures": failures, "errors": errors}
-    suite.attrib |= {name: str(n) for name, n in {**counts, "skipped": skipped}.items()}
-    root = ElementTree.Element("testsuites")
-    root.append(suite)
-    ElementTree.indent(root)
-    text = ElementTree.tostring(root, encoding="unicode")
-    write_text(target, f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n')
-
-
-def _plain(text: str) -> str:
-    """Return `text` without the characters that XML cannot contain."""
-    return "".join(c if c.isprintable() else " " for c in text)

@@ -1,12 +1,11 @@
 """A run as a run of MLflow: options as parameters, figures as metrics, its report."""
 
 import os
-from collections.abc import Iterator
 
-from base.decode import DecodeError, decode_yaml
+from base.decode import flat
 from base.errors import UserError
 from history.entry import RunEntry, read_entry
-from record.folder import RecordError, RunFolder
+from record.folder import RunFolder, read_yaml
 from record.structs import Json
 
 _EXPERIMENT = "mlperf-sut"
@@ -74,18 +73,5 @@ def _log(
 
 
 def _options(folder: RunFolder) -> dict[str, str]:
-    try:
-        tree = decode_yaml(folder.config.read_bytes(), dict[str, Json])
-    except OSError as error:
-        raise RecordError(folder.config, error.strerror or str(error)) from error
-    except DecodeError as error:
-        raise RecordError(folder.config, str(error)) from error
-    return {name: str(value) for name, value in _flat(tree) if value is not None}
-
-
-def _flat(values: dict[str, Json], prefix: str = "") -> Iterator[tuple[str, Json]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    tree = read_yaml(folder.config, dict[str, Json])
+    return {name: str(value) for name, value in flat(tree) if value is not None}

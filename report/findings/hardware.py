@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from record.structs import DeviceHealth, ReplicaRecord
+from record.devices import DeviceHealth
+from record.structs import ReplicaRecord
 from report.findings.finding import Finding, Found, Severity
 from report.reading.run import Run
 from report.statistics.device_lines import DeviceLines

@@ -1,12 +1,11 @@
 """The part of a run's configuration that the report uses."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from base.decode import DecodeError, decode_yaml
-from record.folder import RecordError
+from base.decode import flat
+from record.folder import read_yaml
 from record.structs import Json
 
 _SAME = (
@@ -88,20 +87,6 @@ def read_config(path: Path) -> RunConfig:
     Raises:
         RecordError: the file is missing or damaged.
     """
-    try:
-        data = path.read_bytes()
-        config = decode_yaml(data, RunConfig)
-        config.options = dict(_flat(decode_yaml(data, dict[str, Json])))
-    except OSError as error:
-        raise RecordError(path, error.strerror or str(error)) from error
-    except DecodeError as error:
-        raise RecordError(path, str(error)) from error
+    config = read_yaml(path, RunConfig)
+    config.options = dict(flat(read_yaml(path, dict[str, Json])))
     return config
-
-
-def _flat(values: dict[str, Json], prefix: str = "") -> Iterator[tuple[str, Json]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from record.structs import DeviceHealth, ReplicaRecord
+from record.devices import DeviceHealth
+from record.structs import ReplicaRecord
 from report.figures import Column, Table, table
 from report.reading.run import Run
 from report.reading.samples import FloatArray

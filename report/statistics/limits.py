@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from base.percentiles import loadgen_percentile
+from record.latency_limits import latency_limits
 from report.reading.run import Run
 from report.statistics.breakdown import logged_percentile
 from report.statistics.numbers import known, ratio
@@ -28,17 +29,14 @@ class Limit:
 
 def limits(run: Run) -> list[Limit]:
     """Return the latency limits that apply to a run (Server, Interactive)."""
-    effective = run.settings.effective
-    share = effective.get("server_target_latency_percentile")
-    if run.settings.loadgen_scenario != "Server" or not isinstance(share, float):
-        return []
+    allowed_by = latency_limits(run.settings)
+    share = allowed_by.percentile
     found = []
-    for name, key, values in (
-        ("TTFT", "ttft_latency", run.done.ttft_ns),
-        ("TPOT", "tpot_latency", run.done.tpot_ns),
+    for name, allowed, values in (
+        ("TTFT", allowed_by.ttft_ns, run.done.ttft_ns),
+        ("TPOT", allowed_by.tpot_ns, run.done.tpot_ns),
     ):
-        allowed = effective.get(key)
-        if not allowed:
+        if allowed is None:
             continue
         logged = logged_percentile(run, name, share)
         found.append(

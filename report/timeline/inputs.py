@@ -3,6 +3,7 @@
 import numpy as np
 
 from record.folder import RunFolder
+from record.latency_limits import latency_limits
 from record.steps import read_steps
 from report.reading.run import Run
 from report.reading.samples import UNKNOWN, FloatArray, IntArray
@@ -32,6 +33,7 @@ def inputs_of(run: Run) -> Inputs:
     if not streamed:
         first_s = done_s - samples.decode / 1e9
     scenario = run.settings.loadgen_scenario
+    limits = latency_limits(run.settings)
     return Inputs(
         requests=Requests(
             replica=_index(samples.replica, numbers),
@@ -61,9 +63,9 @@ def inputs_of(run: Run) -> Inputs:
         ],
         poisson=scenario == "Server",
         streamed=streamed,
-        ttft_limit_s=_limit(run, "ttft_latency"),
-        tpot_limit_s=_limit(run, "tpot_latency"),
-        percentile=_percentile(run),
+        ttft_limit_s=limits.ttft_s,
+        tpot_limit_s=limits.tpot_s,
+        percentile=limits.percentile,
         asked_per_s=run.config.scenario.target_qps,
         forecast_per_s=None
         if run.forecast is None
@@ -77,18 +79,6 @@ def _steps(run: Run, numbers: list[int]) -> StepRecords | None:
     if file is None or not file.exists() or not file.stat().st_size:
         return None
     return StepRecords(records=read_steps(file), begin_ns=run.begin_ns, numbers=numbers)
-
-
-def _percentile(run: Run) -> float:
-    share = run.settings.effective.get("server_target_latency_percentile")
-    return share if isinstance(share, float) else 0.99
-
-
-def _limit(run: Run, setting: str) -> float | None:
-    value = run.settings.effective.get(setting)
-    if not isinstance(value, int | float) or run.settings.loadgen_scenario != "Server":
-        return None
-    return value / 1e9 if value > 0 else None
 
 
 def _readings(run: Run, numbers: list[int]) -> dict[str, Readings]:

@@ -31,11 +31,7 @@ from sut.engines.base import (
     duration_ns,
 )
 from sut.engines.hopper.graphs import hold_cache_writes
-from sut.engines.refusal import (
-    OWN_OPTIONS,
-    config_problem,
-    first_line,
-)
+from sut.engines.refusal import OWN_OPTIONS, config_problem, first_line
 from sut.engines.step_scheduler import BY_BASE
 from sut.engines.steps import PATH_VARIABLE, StepRing
 from sut.model import quantization_settings

@@ -9,6 +9,7 @@ from base.decode import (
     decode_json,
     decode_with,
     decode_yaml,
+    flat,
     plain_yaml,
     whole_number,
 )
@@ -98,3 +99,8 @@ def test_what_others_wrote_is_quoted_without_control_characters() -> None:
 )
 def test_whole_numbers(text: str, number: int | None) -> None:
     assert whole_number(text) == number
+
+
+def test_flat_names_values_of_nested_mappings() -> None:
+    tree = {"a": 1, "b": {"c": {"d": [2]}, "e": None}}
+    assert dict(flat(tree)) == {"a": 1, "b.c.d": [2], "b.e": None}

@@ -4,7 +4,7 @@ import pytest
 
 from cli.diagnosis import Level
 from cli.gpu_checks import gpu_checks
-from record.structs import DeviceHealth
+from record.devices import DeviceHealth
 
 GOOD: dict[str, Any] = {
     "persistence_mode": True,

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from conf.help import option_sections
 from conf.load import GROUPS, choices
-from record import status, structs
+from record import devices, status, structs
 from report.schema import SCHEMA
 from tests.report.findings.page import page as findings
 from tests.report.reading import report_of
@@ -180,6 +180,7 @@ def _item_lines(section: str) -> Iterator[str]:
 def _structs() -> Iterator[tuple[str, str, list[tuple[str, str, str]]]]:
     """Yield the name, docstring and fields of each record, as the source has them."""
     nodes = (*ast.parse(inspect.getsource(structs)).body,)
+    nodes += (*ast.parse(inspect.getsource(devices)).body,)
     nodes += (*ast.parse(inspect.getsource(status)).body,)
     for node in nodes:
         if not isinstance(node, ast.ClassDef):

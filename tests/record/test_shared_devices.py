@@ -1,7 +1,7 @@
 import pytest
 
+from record.devices import DeviceUse
 from record.shared_devices import describe_use, shared_devices
-from record.structs import DeviceUse
 from tests.run_folder import replica_record
 
 FREE = DeviceUse(device="gpu0", memory_used_bytes=0, utilization_pct=0.0)

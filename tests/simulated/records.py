@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from record.devices import DeviceLimits, DeviceUse
 from record.structs import (
-    DeviceLimits,
     DeviceLine,
-    DeviceUse,
     EngineLine,
     HostLine,
     ReplicaRecord,

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from record.devices import DeviceUse
 from record.folder import read_json
-from record.structs import DeviceUse, Verdict
+from record.structs import Verdict
 from sut.console import print_json, warn_of_shared_devices
 from tests.run_folder import good_spec, replica_record, write_folder
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
-from record.structs import DeviceHealth, HostHealth
+from record.devices import DeviceHealth, HostHealth
 from sut.device_health import HealthCounters, device_health, host_health
 from sut.telemetry import DeviceMonitor
 

@@ -6,7 +6,7 @@ import psutil
 import pynvml
 import pytest
 
-from record.structs import DeviceUse
+from record.devices import DeviceUse
 from sut import telemetry
 from sut.telemetry import DeviceMonitor, HostMonitor
 from sut.wire.messages import DeviceReading, HostReading

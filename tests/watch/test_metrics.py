@@ -13,8 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from base.files import ROOT
 from tests.watch.live_folder import live_folder
-from watch.limits import read_settings
-from watch.live_run import LiveRun
+from watch.live_run import LiveRun, read_settings
 from watch.metrics import PREFIX, RunCollector
 
 

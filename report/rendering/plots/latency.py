@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from record.latency_limits import latency_limits
 from report.reading.run import Run
 from report.reading.samples import FloatArray
 from report.rendering.plots.canvas import (
@@ -26,11 +27,10 @@ def distribution_plot(run: Run, marked: list[str]) -> Plot | None:
         ("service latency", "service_ns", None)
     ]
     if run.streaming:
-        effective = run.settings.effective
-        server = run.settings.loadgen_scenario == "Server"
+        limits = latency_limits(run.settings)
         kinds += [
-            ("TTFT", "ttft_ns", effective.get("ttft_latency") if server else None),
-            ("TPOT", "tpot_ns", effective.get("tpot_latency") if server else None),
+            ("TTFT", "ttft_ns", limits.ttft_ns),
+            ("TPOT", "tpot_ns", limits.tpot_ns),
         ]
     if not len(run.done):
         return None

@@ -8,8 +8,8 @@ from typing import Any, cast
 import numpy as np
 
 from base.answer_pairs import ReplicaAnswer
-from campaigns.qualify.checks import Yardstick
 from campaigns.qualify.options import QualifyOptions
+from campaigns.qualify.peers import Yardstick
 from campaigns.qualify.record import (
     HardwareFact,
     Qualification,

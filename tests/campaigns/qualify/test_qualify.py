@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from base.errors import Aborted
-from campaigns.qualify.checks import Yardstick, faster_half, kind_of
+from campaigns.qualify.peers import Yardstick, faster_half, kind_of
 from campaigns.qualify.record import (
     NAME,
     HardwareFact,
@@ -14,7 +14,7 @@ from campaigns.qualify.record import (
     Qualification,
     read_qualification,
 )
-from campaigns.qualify.result import as_junit, as_page, as_text, conclusion
+from campaigns.qualify.result import as_page, as_text, conclusion, junit
 from tests.campaigns.qualify.fake import SPEED, FakeCluster, make_runner, qualify
 
 
@@ -191,7 +191,7 @@ def test_an_interrupted_qualification_goes_on(tmp_path: Path) -> None:
 
 def test_junit_has_a_case_for_each_check(tmp_path: Path) -> None:
     record = qualify(FakeCluster(slow={5: 1.12}, dead={0}), tmp_path).record
-    suites = ElementTree.fromstring(as_junit(record))
+    suites = ElementTree.fromstring(junit(record))
     assert [suite.get("name") for suite in suites] == ["n1", "n2", "cluster"]
     bad = {
         (case.get("classname"), case.get("name"))

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from record.structs import DeviceHealth, DeviceLine, HostHealth
+from record.devices import DeviceHealth, HostHealth
+from record.structs import DeviceLine
 from report.reading.run import Run
 from tests.report.findings.examples import run_of
 from tests.run_folder import START_NS, good_spec, replica_record

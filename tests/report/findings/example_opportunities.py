@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from record.devices import DeviceLimits
 from record.folder import RunFolder
 from record.steps import STEP, header
-from record.structs import DeviceLimits, DeviceLine, EngineLine
+from record.structs import DeviceLine, EngineLine
 from report.findings.finding import Found
 from report.findings.opportunities import opportunities
 from report.reading.folder import read_run

@@ -5,13 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from record.structs import (
-    DeviceLimits,
-    DeviceLine,
-    DeviceUse,
-    EngineLine,
-    HostLine,
-)
+from record.devices import DeviceLimits, DeviceUse
+from record.structs import DeviceLine, EngineLine, HostLine
 from report.content import make_report
 from report.findings.causes import causes
 from report.findings.finding import Found

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from record.devices import DeviceUse
 from record.folder import RunFolder, read_json, write_json
 from record.structs import (
     Check,
     DeviceLine,
-    DeviceUse,
     EngineLine,
     EventRecord,
     HostLine,

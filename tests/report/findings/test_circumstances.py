@@ -1,6 +1,7 @@
 import pytest
 
-from record.structs import DeviceLimits, ReplicaRecord
+from record.devices import DeviceLimits
+from record.structs import ReplicaRecord
 from report.findings.circumstances import apart, describe
 from report.reading.traits import differing
 from tests.run_folder import replica_record

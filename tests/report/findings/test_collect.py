@@ -2,14 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from record.structs import (
-    DeviceLine,
-    DeviceUse,
-    EngineLine,
-    EventRecord,
-    HostLine,
-    TelemetryLine,
-)
+from record.devices import DeviceUse
+from record.structs import DeviceLine, EngineLine, EventRecord, HostLine, TelemetryLine
 from tests.report.reading import Plain, codes, report_of
 from tests.run_folder import (
     START_NS,

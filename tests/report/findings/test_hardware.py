@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from record.structs import HostHealth
+from record.devices import HostHealth
 from report.content import make_report
 from report.findings.hardware import hardware
 from tests.report.findings.example_hardware import (
