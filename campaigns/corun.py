@@ -41,9 +41,10 @@ from base.barrier import Barrier
 from base.child import Children, Ended, Job, module_command, module_environment
 from base.errors import ExitCode, UserError
 from base.log import logger
-from campaigns.corun_plan import configurations, parse, steps
+from campaigns.corun_plan import check_cores, configurations, parse, steps
 from campaigns.corun_record import NAME, Corun, CorunRun, Workload
 from campaigns.corun_result import write_results
+from campaigns.options import make_root
 from record.folder import RecordError, RunFolder, read_json, write_json
 from record.structs import Verdict
 
@@ -71,11 +72,12 @@ def _command(arguments: Sequence[str]) -> int:
     if options.dry_run:
         print("\n".join(_described(corun)))
         return ExitCode.GOOD
+    check_cores(corun)
     root = options.root
     if root is None:
         root = Path("runs") / time.strftime("%Y%m%dT%H%M%SZ-corun", time.gmtime())
+    make_root(root)
     corun = _resumed(root, corun)
-    root.mkdir(parents=True, exist_ok=True)
     with Children() as children:
         try:
             _run_all(root, corun, children)

@@ -1,7 +1,9 @@
 """The command line of a scaling campaign."""
 
 import difflib
+import errno
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +83,56 @@ def parse(arguments: Sequence[str]) -> CampaignOptions:
         _LOG.info("replicas: 1 is added, as the baseline")
         options.sizes.insert(0, 1)
     return options
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def make_root(root: Path) -> None:
+    """Make the folder of a campaign, if it is not there, and check that it takes files.
+
+    Raises:
+        UserError: it is a file, its name is not possible, or it cannot be written to.
+        OSError: the disk is full.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        _try_writing(root)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        raise UserError(
+            f"run.dir={root}: {error.strerror or error}; name another folder"
+        ) from error
+
+
+def check_target(option: str, path: Path) -> None:
+    """Check that a campaign can write the file `path` when it ends, hours later.
+
+    Raises:
+        UserError: it is a folder, or its folder is missing or cannot be written to.
+        OSError: the disk is full.
+    """
+    try:
+        if path.is_dir():
+            raise UserError(f"{option} {path}: a folder; name a file")
+        if not path.parent.is_dir():
+            raise UserError(f"{option} {path}: there is no folder {path.parent}")
+        if path.exists():
+            path.read_bytes()
+        _try_writing(path.parent)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        raise UserError(
+            f"{option} {path}: {error.strerror or error}; name another file"
+        ) from error
+
+
+def _try_writing(folder: Path) -> None:
+    # Permissions alone do not show it: a file system may be read-only.
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def refuse_unknown(text: str, own: Sequence[str], command: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from base.child import Children, Ended, module_command, module_environment
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
+from campaigns.options import make_root
 from campaigns.outcome import read_trial
 from campaigns.rate_search import Trial
 from conf.schema import Config
@@ -270,15 +271,15 @@ def new_root(wanted: Path | None, kind: str) -> Path:
     """Return a folder that no other campaign has.
 
     Raises:
-        UserError: the folder holds another campaign.
-        OSError: it cannot be made.
+        UserError: the folder holds another campaign, or cannot be made.
+        OSError: the disk is full.
     """
     if wanted is not None:
+        make_root(wanted)
         if (wanted / NAME).exists():
             raise UserError(
                 f"run.dir={wanted} holds another campaign; name another folder"
             )
-        wanted.mkdir(parents=True, exist_ok=True)
         return wanted
     stamp = time.strftime(f"%Y%m%dT%H%M%SZ-{kind}", time.gmtime())
     Path("runs").mkdir(exist_ok=True)

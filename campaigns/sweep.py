@@ -37,6 +37,7 @@ from pathlib import Path
 from base.child import Children, module_command, module_environment
 from base.errors import ExitCode, UserError
 from base.log import logger
+from campaigns.options import make_root
 from campaigns.sweep_points import label, make_points, read_points
 from campaigns.sweep_record import NAME, Sweep, read_run_of
 from campaigns.sweep_result import write_results
@@ -78,8 +79,8 @@ def _command(arguments: Sequence[str]) -> int:
     root = options.root
     if root is None:
         root = Path("runs") / time.strftime("%Y%m%dT%H%M%SZ-sweep", time.gmtime())
+    make_root(root)
     sweep = _resumed(root, sweep)
-    root.mkdir(parents=True, exist_ok=True)
     with Children() as children:
         try:
             _run_all(root, sweep, children, options.budget_s)
@@ -113,7 +114,7 @@ def parse(arguments: Sequence[str]) -> SweepOptions:
             options.budget_s = _number(text, r"[1-9]\d{0,8}(\.\d+)?")
         elif key == "seed":
             options.seed = int(_number(text, r"\d{1,9}"))
-        elif key == "run.dir":
+        elif key == "run.dir" and value:
             options.root = Path(value)
         else:
             options.overrides.append(text)

@@ -48,6 +48,7 @@ from pathlib import Path
 from base.child import Children
 from base.errors import ExitCode, NotGood, UserError
 from base.log import logger
+from campaigns.options import make_root
 from campaigns.tune_experiment import accuracy_options, check_path, write_experiment
 from campaigns.tune_forecast import ForecastSimulator, known_knobs
 from campaigns.tune_options import TuneOptions, allowed, load_point, parse
@@ -85,8 +86,8 @@ def _command(arguments: Sequence[str]) -> int:
     root = options.root
     if root is None:
         root = Path("runs") / time.strftime("%Y%m%dT%H%M%SZ-tune", time.gmtime())
+    make_root(root)
     tune = _resumed(root, options)
-    root.mkdir(parents=True, exist_ok=True)
     command = shell(["python", "-m", "campaigns.tune", *masked_arguments(arguments)])
     with Children() as children:
         return _tune(options, tune, root, children, command)
@@ -153,6 +154,10 @@ def _resumed(root: Path, options: TuneOptions) -> Tune:
         found = read_json(root / NAME, Tune)
     except RecordError as error:
         raise UserError(f"run.dir={root}: {error}; name another folder") from error
+    if problem := found.problem():
+        raise UserError(
+            f"run.dir={root}: {root / NAME}: {problem}; name another folder"
+        )
     for name in ("shared", "knobs", "where", "objective", "limits"):
         if getattr(found, name) != getattr(planned, name):
             raise UserError(
