@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -84,7 +85,13 @@ def start(main: Callable[[], int]) -> NoReturn:
 
     SIGTERM and SIGHUP end the program as Ctrl-C does, so that it can clean up. A signal
     that the caller ignores (nohup) stays ignored.
+
+    What the terminal's encoding does not have, such as a byte in the name of a file, is
+    printed as an escape.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)

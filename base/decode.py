@@ -6,6 +6,7 @@ adds constructors with other errors, and aliases that turn 300 bytes into gigaby
 A reader that catches only one of these errors ends in a traceback for the others.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -120,6 +121,20 @@ def whole_number(text: str, most: int = 10**9) -> int | None:
     if len(digits) > len(str(most)) or int(digits) > most:
         return None
     return int(digits)
+
+
+def finite_number(value: object) -> float | None:
+    """Return a value read from JSON as a float; None: it is no number of its range.
+
+    JSON may contain whole numbers of any length, for which `float` raises an error.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _not_plain(event: yaml.Event) -> str | None:

@@ -41,7 +41,7 @@ from base.barrier import Barrier
 from base.child import Children, Ended, Job, module_command, module_environment
 from base.errors import ExitCode, UserError
 from base.log import logger
-from campaigns.corun_plan import configurations, parse, steps
+from campaigns.corun_plan import check_cores, configurations, parse, steps
 from campaigns.corun_record import NAME, Corun, CorunRun, Workload
 from campaigns.corun_result import write_results
 from campaigns.folders import interrupted, make_root
@@ -72,6 +72,7 @@ def _command(arguments: Sequence[str]) -> int:
     if options.dry_run:
         print("\n".join(_described(corun)))
         return ExitCode.GOOD
+    check_cores(corun)
     root = make_root(options.root, "corun")
     corun = _resumed(root, corun)
     with Children() as children:

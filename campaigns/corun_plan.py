@@ -1,5 +1,6 @@
 """The command line of a corun: options of all runs, and those of each workload."""
 
+import os
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -106,6 +107,21 @@ def _cores(text: str) -> list[int]:
             raise UserError(f"{text}: write cores like cores=0-3,8")
         cores |= set(range(begin, end + 1))
     return sorted(cores)
+
+
+def check_cores(corun: Corun) -> None:
+    """Check that this process may use the cores of each workload.
+
+    Raises:
+        UserError: it may not use one of them.
+    """
+    known = os.sched_getaffinity(0)
+    for workload in corun.workloads:
+        if absent := set(workload.cores or ()) - known:
+            raise UserError(
+                f"{workload.name}: cores= has core {min(absent)}; this process may use"
+                f" {', '.join(map(str, sorted(known)))}"
+            )
 
 
 def configurations(corun: Corun) -> dict[str, Config]:

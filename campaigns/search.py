@@ -40,7 +40,7 @@ from base.child import Children
 from base.errors import Aborted, ExitCode, NotGood, UserError
 from base.log import logger
 from campaigns.conclusion import conclude
-from campaigns.folders import new_root
+from campaigns.folders import make_root, new_root
 from campaigns.forecast_search import ForecastSearch, RunLength
 from campaigns.options import refuse_unknown
 from campaigns.own_limits import is_limit, parse_limits
@@ -285,6 +285,8 @@ def _root(
         RecordError: the record in it is damaged.
     """
     wanted = options.root
+    if wanted is not None:
+        make_root(wanted, "search")
     if wanted is None or not (wanted / NAME).exists():
         return new_root(wanted, "search"), []
     earlier = read_campaign(wanted)

@@ -113,7 +113,7 @@ def parse(arguments: Sequence[str]) -> SweepOptions:
             options.budget_s = number_option(text, r"[1-9]\d{0,8}(\.\d+)?")
         elif key == "seed":
             options.seed = int(number_option(text, r"\d{1,9}"))
-        elif key == "run.dir":
+        elif key == "run.dir" and value:
             options.root = Path(value)
         else:
             options.overrides.append(text)

@@ -149,6 +149,10 @@ def _resumed(root: Path, options: TuneOptions) -> Tune:
     found = interrupted(root, NAME, Tune)
     if found is None:
         return planned
+    if problem := found.problem():
+        raise UserError(
+            f"run.dir={root}: {root / NAME}: {problem}; name another folder"
+        )
     for name in ("shared", "knobs", "where", "objective", "limits"):
         if getattr(found, name) != getattr(planned, name):
             raise UserError(

@@ -12,6 +12,7 @@ import yaml
 from base.errors import UserError
 from base.files import ROOT, data_path
 from base.version import VERSION
+from campaigns.folders import check_target
 from campaigns.sweep_points import Point
 from campaigns.tune_record import Gain, Tune, TuneResult
 from campaigns.tune_result import shell
@@ -32,12 +33,10 @@ def check_path(path: Path) -> None:
     """Check that the experiment file may be written.
 
     Raises:
-        UserError: its folder is missing, or it is a file of somebody else.
+        UserError: it cannot be written, or it is a file of somebody else.
+        OSError: the disk is full.
     """
-    if not path.parent.is_dir():
-        raise UserError(f"--write {path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise UserError(f"--write {path}: a folder; name a file, e.g. tuned.yaml")
+    check_target("--write", path)
     if path.exists() and not path.read_text(errors="replace").startswith(_FIRST):
         raise UserError(
             f"--write {path}: the file exists and was not written by this command;"

@@ -14,10 +14,13 @@ from campaigns.sweep_points import Point, split_values
 from conf.engines import SyntheticConfig
 from conf.schema import Config
 
-_NUMBER = r"-?\d+(?:\.\d+)?(?:[eE]-?\d+)?"
+_NUMBER = r"-?[0-9]+(?:\.\d+)?(?:[eE]-?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?::({_NUMBER}|log))?")
 _WHOLE = re.compile(r"-?\d+")
 _MOST_ENUMERATED = 20_000
+_LARGEST = 1e15
+_SMALLEST_STEP = 1e-9
+"""Of a range, as a share of it; beyond it neighbors are the same number."""
 _FEW = 12
 """Values of a range that simulations try."""
 _OF_ENGINE = ("max_num_batched_tokens", "max_num_seqs")
@@ -131,12 +134,15 @@ def read_knob(text: str) -> Knob | None:
             raise UserError(f"{text}: a value is there twice")
         return Knob(option=key, values=tuple(values))
     low, high = float(found[1]), float(found[2])
+    if not max(abs(low), abs(high)) <= _LARGEST:
+        raise UserError(f"{text}: numbers up to {_LARGEST:g} can be tuned")
     last = found[3] or ""
     log = last == "log"
     step = 0.0 if log or not last else float(last)
     if low >= high:
         raise UserError(f"{text}: the second number of a range must be the larger one")
-    if (last and not log and step <= 0) or step > high - low:
+    least = _SMALLEST_STEP * (high - low)
+    if (last and not log and step < least) or step > high - low:
         raise UserError(f"{text}: the step must be above 0 and fit into the range")
     if log and low <= 0:
         raise UserError(f"{text}: a range with :log begins above 0")
@@ -212,10 +218,12 @@ class Condition:
         """
         try:
             tree = ast.parse(text.strip(), mode="eval").body
+            found = cls(text, tree)
+            found.holds({knob.option: knob.spread()[0] for knob in knobs})
         except (SyntaxError, ValueError) as error:
             raise UserError(f"where={text}: not a comparison of knobs") from error
-        found = cls(text, tree)
-        found.holds({knob.option: knob.spread()[0] for knob in knobs})
+        except (RecursionError, MemoryError) as error:
+            raise UserError(f"where={text[:40]}...: nested too deeply") from error
         return found
 
     def holds(self, point: Mapping[str, str]) -> bool:
@@ -227,7 +235,7 @@ class Condition:
         names = {key.rpartition(".")[2]: value for key, value in point.items()}
         try:
             return bool(self._value(self.tree, {**names, **point}))
-        except ZeroDivisionError:
+        except ArithmeticError:  # a division by zero, or beyond the range of numbers
             return False
 
     def _value(self, node: ast.expr, point: Mapping[str, str]) -> float | bool:

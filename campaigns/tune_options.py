@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from base.decode import whole_number
 from base.errors import UserError
 from campaigns.options import refuse_unknown
 from campaigns.own_limits import is_limit, parse_limits
@@ -28,6 +29,7 @@ _OWN = ("objective", "where", "runs", "pairs", "seeds", "budget_s", "seed", "run
 _FEWEST_SCREENED = 6
 _FEWEST_PAIRS = 3
 _LARGEST_SEED = 2**31
+_MOST = {"runs": 100_000, "pairs": 1000, "seeds": 1000}
 _FIXED = (*(group for group in GROUPS if group != "cluster"), "mode", "benchmark")
 """What cannot be a knob: other values are another benchmark."""
 
@@ -64,6 +66,8 @@ def parse(arguments: Sequence[str]) -> TuneOptions:
         UserError: a value is missing or makes no sense, or there is no knob.
     """
     flags, texts = _flags(arguments)
+    if "run.dir=" in texts:
+        raise UserError("run.dir=: name a folder, or leave the option out")
     own_limits = [text for text in texts if is_limit(text)]
     own = {
         text.partition("=")[0]: text
@@ -223,9 +227,13 @@ def _whole(own: dict[str, str], name: str, default: int, least: int) -> int:
     if name not in own:
         return default
     value = own[name].partition("=")[2]
-    if not re.fullmatch(r"\d{1,9}", value) or int(value) < least:
-        raise UserError(f"{name}={value}: write a whole number of {least} or more")
-    return int(value)
+    most = _MOST.get(name, 10**9)
+    number = whole_number(value, most)
+    if number is None or number < least:
+        raise UserError(
+            f"{name}={value}: write a whole number from {least} to {most:,}"
+        )
+    return number
 
 
 def _seconds(text: str | None) -> float | None:

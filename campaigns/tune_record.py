@@ -127,3 +127,18 @@ class Tune(Struct, kw_only=True):
     screening_ended: str = ""
     """Why; empty: it goes on."""
     result: TuneResult | None = None
+
+    def problem(self) -> str:
+        """Return why its parts do not fit each other; empty: they do."""
+        options = {knob.partition("=")[0] for knob in self.knobs}
+        points = [one.point for one in self.candidates]
+        if not points or points[0]:
+            return "the first candidate is not the default"
+        if any(point.keys() - options for point in points):
+            return "a candidate has an option that is no knob"
+        named = [n for run in self.made for n in (run.candidate, run.against)]
+        if self.result is not None and self.result.candidate is not None:
+            named.append(self.result.candidate)
+        if any(not 0 <= number < len(points) for number in named):
+            return "a run is of a candidate that is not there"
+        return ""

@@ -27,6 +27,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from base.decode import printable
 from base.errors import ExitCode, UserError, write_failure
 from history.entry import RunEntry, list_runs
 from history.keep import archive, removable, remove
@@ -59,6 +60,8 @@ def _list(given: list[str]) -> int:
     options = parser.parse_args(given)
     runs = _chosen(options)
     if options.json:
+        for run in runs:  # a name may have bytes that no text can contain
+            run.path, run.campaign = printable(run.path), printable(run.campaign)
         text = msgspec.json.encode(runs)
         print(msgspec.json.format(text, indent=2).decode())
     else:
@@ -108,7 +111,8 @@ def _prune(given: list[str]) -> int:
         print("nothing to remove")
         return ExitCode.GOOD
     for one in removals:
-        print(f"{one.path}  {one.run.outcome}  {one.size_bytes / _MB:,.1f} MB")
+        size = one.size_bytes / _MB
+        print(f"{printable(str(one.path))}  {one.run.outcome}  {size:,.1f} MB")
     total = sum(one.size_bytes for one in removals) / _MB
     what = f"{len(removals)} runs, {total:,.1f} MB"
     if not options.yes and not _confirmed(f"Remove {what}? Type yes: "):

@@ -1,21 +1,26 @@
 """One run in a list: what it was and what it showed, from a few small files."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from msgspec import Struct, field
 
+from base.decode import finite_number
 from record.find import find_runs
 from record.folder import RecordError, RunFolder, read_json, read_yaml
 from record.loadgen_log import read_detail
-from record.structs import Json, ReplicaRecord, SettingsRecord, Verdict
+from record.structs import ReplicaRecord, SettingsRecord, Verdict
 
 _RATES = (
     ("result_samples_per_second", "result_tokens_per_second"),
     ("result_completed_samples_per_sec", "result_completed_tokens_per_second"),
 )
 """LoadGen's rates: Offline, then Server. SingleStream has only latencies."""
+_STAMP = "%Y%m%dT%H%M%SZ"
+STARTED = "%Y-%m-%d %H:%M:%S"
+"""Form of the time at which a run started."""
 _T = TypeVar("_T")
 
 
@@ -132,17 +137,13 @@ def _add_figures(entry: RunEntry, folder: RunFolder) -> None:
     except RecordError:
         return
     for samples, tokens in _RATES:
-        if (rate := _number(values.get(samples))) is not None:
+        if (rate := finite_number(values.get(samples))) is not None:
             entry.samples_per_s = rate
-            entry.tokens_per_s = _number(values.get(tokens))
-    ttft = _number(values.get("result_first_token_99.00_percentile_latency_ns"))
-    tpot = _number(values.get("result_time_per_output_token_99.00_percentile_ns"))
+            entry.tokens_per_s = finite_number(values.get(tokens))
+    ttft = finite_number(values.get("result_first_token_99.00_percentile_latency_ns"))
+    tpot = finite_number(values.get("result_time_per_output_token_99.00_percentile_ns"))
     entry.ttft_p99_ms = None if ttft is None else ttft / 1e6
     entry.tpot_p99_ms = None if tpot is None else tpot / 1e6
-
-
-def _number(value: Json) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
 
 
 def _kinds(replica: ReplicaRecord) -> list[str]:
@@ -155,9 +156,9 @@ def _distinct(names: Iterable[str]) -> list[str]:
 
 
 def _started(name: str) -> str:
-    """Return the time that the name of a run folder begins with."""
+    """Return the time that the name of a run folder begins with; empty: with none."""
     stamp = name.partition("-")[0]
-    if len(stamp) != 16 or not stamp.endswith("Z"):
+    try:
+        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).strftime(STARTED)
+    except ValueError:
         return ""
-    day, clock = stamp[:8], stamp[9:15]
-    return f"{day[:4]}-{day[4:6]}-{day[6:]} {clock[:2]}:{clock[2:4]}:{clock[4:]}"

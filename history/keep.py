@@ -4,6 +4,7 @@ Never removed: a run without a verdict, one whose folder was renamed, since its 
 keeps it, one of a campaign, and the target of `latest`.
 """
 
+import contextlib
 import shutil
 import tarfile
 from collections.abc import Iterable, Sequence
@@ -12,10 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
 
-from base.errors import Aborted, UserError
-from history.entry import RunEntry
-
-_FORMAT = "%Y-%m-%d %H:%M:%S"
+from base.errors import Aborted, UserError, write_failure
+from history.entry import STARTED, RunEntry
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +66,7 @@ def removable(
 def _began_before(run: RunEntry, end: datetime) -> bool:
     if not run.started:
         return False
-    began = datetime.strptime(run.started, _FORMAT).replace(tzinfo=UTC)
+    began = datetime.strptime(run.started, STARTED).replace(tzinfo=UTC)
     return began < end
 
 
@@ -96,10 +95,11 @@ def archive(root: Path, paths: Sequence[Path], target: Path) -> None:
     """Write run folders into a new compressed tar file, and read it back.
 
     Raises:
-        UserError: the file exists, or lies in one of the folders.
+        UserError: the file exists, its folder does not, or it lies in one of the
+            folders.
         Aborted: it cannot be written, or does not contain all files.
     """
-    if target.exists():
+    if target.exists() or target.is_symlink():
         raise UserError(f"{target}: exists; name another file")
     if any(target.resolve().is_relative_to(path.resolve()) for path in paths):
         raise UserError(f"{target}: lies in a run that it would contain")
@@ -110,12 +110,13 @@ def archive(root: Path, paths: Sequence[Path], target: Path) -> None:
                 file.add(path, path.relative_to(root))
         _check(draft, root, paths)
         draft.replace(target)
-    except (OSError, tarfile.TarError) as error:
-        raise Aborted(
-            f"{target}: {getattr(error, 'strerror', None) or error}"
-        ) from error
+    except OSError as error:
+        raise write_failure(target, error) from error
+    except tarfile.TarError as error:
+        raise Aborted(f"{target}: {error}") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
 
 
 def _check(draft: Path, root: Path, paths: Sequence[Path]) -> None:

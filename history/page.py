@@ -1,5 +1,6 @@
 """`index.html`: all runs of a folder with links, and a small chart for each setup."""
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 import jinja2
 
+from base.decode import printable
 from base.files import data_path
 from history.entry import RunEntry
 from record.folder import write_text
@@ -50,6 +52,7 @@ def write_index(root: Path, runs: Sequence[RunEntry]) -> Path:
         charts=_charts(runs),
         links={run.path: _link(root, run) for run in runs},
         number=_number,
+        printable=printable,
         written=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()),
     )
     write_text(root / NAME, text)
@@ -60,7 +63,7 @@ def _link(root: Path, run: RunEntry) -> str:
     """Return the relative address of the run's report, or of its folder."""
     report = "report.html" if (root / run.path / "report.html").exists() else ""
     # "./": a name with a colon would be read as a scheme.
-    return f"./{quote(run.path)}/{report}"
+    return f"./{quote(os.fsencode(run.path))}/{report}"
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -86,7 +89,7 @@ def _chart(setup: tuple[str, ...], found: list[tuple[RunEntry, float]]) -> _Char
             x=round(_EDGE + number * across, 1),
             y=round(_HEIGHT - _EDGE - (_HEIGHT - 2 * _EDGE) * rate / top, 1),
             failed=run.outcome != "passed",
-            label=f"{run.path}: {rate:.2f} samples/s, {run.outcome}",
+            label=f"{printable(run.path)}: {rate:.2f} samples/s, {run.outcome}",
         )
         for number, (run, rate) in enumerate(found)
     ]

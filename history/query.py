@@ -1,13 +1,16 @@
 """Chooses and orders the runs of a list."""
 
 import argparse
+import math
 import re
 from collections.abc import Callable, Sequence
+from datetime import date
 
+from base.decode import whole_number
 from history.entry import RunEntry
 
 _TEXTS = ("scenario", "mode", "model", "engine", "outcome")
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def add_filters(parser: argparse.ArgumentParser) -> None:
@@ -17,8 +20,10 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}", metavar="NAME", help=f"{name} of the run")
     group.add_argument("--host", metavar="NAME", help="a host of its replicas")
     group.add_argument("--device", metavar="TEXT", help="part of a device's name")
-    group.add_argument("--replicas", type=int, metavar="N", help="number of replicas")
-    group.add_argument("--min-rate", type=float, metavar="X", help="samples/s at least")
+    group.add_argument(
+        "--replicas", type=_count, metavar="N", help="number of replicas"
+    )
+    group.add_argument("--min-rate", type=_rate, metavar="X", help="samples/s at least")
     group.add_argument("--since", type=_date, metavar="DAY", help="first day, UTC")
     group.add_argument("--until", type=_date, metavar="DAY", help="last day, UTC")
 
@@ -46,6 +51,28 @@ def choose(runs: Sequence[RunEntry], options: argparse.Namespace) -> list[RunEnt
 
 
 def _date(text: str) -> str:
-    if not _DATE.fullmatch(text):
+    try:
+        # fromisoformat takes other forms, too, which do not compare as texts.
+        known = bool(_DATE.fullmatch(text)) and date.fromisoformat(text)
+    except ValueError:
+        known = False
+    if not known:
         raise argparse.ArgumentTypeError(f"{text}: write a day like 2026-11-28")
     return text
+
+
+def _count(text: str) -> int:
+    count = whole_number(text)
+    if not count:
+        raise argparse.ArgumentTypeError(f"{text}: write a number above 0")
+    return count
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 <= rate < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: write samples/s, e.g. 12.5")
+    return rate

@@ -1,6 +1,7 @@
 """Every command ends by the same table: 0 good, 1 not good, 2 bad input, 3 aborted."""
 
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -23,7 +24,7 @@ import submission.__main__
 import sut.keys
 import sut.main
 import sut.node.joining
-from base.command import ArgumentParser, run_command
+from base.command import ArgumentParser, run_command, start
 from base.errors import Aborted, ExitCode, NotGood, UserError
 from tests.accuracy.made_up import ids, scorable_run
 from tests.run_folder import good_spec, write_folder
@@ -317,3 +318,19 @@ def test_a_reader_that_is_gone_aborts_in_silence() -> None:
     done = subprocess.run(command, stdout=writer, stderr=-1, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (3, "")
+
+
+def test_a_name_that_the_terminal_cannot_show_is_escaped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="utf-8"))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def body() -> int:
+        print(os.fsdecode(b"runs/\xff"), flush=True)
+        return 0
+
+    with pytest.raises(SystemExit) as ended:
+        start(body)
+    assert (ended.value.code, shown.getvalue()) == (0, b"runs/\\udcff\n")

@@ -57,7 +57,7 @@ from pathlib import Path
 from base.child import Children
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
-from campaigns.folders import new_root
+from campaigns.folders import make_root, new_root
 from campaigns.qualify.checks import judge
 from campaigns.qualify.options import QualifyOptions, parse
 from campaigns.qualify.plan import planned_runs
@@ -69,6 +69,7 @@ from campaigns.qualify.record import (
 )
 from campaigns.qualify.reference import (
     KnownSpeeds,
+    check_references,
     deciding,
     read_history,
     read_references,
@@ -99,6 +100,8 @@ def _command(arguments: Sequence[str]) -> int:
     config = options.offline_config()
     size = _size(config)
     references = read_references(options.reference)
+    if options.make_reference is not None:
+        check_references(options.make_reference)
     if options.dry_run:
         print("\n".join(planned_runs(options, size)))
         return ExitCode.GOOD
@@ -191,6 +194,8 @@ def _root(
         RecordError: the record in it is damaged.
     """
     wanted = options.root
+    if wanted is not None:
+        make_root(wanted, "qualify")
     if wanted is None or not (wanted / NAME).exists():
         return new_root(wanted, "qualify"), record, []
     known = read_qualification(wanted)

@@ -14,6 +14,7 @@ from qsl.dataset import load_dataset
 from scenarios.rules import rules
 
 _MOST_SAMPLES = 4000
+_MOST_CONFIRMED = 100
 _OWN = (
     "samples",
     "queries",
@@ -26,6 +27,8 @@ _OWN = (
     "run.dir",
 )
 _SET_HERE = ("scenario", "mode", "cluster.only", "scenario.target_qps", "run")
+_OF_ALL = ("run.dir", "cluster", "cluster.replicas", "model", "dataset")
+"""Options that cannot differ between the runs of a qualification."""
 _SIZES = ("run.min_queries", "run.min_duration_s")
 _BENCHMARK_MODELS = ("llama3_1-8b", "llama3_1-8b_dummy")
 _COMMAND = "python -m campaigns.qualify"
@@ -94,28 +97,47 @@ def _take(options: QualifyOptions, text: str, key: str, value: str) -> None:
     if key in ("samples", "queries", "answers"):
         setattr(options, key, _whole(text, value, at_least=1))
     elif key == "confirm":
-        options.confirm = _whole(text, value, at_least=0)
+        options.confirm = _whole(text, value, at_least=0, most=_MOST_CONFIRMED)
     elif key == "rate":
         options.rate = _number(text, value)
     elif key == "tolerance":
         options.tolerance = _number(text, value)
         if options.tolerance >= 0.5:
             raise UserError(f"{text}: write a share below 0.5, e.g. tolerance=0.05")
-    elif key in ("reference", "history") and value:
+    elif key in ("reference", "history") and not value:
+        raise UserError(f"{text}: no path; name one, or leave the option out")
+    elif key == "history" and not Path(value).is_dir():
+        raise UserError(f"{text}: no such folder; name one, or leave the option out")
+    elif key in ("reference", "history"):
         setattr(options, key, Path(value))
     elif key == "run.dir" and value:
         options.root = Path(value)
-    elif key in _SET_HERE:
-        raise UserError(f"{text}: a qualification sets it; leave it out")
-    elif key in _SIZES:
-        raise UserError(f"{text}: write samples= and queries=, both for each replica")
     elif key.startswith("offline."):
-        options.offline.append(text.removeprefix("offline."))
+        options.offline.append(_of_some_runs(text, "offline."))
     elif key.startswith("server."):
-        options.server.append(text.removeprefix("server."))
+        options.server.append(_of_some_runs(text, "server."))
     else:
+        _refuse_set_here(text, key)
         refuse_unknown(text, _OWN, _COMMAND)
         options.overrides.append(text)
+
+
+def _of_some_runs(text: str, prefix: str) -> str:
+    """Return the option of a run in `text`."""
+    option = text.removeprefix(prefix)
+    key = option.partition("=")[0]
+    _refuse_set_here(text, key)
+    if key in _OF_ALL:
+        raise UserError(f"{text}: it is the same in all runs; leave out {prefix}")
+    return option
+
+
+def _refuse_set_here(text: str, key: str) -> None:
+    key = key.lstrip("+~")
+    if key in _SET_HERE:
+        raise UserError(f"{text}: a qualification sets it; leave it out")
+    if key in _SIZES:
+        raise UserError(f"{text}: write samples= and queries=, both for each replica")
 
 
 def _check(options: QualifyOptions) -> None:
@@ -150,10 +172,12 @@ def _official_limits(options: QualifyOptions, config: Config) -> list[str]:
     return [f"{name}={value:g}" for name, value in limits.items() if name not in given]
 
 
-def _whole(text: str, value: str, at_least: int) -> int:
-    number = whole_number(value)
+def _whole(text: str, value: str, at_least: int, most: int = 10**9) -> int:
+    number = whole_number(value, most)
     if number is None or number < at_least:
-        raise UserError(f"{text}: write a whole number of at least {at_least}")
+        raise UserError(
+            f"{text}: write a whole number of at least {at_least}, at most {most:,}"
+        )
     return number
 
 

@@ -5,6 +5,7 @@ devices of its name, in runs whose options have the values of its `settings`; an
 that it does not name may have any value.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,6 +17,7 @@ from msgspec import Struct, field
 from base.decode import DecodeError, decode_yaml, flat
 from base.errors import UserError
 from base.log import logger
+from campaigns.folders import check_target
 from campaigns.qualify.peers import Yardstick, kind_of
 from campaigns.qualify.record import (
     NAME,
@@ -73,8 +75,12 @@ def deciding(config: Config) -> dict[str, Json]:
     }
 
 
-def read_references(path: Path | None) -> list[Reference]:
+def read_references(path: Path | None, option: str = "reference=") -> list[Reference]:
     """Return the entries of a reference file; None: those of this package.
+
+    Args:
+        path: of the file.
+        option: that names it, for messages.
 
     Raises:
         UserError: it cannot be read, or is none.
@@ -86,20 +92,32 @@ def read_references(path: Path | None) -> list[Reference]:
             data = path.read_bytes()
         found = decode_yaml(data, ReferenceFile).references
     except OSError as error:
-        raise UserError(f"reference={path}: {error.strerror or error}") from error
+        raise UserError(f"{option}{path}: {error.strerror or error}") from error
     except DecodeError as error:
         raise UserError(
-            f"reference={path}: not a reference file: {error}; make one with"
-            " --make-reference PATH"
+            f"{option}{path}: not a reference file: {error}; make one with"
+            " --make-reference and a new file"
         ) from error
     for one in found:
         low, high = one.offline_tokens_per_s
-        if not 0 < low <= high:
+        if not 0 < low <= high < math.inf:
             raise UserError(
-                f"reference={path}: {one.device}: offline_tokens_per_s must be two"
+                f"{option}{path}: {one.device}: offline_tokens_per_s must be two"
                 " numbers above 0, the lower one first"
             )
     return found
+
+
+def check_references(path: Path) -> None:
+    """Check that `write_references` can write the file `path`.
+
+    Raises:
+        UserError: it cannot be written, or is there and is no reference file.
+        OSError: the disk is full.
+    """
+    check_target("--make-reference", path)
+    if path.exists():
+        read_references(path, "--make-reference ")
 
 
 def write_references(path: Path, record: Qualification) -> list[Reference]:

@@ -72,6 +72,15 @@ def test_a_dry_run_lists_every_step(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_cores_that_are_not_there_are_refused_before_any_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "corun"
+    assert command.main([f"run.dir={root}", *TWO, "cores=999999"]) == 2
+    assert "cores= has core 999999; this process may use" in capsys.readouterr().err
+    assert not root.exists()
+
+
 def _corun(repeats: int = 3, runs: list[CorunRun] | None = None) -> Corun:
     workloads = [Workload(name="chat"), Workload(name="batch")]
     return Corun(

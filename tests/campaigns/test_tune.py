@@ -54,7 +54,13 @@ def test_short_names_and_single_values_become_options_of_every_run() -> None:
         (["max_num_seqs=8,64", "objective=x"], "objective=x must be one of"),
         (["max_num_seqs=8,64", "objective=ttft_ms_p99"], "has no such figure"),
         (["max_num_seqs=8,64", "runs=20"], "leaves 0 runs to screen"),
-        (["max_num_seqs=8,64", "pairs=2"], "pairs=2: write a whole number of 3"),
+        (["max_num_seqs=8,64", "pairs=2"], "pairs=2: write a whole number from 3"),
+        (["max_num_seqs=8,64", "seeds=100000000"], "seeds=100000000: write"),
+        (["max_num_seqs=8,64", "run.dir="], "run.dir=: name a folder"),
+        (["max_num_seqs=8,64", "run.dir=/dev/null"], "/dev/null: File exists; name"),
+        (["max_num_seqs=8,64", "run.dir=" + 300 * "x"], "File name too long"),
+        (["max_num_seqs=8,64", "run.dir=/proc/x"], "run.dir=/proc/x: No such file"),
+        (["max_num_seqs=8,64", "--write=/proc/x.yaml"], "--write /proc/x.yaml: No"),
         (["max_num_seqs=8,64", "budget_s=x"], "budget_s=x: write seconds"),
         (["max_num_seqs=8,64", "where=max_num_seqs>64"], "no setting fulfils"),
         (["max_num_seqs=8,64", "where=other>64"], "there is no knob other"),
@@ -71,6 +77,51 @@ def test_bad_input_ends_before_any_run(
 ) -> None:
     assert command.main([*COMMON, *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("candidates", [], "the first candidate is not the default"),
+        ("made", [{"candidate": 7, "phase": "screen"}], "a candidate that is not"),
+        ("result", {"better": True, "candidate": -1}, "a candidate that is not there"),
+        (
+            "candidates",
+            [{"point": {}, "origin": "default"}, {"point": {"a": "1"}, "origin": "x"}],
+            "Invalid enum value",
+        ),
+        (
+            "candidates",
+            [
+                {"point": {}, "origin": "default"},
+                {"point": {"run.dir": "/"}, "origin": "optuna"},
+            ],
+            "an option that is no knob",
+        ),
+    ],
+)
+def test_a_damaged_record_is_refused_and_kept(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    part: str,
+    value: object,
+    message: str,
+) -> None:
+    options = parse([*COMMON, "max_num_seqs=8,64"])
+    record = {
+        "shared": options.shared,
+        "knobs": [str(knob) for knob in options.knobs],
+        "where": [],
+        "objective": options.objective.name,
+        "better": "higher",
+        "limits": [],
+        part: value,
+    }
+    (tmp_path / "tune.json").write_text(text := json.dumps(record))
+    given = [*COMMON, "max_num_seqs=8,64", f"run.dir={tmp_path}"]
+    assert command.main(given) == 2
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "tune.json").read_text() == text
 
 
 def test_a_file_of_the_user_is_not_overwritten(

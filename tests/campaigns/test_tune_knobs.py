@@ -55,6 +55,9 @@ def test_a_single_value_is_no_knob() -> None:
         ("a=1..8:0", "the step must be above 0"),
         ("a=1..8:9", "fit into the range"),
         ("a=0..8:log", "begins above 0"),
+        ("a=1..1e999", "numbers up to"),
+        ("a=1..1" + 400 * "0", "numbers up to"),
+        ("a=0..1e14:1e-300", "the step must be above 0"),
     ],
 )
 def test_knobs_that_cannot_be(text: str, message: str) -> None:
@@ -102,11 +105,18 @@ def test_conditions(text: str, holds: list[bool]) -> None:
         ("__import__('os').system('true')", "is no comparison of knobs"),
         ("seqs in tokens", "is no comparison of knobs"),
         ("seqs << 3", "is no comparison of knobs"),
+        (3000 * "not " + "seqs", "nested too deeply"),
+        (20_000 * "-" + "1 < seqs", "nested too deeply"),
     ],
 )
 def test_conditions_that_cannot_be(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Condition.read(text, KNOBS)
+
+
+def test_a_number_beyond_the_range_fulfils_nothing() -> None:
+    huge = "1" + 400 * "0"
+    assert not Condition.read(f"seqs / 3 < {huge} / 3", KNOBS).holds({"seqs": "1"})
 
 
 def test_a_space_lists_what_is_allowed_and_nothing_that_is_too_large() -> None:

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import tarfile
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -168,11 +169,43 @@ def test_an_archive_holds_every_file_and_removes_none(
     inside = root / run / "a.tar.gz"
     assert main(["archive", str(root), str(inside)]) == 2
     assert not inside.exists()
+    assert main(["archive", str(root), str(tmp_path / "absent" / "a.tar.gz")]) == 2
+    link = tmp_path / "link"
+    link.symlink_to("nowhere")
+    assert main(["archive", str(root), str(link)]) == 2
+    assert link.is_symlink()
 
 
 def test_bad_input_is_refused(tmp_path: Path) -> None:
     assert main(["list", str(tmp_path / "absent")]) == 2
     assert main(["list", str(tmp_path), "--since", "yesterday"]) == 2
+    for bad in ("--since=2026-99-99", "--replicas=-1", "--min-rate=nan"):
+        assert main(["list", str(tmp_path), bad]) == 2, bad
     assert main(["prune", str(tmp_path), "--keep", "-1"]) == 2
     assert main(["prune", str(tmp_path), "--older-than", "nan"]) == 2
     assert main(["archive", str(tmp_path), str(tmp_path / "out.tar.gz")]) == 2
+
+
+def test_names_that_are_no_time_or_no_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "20261399T999999Z-offline", good_spec())
+    write_folder(tmp_path / os.fsdecode(b"20260101T000000Z-\xff"), good_spec())
+    assert main(["list", str(tmp_path), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [one["started"][:10] for one in listed] == ["2026-01-01", ""]
+    assert listed[0]["path"].endswith("\\udcff")
+    assert main(["index", str(tmp_path)]) == 0
+    assert "%FF/" in (tmp_path / "index.html").read_text()
+    assert main(["prune", str(tmp_path), "--older-than", "1", "--yes"]) == 0
+    assert [one.name for one in tmp_path.glob("2*")] == ["20261399T999999Z-offline"]
+
+
+def test_a_rate_beyond_the_range_of_numbers_is_no_rate(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / STAMPS[0])
+    write_folder(folder.path, good_spec())
+    line = '"key": "result_samples_per_second", "metadata": {}, "value": 1'
+    with folder.detail_log.open("a") as file:
+        file.write(f":::MLLOG {{{line}{400 * '0'}}}\n")
+    entry = list_runs(tmp_path)[0]
+    assert (entry.samples_per_s, entry.outcome) == (None, "passed")

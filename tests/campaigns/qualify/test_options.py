@@ -75,6 +75,16 @@ def test_the_benchmarks_model_has_the_benchmarks_limits() -> None:
         ("cluster.only=[1]", "sets it"),
         ("run.min_queries=5", "write samples="),
         ("--make-reference", "needs a file"),
+        ("reference=", "no path"),
+        ("offline.mode=accuracy", "sets it"),
+        ("server.scenario=offline", "sets it"),
+        ("server.run=full", "sets it"),
+        ("offline.run.min_queries=5", "write samples="),
+        ("offline.run.dir=x", "leave out offline."),
+        ("server.cluster.replicas=3", "leave out server."),
+        ("confirm=999999999", "at most 100"),
+        ("history=", "no path"),
+        ("history=/dev/null", "no such folder"),
         ("tolerence=0.1", "did you mean tolerance="),
         ("server.engine.nothing=1", "no such option"),
     ],
@@ -173,3 +183,20 @@ def test_only_equal_settings_make_a_history(tmp_path: Path) -> None:
     history = KnownSpeeds({}, [], found)(measure()).history
     assert [point.tokens_per_s for point in history] == [90.0, 90.0]
     assert KnownSpeeds({}, [], found)(measure(replica=1)).history == []
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--make-reference=/nowhere/x.yaml", "there is no folder"),
+        ("--make-reference=/tmp", "a folder; name a file"),
+        ("--make-reference=/proc/x.yaml", "No such file"),
+        ("--make-reference=/etc/hostname", "not a reference file"),
+        ("run.dir=/dev/null", "File exists; name another folder"),
+    ],
+)
+def test_a_target_that_cannot_be_written_is_refused_before_any_run(
+    capsys: pytest.CaptureFixture[str], option: str, message: str
+) -> None:
+    assert command.main([*HARNESS, option]) == 2
+    assert message in capsys.readouterr().err
