@@ -13,15 +13,15 @@ from base.errors import ExitCode, UserError
 
 _TEXT = """\
 Campaigns are series of runs, each a process of its own:
-  python -m campaigns.scaling replicas=1,2,4 ...   how throughput grows with replicas;
+  mlperf-sut campaign scaling replicas=1,2,4 ...   how throughput grows with replicas;
                                                    Server: the highest sustained rate
-  python -m campaigns.search scenario=server ...   the highest rate that holds the
+  mlperf-sut campaign search scenario=server ...   the highest rate that holds the
                                                    latency limits, in three runs
-  python -m campaigns.sweep OPTION=A,B,C ...       a run for each point of a grid
-  python -m campaigns.qualify ...                  is this cluster fit?
-  python -m campaigns.corun NAME: ... NAME: ...    several models at once, each alone
+  mlperf-sut campaign sweep OPTION=A,B,C ...       a run for each point of a grid
+  mlperf-sut qualify ...                  is this cluster fit?
+  mlperf-sut corun NAME: ... NAME: ...    several models at once, each alone
                                                    against together
-  python -m campaigns.tune OPTION=A,B,C ...        the best settings, confirmed in pairs
+  mlperf-sut campaign tune OPTION=A,B,C ...        the best settings, confirmed in pairs
 Each prints its options with --help."""
 
 
@@ -35,7 +35,7 @@ def _list(arguments: list[str]) -> int:
     if arguments and arguments[0] not in ("-h", "--help"):
         raise UserError(
             f"{arguments[0]}: python -m campaigns takes no options; write"
-            " python -m campaigns.scaling ..."
+            " mlperf-sut campaign scaling ..."
         )
     print(_TEXT)
     return ExitCode.GOOD

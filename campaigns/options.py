@@ -60,7 +60,7 @@ def parse(arguments: Sequence[str]) -> CampaignOptions:
         elif key == "cluster.replicas":
             raise UserError(f"{text}: a campaign has several sizes; write replicas=1,2")
         else:
-            refuse_unknown(text, _OWN, "python -m campaigns.scaling")
+            refuse_unknown(text, _OWN, "mlperf-sut campaign scaling")
             options.overrides.append(text)
     if options.samples == 0:
         raise UserError("samples=0: not a valid number for this option")

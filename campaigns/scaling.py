@@ -1,4 +1,4 @@
-"""`python -m campaigns.scaling replicas=1,2,4 [scenario=offline ...]`: how it scales.
+"""`mlperf-sut campaign scaling replicas=1,2,4 [scenario=offline ...]`: how it scales.
 
 Makes runs of several sizes, each in a process of its own, and the report on them.
 Every size is run at least three times, in an order that differs from round to round;
@@ -9,16 +9,16 @@ beginning at scenario.target_qps for each replica, and then confirmed by the rep
 runs. A rate is sustained where the latency limits were kept and the queue did not grow
 in a run that was long enough to show it; the campaign works out how long that is.
 
-Options of its own; all others are those of `python -m sut.main`:
+Options of its own; all others are those of `mlperf-sut run`:
   replicas=1,2,4    sizes
   runs=3            runs of each size, three at least
-  samples=INT       samples for each replica (left out: the data set, or
+  samples=INT       samples for each replica (default: the data set, or
                     run.min_queries, once in the largest size); Server: as the rate
                     asks for, and at least these
   tolerance=0.05    how far the rate that is found may lie beside the true one
   longest_s=600     Server: longest run that may be planned, in s of arrivals
   seed=0            of the order of runs
-  run.dir=DIR       folder for the campaign (left out: runs/<UTC time>-scaling)
+  run.dir=DIR       folder for the campaign (default: runs/<UTC time>-scaling)
 
 Exit codes: 0 every size has its result, 1 finished but a size has none, 2 bad input,
 3 interrupted. What was made is kept and reported whatever the exit code.

@@ -1,4 +1,4 @@
-"""`python -m campaigns.search scenario=server ...`: the highest rate in few runs.
+"""`mlperf-sut campaign search scenario=server ...`: the highest rate in few runs.
 
 Finds the highest arrival rate that holds the latency limits: MLPerf's (run=full), those
 of run.ttft_ms, run.tpot_ms and run.latency_percentile, or limits of your own. It makes
@@ -6,14 +6,14 @@ a probe, forecasts the rate from the probe's engine steps, and confirms it by on
 runs of full length. A run that can no longer hold the limits is stopped early: as soon
 as more queries are above a limit than its percentile allows for the whole run.
 
-Options of its own; all others are those of `python -m sut.main`:
+Options of its own; all others are those of `mlperf-sut run`:
   ttft_p99_ms=200     limit of your own; also tpot_p90_ms=, e2e_p95_ms=, any percentile
   goodput=0.95        share of queries that must keep all of goodput.ttft_ms=,
                       goodput.tpot_ms= and goodput.e2e_ms= at once
-  length_s=300        length of each confirmation in s of arrivals (left out: 60 s, or
+  length_s=300        length of each confirmation in s of arrivals (default: 60 s, or
                       longer where a steady state or a percentile needs it)
   queries=1000        or its number of queries
-  run.dir=DIR         folder for the search (left out: runs/<UTC time>-search); the
+  run.dir=DIR         folder for the search (default: runs/<UTC time>-search); the
                       folder of an interrupted search with the same options resumes it
 
 The result is one line, `search` in campaign.json, and the report. `sustained rate`: the
@@ -111,7 +111,7 @@ def parse(arguments: Sequence[str]) -> SearchOptions:
         elif key in ("run.min_queries", "run.min_duration_s"):
             raise UserError(f"{text}: write queries= or length_s=, the search's own")
         else:
-            refuse_unknown(text, _OWN, "python -m campaigns.search")
+            refuse_unknown(text, _OWN, "mlperf-sut campaign search")
             options.overrides.append(text)
     if queries is not None and seconds is not None:
         raise UserError("length_s= and queries= say the same; leave one out")
@@ -173,7 +173,7 @@ def _refuse(options: SearchOptions, config: Config) -> None:
     if isinstance(config.engine, EndpointConfig):
         raise UserError(
             "engine=endpoint records no engine steps to forecast from; use"
-            " python -m campaigns.scaling replicas=1"
+            " mlperf-sut campaign scaling replicas=1"
         )
     if not config.run.steps:
         raise UserError("run.steps=false: a search forecasts from step records")

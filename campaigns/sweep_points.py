@@ -1,4 +1,4 @@
-"""The points of a sweep: each is a set of options of `python -m sut.main`."""
+"""The points of a sweep: each is a set of options of `mlperf-sut run`."""
 
 import itertools
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`python -m campaigns.tune KNOB=VALUES ...`: the best settings, confirmed in pairs.
+"""`mlperf-sut campaign tune KNOB=VALUES ...`: the best settings, confirmed in pairs.
 
 A knob is an option with several values or a range; the default is a run without it:
   OPTION=A,B,C             values, e.g. engine.options.block_size=16,32
@@ -12,10 +12,10 @@ First a run of each setting that the simulator (forecasts) or Optuna proposes, t
 best one against the default in alternating runs, then the same with other seeds of
 LoadGen. Only these last runs count for the gain and its interval.
 
-Options of its own; all others are those of `python -m sut.main`:
+Options of its own; all others are those of `mlperf-sut run`:
   objective=NAME    tokens_per_s, samples_per_s, tokens_per_s_per_device, ttft_ms_p99
                     (or tpot, latency; p50, p90), limit_load: the largest share of a
-                    latency limit that is used. Left out: tokens_per_s (Offline),
+                    latency limit that is used. Default: tokens_per_s (Offline),
                     limit_load (Server, Interactive), latency_ms_p90 (SingleStream)
   where=CONDITION   settings to try, e.g. where="max_num_seqs <= max_num_batched_tokens"
   ttft_p99_ms=200   limits of your own, as in campaigns.search
@@ -24,7 +24,7 @@ Options of its own; all others are those of `python -m sut.main`:
   seeds=3           other seeds of LoadGen that confirm it; 0: none
   budget_s=SECONDS  start no run that would end later, by the runs so far
   seed=0            of the proposals
-  run.dir=DIR       folder (left out: runs/<UTC time>-tune); the same command with the
+  run.dir=DIR       folder (default: runs/<UTC time>-tune); the same command with the
                     same folder resumes an interrupted campaign
   --write PATH      write what was found as an experiment for experiment_file=PATH
   --accuracy        make the accuracy run that the new settings need

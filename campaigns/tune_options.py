@@ -79,7 +79,7 @@ def parse(arguments: Sequence[str]) -> TuneOptions:
     ]
     for text in rest:
         if text.partition("=")[0] not in SHORT_NAMES:
-            refuse_unknown(text, (*_OWN, *SHORT_NAMES), "python -m campaigns.tune")
+            refuse_unknown(text, (*_OWN, *SHORT_NAMES), "mlperf-sut campaign tune")
     plain = [text for text in rest if read_knob(text) is None]
     groups = [text for text in plain if text.partition("=")[0] not in SHORT_NAMES]
     config = load_config(groups)
@@ -152,7 +152,7 @@ def _flags(arguments: Sequence[str]) -> tuple[dict[str, Path | None], list[str]]
             flags[text] = None
         elif not equals or text.startswith("-"):
             raise UserError(
-                f"{text}: options are written KEY=VALUE, see python -m campaigns.tune"
+                f"{text}: options are written KEY=VALUE, see mlperf-sut campaign tune"
                 " --help"
             )
         else:
@@ -176,7 +176,7 @@ def _knobs(texts: Sequence[str], config: Config) -> list[Knob]:
         ):
             raise UserError(
                 f"{knob.option} is no setting to tune; give it one value, or use"
-                " python -m campaigns.sweep"
+                " mlperf-sut campaign sweep"
             )
         if knob.option in [other.option for other in knobs]:
             raise UserError(f"{text}: {knob.option} is a knob twice")

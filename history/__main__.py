@@ -1,6 +1,6 @@
 """`mlperf-sut runs`: list, compare, archive and remove the runs of a folder.
 
-  runs [list] [DIR] [filters] [--json]    a table of the runs in DIR (left out: runs/)
+  runs [list] [DIR] [filters] [--json]    a table of the runs in DIR (default: runs/)
   runs index [DIR]                        DIR/index.html with links and small charts
   runs compare A B                        as `report compare A B`
   runs archive [DIR] OUT.tar.gz [filters] a file with the runs; they stay in place

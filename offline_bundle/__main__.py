@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         "--lock",
         type=Path,
         metavar="FILE",
-        help="lock to carry (left out: the one of requirements/cuda*.lock that has the"
+        help="lock to carry (default: the one of requirements/cuda*.lock that has the"
         " host's torch, or cuda.lock)",
     )
     parser.add_argument(

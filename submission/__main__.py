@@ -1,4 +1,4 @@
-"""`python -m submission`: runs, tree and checks of an MLPerf submission."""
+"""`mlperf-sut submission`: runs, tree and checks of an MLPerf submission."""
 
 from base.command import ArgumentParser, run_command, start_module
 

@@ -1,4 +1,4 @@
-"""`python -m submission build`: puts the tree together from runs that passed."""
+"""`mlperf-sut submission build`: puts the tree together from runs that passed."""
 
 import os
 import shutil
@@ -146,7 +146,7 @@ def _found(request: Request, planned: list[PlannedRun]) -> Runs:
     if missing:
         raise UserError(
             f"no run to build from: {'; '.join(missing)}; make it with"
-            " `python -m submission run`"
+            " `mlperf-sut submission run`"
         )
     return runs
 
@@ -159,7 +159,7 @@ def _add_result(result: ResultFolder, runs: dict[Mode, RunFolder]) -> None:
     for path in (scores, details):
         if not path.exists():
             raise UserError(
-                f"{path}: missing; `python -m accuracy {accuracy.path}` makes it or"
+                f"{path}: missing; `mlperf-sut accuracy {accuracy.path}` makes it or"
                 " says why it cannot be"
             )
     shutil.copy(details, result.accuracy.path)

@@ -1,4 +1,4 @@
-"""`python -m submission check`: our checks of the tree, then the official tools."""
+"""`mlperf-sut submission check`: our checks of the tree, then the official tools."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ def check_submission(
         UserError: there is no tree, or `checkout` is none.
     """
     if not request.tree.is_dir():
-        raise UserError(f"{request.tree}: no tree; `python -m submission build` first")
+        raise UserError(f"{request.tree}: no tree; `mlperf-sut submission build` first")
     if checkout:
         checkout.require()
     logs = _accuracy_runs(request)

@@ -1,4 +1,4 @@
-"""`python -m submission run`: every run that is still to be made, in order."""
+"""`mlperf-sut submission run`: every run that is still to be made, in order."""
 
 from rich.console import Console
 

@@ -28,7 +28,7 @@ _OWN = (
 _SET_HERE = ("scenario", "mode", "cluster.only", "scenario.target_qps", "run")
 _SIZES = ("run.min_queries", "run.min_duration_s")
 _BENCHMARK_MODELS = ("llama3_1-8b", "llama3_1-8b_dummy")
-_COMMAND = "python -m campaigns.qualify"
+_COMMAND = "mlperf-sut qualify"
 
 
 @dataclass(slots=True, kw_only=True)
