@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from base.errors import ExitCode, UserError
 
 _TEXT = """\
-Campaigns are series of runs, each a process of its own:
-  mlperf-sut campaign scaling replicas=1,2,4 ...   how throughput grows with replicas;
-                                                   Server: the highest sustained rate
-  mlperf-sut campaign search scenario=server ...   the highest rate that holds the
-                                                   latency limits, in three runs
-  mlperf-sut campaign sweep OPTION=A,B,C ...       a run for each point of a grid
-  mlperf-sut qualify ...                  is this cluster fit?
-  mlperf-sut corun NAME: ... NAME: ...    several models at once, each alone
-                                                   against together
-  mlperf-sut campaign tune OPTION=A,B,C ...        the best settings, confirmed in pairs
+Campaigns are series of runs. Each run is a process:
+  mlperf-sut campaign scaling replicas=1,2,4 ...    how throughput grows with replicas;
+                                                    Server: the highest sustained rate
+  mlperf-sut campaign search scenario=server ...    the highest rate that keeps the
+                                                    latency limits, in three runs
+  mlperf-sut campaign sweep OPTION=A,B,C ...        a run for each point of a grid
+  mlperf-sut campaign tune OPTION=A,B,C ...         the best settings, confirmed in
+                                                    pairs of runs
+  mlperf-sut qualify ...                            which replicas and nodes are fit
+  mlperf-sut corun NAME: ... NAME: ...              several models at once, each alone
+                                                    and together
 Each prints its options with --help."""
 
 

@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str]) -> CampaignOptions:
     if options.samples == 0:
         raise UserError("samples=0: not a valid number for this option")
     if options.samples and any("run.min_queries" in o for o in options.overrides):
-        raise UserError("samples= and run.min_queries= say the same; leave one out")
+        raise UserError("samples= and run.min_queries= set the same; give one of them")
     if not options.sizes:
         raise UserError("replicas= is missing; write the sizes, e.g. replicas=1,2,4")
     if options.runs < _FEWEST_RUNS:

@@ -4,12 +4,12 @@ Options with several values span a grid:
   mlperf-sut campaign sweep scenario=server scenario.target_qps=40,50,60
       engine.options.max_num_batched_tokens=2048,4096 run.min_queries=2000
 
-Options of its own; all others are those of `mlperf-sut run`:
-  points=FILE       YAML or JSON: a list of mappings OPTION: VALUE, each a point (each
-                    is combined with the grid, if there is one too)
-  repeats=1         runs of each point, in rounds, in another order each round
+Options of this command (all options of `mlperf-sut run` also apply):
+  points=FILE       YAML or JSON: a list of mappings OPTION: VALUE, each a point; with
+                    a grid, each is combined with each point of the grid
+  repeats=1         runs of each point, in rounds; each round has a different order
   budget_s=SECONDS  start no run that would end later, by the runs so far
-  seed=0            of the order of runs
+  seed=0            seed of the order of runs
   run.dir=DIR       folder of the sweep (default: runs/<UTC time>-sweep); the same
                     command with the same folder resumes an interrupted sweep
 
