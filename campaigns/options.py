@@ -78,7 +78,7 @@ def parse(arguments: Sequence[str]) -> CampaignOptions:
     if not 0 < options.longest_s < float("inf"):
         raise UserError("longest_s must be above 0, e.g. longest_s=600")
     if 1 not in options.sizes:
-        _LOG.info("replicas: 1 is added, as the baseline")
+        _LOG.info("replicas=: added 1 as the baseline")
         options.sizes.insert(0, 1)
     return options
 

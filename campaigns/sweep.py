@@ -156,7 +156,7 @@ def _resumed(root: Path, planned: Sweep) -> Sweep:
             f"run.dir={root} holds a sweep with other options; name another folder"
         )
     found.repeats, found.seed = planned.repeats, planned.seed
-    _LOG.info("resumed: %d runs are there", len(found.runs))
+    _LOG.info("resumed: %d runs are done", len(found.runs))
     return found
 
 

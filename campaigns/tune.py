@@ -160,7 +160,7 @@ def _resumed(root: Path, options: TuneOptions) -> Tune:
                 f"run.dir={root} holds a campaign with other options ({name}); name"
                 " another folder"
             )
-    _LOG.info("resumed: %d runs are there", len(found.made))
+    _LOG.info("resumed: %d runs are done", len(found.made))
     return found
 
 

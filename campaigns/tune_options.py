@@ -175,7 +175,7 @@ def _knobs(texts: Sequence[str], config: Config) -> list[Knob]:
             ("scenario.", "run.", "dataset.")
         ):
             raise UserError(
-                f"{knob.option} is no setting to tune; give it one value, or use"
+                f"{knob.option} defines the benchmark; give it one value, or use"
                 " mlperf-sut campaign sweep"
             )
         if knob.option in [other.option for other in knobs]:
@@ -197,7 +197,7 @@ def _refuse(config: Config) -> None:
     """
     if config.mode is not Mode.performance:
         raise UserError(
-            f"mode={config.mode.value} has no performance to tune; leave it out"
+            f"mode={config.mode.value} has no performance to tune; remove it"
         )
 
 
@@ -257,7 +257,7 @@ def _check_settings(options: TuneOptions) -> None:
         points = [options.space.draw(generator) for _ in range(200)]
     if not any(allowed(options, point) for point in points):
         raise UserError(
-            "no setting fulfils the conditions "
+            "no setting meets the conditions "
             + ", ".join(f"where={condition.text}" for condition in options.where)
         )
     if config.run.kind is RunKind.full and options.effort.seeds:

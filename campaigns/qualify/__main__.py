@@ -201,7 +201,7 @@ def _root(
             f"run.dir={wanted} holds another qualification, or one that is done; name"
             " another folder"
         )
-    _LOG.info("resumed: %d runs are there", len(known.runs))
+    _LOG.info("resumed: %d runs are done", len(known.runs))
     record.started = known.started
     return wanted, record, known.runs
 

@@ -328,7 +328,7 @@ class _Judge:
         """Return a result for what was not measured: why is another check's matter."""
         died = any(measure.died for _, measure in self.measures[number])
         if died:
-            return _skipped(name, "not measured: it did not stay")
+            return _skipped(name, "not measured: it was lost")
         return _failed(name, "not measured: too few samples (raise samples=)")
 
     def _clues(self, number: int) -> str:

@@ -106,7 +106,7 @@ def _take(options: QualifyOptions, text: str, key: str, value: str) -> None:
     elif key == "run.dir" and value:
         options.root = Path(value)
     elif key in _SET_HERE:
-        raise UserError(f"{text}: a qualification sets it; leave it out")
+        raise UserError(f"{text}: `qualify` sets this option; remove it")
     elif key in _SIZES:
         raise UserError(f"{text}: write samples= and queries=, both for each replica")
     elif key.startswith("offline."):
@@ -126,7 +126,7 @@ def _check(options: QualifyOptions) -> None:
     """
     config = options.offline_config()
     if config.run.kind is RunKind.full:
-        raise UserError("run=full: a qualification makes short runs; leave it out")
+        raise UserError("run=full: a qualification uses short runs; remove it")
     options.server += _official_limits(options, options.server_config())
     options.server_config()
     if not options.samples:

@@ -50,7 +50,7 @@ def test_a_single_value_is_no_knob() -> None:
     ("text", "message"),
     [
         ("a=1,,2", "a value is missing"),
-        ("a=1,1", "a value is there twice"),
+        ("a=1,1", "a value occurs twice"),
         ("a=8..8", "must be the larger one"),
         ("a=1..8:0", "the step must be above 0"),
         ("a=1..8:9", "fit into the range"),
@@ -99,9 +99,9 @@ def test_conditions(text: str, holds: list[bool]) -> None:
         ("seqs <", "not a comparison"),
         ("other < 3", "there is no knob other"),
         ("kind < 3", "kind=x is not a number"),
-        ("__import__('os').system('true')", "is no comparison of knobs"),
-        ("seqs in tokens", "is no comparison of knobs"),
-        ("seqs << 3", "is no comparison of knobs"),
+        ("__import__('os').system('true')", "is not a comparison of knobs"),
+        ("seqs in tokens", "is not a comparison of knobs"),
+        ("seqs << 3", "is not a comparison of knobs"),
     ],
 )
 def test_conditions_that_cannot_be(text: str, message: str) -> None:
