@@ -1,4 +1,4 @@
-"""`python -m accuracy`: scores a run from its folder, or compares two runs."""
+"""`mlperf-sut accuracy`: scores a run from its folder, or compares two runs."""
 
 from base.command import ArgumentParser, run_command, start_module
 
@@ -124,7 +124,7 @@ def _score(arguments: list[str]) -> int:
         prog="python -m accuracy",
         description="Score a run in accuracy mode; write accuracy.json and"
         " accuracy.txt into its folder.",
-        epilog="python -m accuracy compare RUN RUN: two runs, sample by sample",
+        epilog="mlperf-sut accuracy compare RUN RUN: two runs, sample by sample",
     )
     parser.add_argument("run", type=Path, help="run folder, e.g. runs/latest")
     _add_path_options(parser)

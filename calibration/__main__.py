@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "calibration",
         type=Path,
-        help="file by `python -m qsl.prepare ... --calibration LIST`, made with the"
+        help="file by `mlperf-sut prepare ... --calibration LIST`, made with the"
         " checkpoint's tokenizer",
     )
     parser.add_argument("out", type=Path, help="folder to make")

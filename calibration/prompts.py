@@ -62,5 +62,5 @@ def _check(path: Path, rows: list[FullRow], source: Source, encoder: Tokenizer) 
         if len(row.tok_input) > source.max_tokens:
             raise UserError(
                 f"{path}: row {number}: {len(row.tok_input)} tokens, but the model in"
-                f" {source.path} is made for {source.max_tokens}"
+                f" {source.path} allows {source.max_tokens}"
             )

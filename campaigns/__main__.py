@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from base.errors import ExitCode, UserError
 
 _TEXT = """\
-Campaigns are series of runs, each a process of its own:
-  python -m campaigns.scaling replicas=1,2,4 ...   how throughput grows with replicas;
-                                                   Server: the highest sustained rate
-  python -m campaigns.search scenario=server ...   the highest rate that holds the
-                                                   latency limits, in three runs
-  python -m campaigns.sweep OPTION=A,B,C ...       a run for each point of a grid
-  python -m campaigns.qualify ...                  is this cluster fit?
-  python -m campaigns.corun NAME: ... NAME: ...    several models at once, each alone
-                                                   against together
-  python -m campaigns.tune OPTION=A,B,C ...        the best settings, confirmed in pairs
+Campaigns are series of runs. Each run is a process:
+  mlperf-sut campaign scaling replicas=1,2,4 ...    how throughput grows with replicas;
+                                                    Server: the highest sustained rate
+  mlperf-sut campaign search scenario=server ...    the highest rate that keeps the
+                                                    latency limits, in three runs
+  mlperf-sut campaign sweep OPTION=A,B,C ...        a run for each point of a grid
+  mlperf-sut campaign tune OPTION=A,B,C ...         the best settings, confirmed in
+                                                    pairs of runs
+  mlperf-sut qualify ...                            which replicas and nodes are fit
+  mlperf-sut corun NAME: ... NAME: ...              several models at once, each alone
+                                                    and together
 Each prints its options with --help."""
 
 
@@ -35,7 +36,7 @@ def _list(arguments: list[str]) -> int:
     if arguments and arguments[0] not in ("-h", "--help"):
         raise UserError(
             f"{arguments[0]}: python -m campaigns takes no options; write"
-            " python -m campaigns.scaling ..."
+            " mlperf-sut campaign scaling ..."
         )
     print(_TEXT)
     return ExitCode.GOOD

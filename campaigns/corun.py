@@ -1,23 +1,23 @@
-"""`python -m campaigns.corun NAME: OPTION... NAME: OPTION...`: several models at once.
+"""`mlperf-sut corun NAME: OPTION... NAME: OPTION...`: several models at once.
 
-Two or more workloads, each with its own model, data, scenario and rate, share one
-cluster. They start LoadGen's clocks at the same moment, and each is judged by its own
-LoadGen. Every workload also runs alone, and the report compares both:
-  python -m campaigns.corun repeats=3
+Two or more workloads share one cluster. Each has its own model, data, scenario and
+rate. Their LoadGen clocks start at the same moment, and each workload is judged by its
+own LoadGen. Every workload also runs alone, and the report compares both:
+  mlperf-sut corun repeats=3
       chat:  model=custom model.path=A scenario=server scenario.target_qps=4 gpus=0
       batch: model=custom model.path=B scenario=offline gpus=0
 
-Options before the first NAME: belong to all runs. Options of its own, all others are
-those of `python -m sut.main`:
+Options before the first NAME: apply to all runs. Options of this command (all options
+of `mlperf-sut run` also apply):
   repeats=3         rounds; each has every workload alone and all together
-  seed=0            of the order inside the rounds
-  run.dir=DIR       folder of the corun (left out: runs/<UTC time>-corun); the same
+  seed=0            seed of the order inside the rounds
+  run.dir=DIR       folder of the corun (default: runs/<UTC time>-corun); the same
                     command with the same folder resumes an interrupted corun
-  --dry-run         list the runs, make none
+  --dry-run         list the runs and start nothing
 After a NAME:
-  gpus=0,1          GPUs of this workload (CUDA_VISIBLE_DEVICES); left out: all. Two
+  gpus=0,1          GPUs of this workload (CUDA_VISIBLE_DEVICES); default: all. Two
                     workloads on one GPU need engine.options.gpu_memory_utilization
-  cores=0-3,8       cores of this workload; left out: all
+  cores=0-3,8       cores of this workload; default: all
 
 Writes corun.json and corun.md; each run has its own folder and report.
 
@@ -116,7 +116,7 @@ def _resumed(root: Path, planned: Corun) -> Corun:
             f"run.dir={root} holds a corun with other options; name another folder"
         )
     found.repeats, found.seed = planned.repeats, planned.seed
-    _LOG.info("resumed: %d runs are there", len(found.runs))
+    _LOG.info("resumed: %d runs are done", len(found.runs))
     return found
 
 

@@ -85,9 +85,9 @@ def _same_host(together: Signals, others: Sequence[Signals]) -> bool:
 def _work(decode: float | None, prefill: float | None) -> str:
     parts = []
     if decode is not None:
-        parts.append(f"{decode:.2f} times as long where it only decodes")
+        parts.append(f"{decode:.2f} times as long if it only decodes")
     if prefill is not None:
-        parts.append(f"{prefill:.2f} times as long where it takes in prompts")
+        parts.append(f"{prefill:.2f} times as long if it has prompt tokens")
     return f"an engine step with the same work takes {' and '.join(parts)}"
 
 
@@ -113,8 +113,8 @@ def _cpu(alone: Signals, together: Signals) -> str | None:
     known = "" if before is None else f", alone {before:.0f}%"
     if before is not None and before >= _FULL_CPU_PCT:
         known += (
-            "; other processes keep them busy also when the workload runs alone, so a"
-            " part of the loss may be theirs"
+            "; other processes also keep them busy when the workload runs alone, so"
+            " they may cause a part of the loss"
         )
     less = ""
     if alone.process_cpu_pct and together.process_cpu_pct is not None:
@@ -135,7 +135,7 @@ def _cache(alone: Signals, together: Signals) -> Iterator[Competition]:
         tail = ""
         if freed:
             tail = (
-                f", and {together.preempted} requests lost their place in it (alone"
+                f", and {together.preempted} requests were preempted (alone"
                 f" {alone.preempted})"
             )
         yield Competition(

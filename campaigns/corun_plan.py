@@ -14,7 +14,7 @@ from campaigns.options import refuse_unknown
 from conf.load import load_config
 from conf.schema import Config
 
-COMMAND = "python -m campaigns.corun"
+COMMAND = "mlperf-sut corun"
 OWN = ("repeats", "seed", "run.dir")
 OF_WORKLOAD = ("gpus", "cores")
 _NAME = re.compile(r"([A-Za-z][\w-]{0,31}):")

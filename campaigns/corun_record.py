@@ -10,7 +10,7 @@ class Workload(Struct, kw_only=True):
 
     name: str
     options: list[str] = field(default_factory=list)
-    """Options of `python -m sut.main`."""
+    """Options of `mlperf-sut run`."""
     gpus: str | None = None
     """GPUs that it may use, as CUDA_VISIBLE_DEVICES has them; None: all."""
     cores: list[int] | None = None
@@ -30,7 +30,7 @@ class CorunRun(Struct, kw_only=True):
     seconds: float
     """From its start to its end, loading included."""
     valid: bool = False
-    """Whether it passed as `python -m sut.main` judges it."""
+    """Whether it passed as `mlperf-sut run` judges it."""
     measured: bool = False
     """Whether it ran to its end with nothing lost: then its figures count."""
     reason: str = ""

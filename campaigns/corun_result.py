@@ -142,7 +142,9 @@ def _result(
         middle.alone[name].signals, middle.together[name].signals, others
     )
     if not result.competes_for:
-        result.note = "slower together, and the record does not show for what"
+        result.note = (
+            "slower together, but the record does not show which resource they share"
+        )
     return result
 
 

@@ -97,7 +97,7 @@ class ForecastSearch:
         """
         probe = self._made(self.make.probe())
         if probe.problem or probe.evidence is None:
-            raise NotGood(probe.problem or "the probe recorded too little")
+            raise NotGood(probe.problem or "the probe recorded too few steps")
         best: SearchRun | None = None
         evidence = [probe.evidence]
         self._near = len(probe.evidence.done) / float(probe.evidence.done.max())
@@ -164,7 +164,7 @@ class ForecastSearch:
                 f"no rate keeps {missed[0].name} at {missed[0].limit:,.4g}"
                 f" {missed[0].unit}, by the probe's steps"
                 if missed
-                else "so few queries keep the limits at any rate; write a larger"
+                else "with so few queries every rate keeps the limits; write a larger"
                 " length_s= or queries="
             )
         self._near, self._slope = found.run_rate, found.slope

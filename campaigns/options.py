@@ -60,12 +60,12 @@ def parse(arguments: Sequence[str]) -> CampaignOptions:
         elif key == "cluster.replicas":
             raise UserError(f"{text}: a campaign has several sizes; write replicas=1,2")
         else:
-            refuse_unknown(text, _OWN, "python -m campaigns.scaling")
+            refuse_unknown(text, _OWN, "mlperf-sut campaign scaling")
             options.overrides.append(text)
     if options.samples == 0:
         raise UserError("samples=0: not a valid number for this option")
     if options.samples and any("run.min_queries" in o for o in options.overrides):
-        raise UserError("samples= and run.min_queries= say the same; leave one out")
+        raise UserError("samples= and run.min_queries= set the same; give one of them")
     if not options.sizes:
         raise UserError("replicas= is missing; write the sizes, e.g. replicas=1,2,4")
     if options.runs < _FEWEST_RUNS:
@@ -78,7 +78,7 @@ def parse(arguments: Sequence[str]) -> CampaignOptions:
     if not 0 < options.longest_s < float("inf"):
         raise UserError("longest_s must be above 0, e.g. longest_s=600")
     if 1 not in options.sizes:
-        _LOG.info("replicas: 1 is added, as the baseline")
+        _LOG.info("replicas=: added 1 as the baseline")
         options.sizes.insert(0, 1)
     return options
 

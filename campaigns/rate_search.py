@@ -287,7 +287,7 @@ class Search:
             raise NoRateError(f"no rate down to {rate:.3g} queries/s was sustained")
         raise NoRateError(
             f"every rate up to {good:.4g} queries/s was sustained in"
-            f" {_MOST_PROBES} runs: begin at a higher scenario.target_qps"
+            f" {_MOST_PROBES} runs: start at a higher scenario.target_qps"
             if bad is None
             else f"{_MOST_PROBES} runs did not bring sustained and missed rates"
             " together"

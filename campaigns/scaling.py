@@ -1,27 +1,29 @@
-"""`python -m campaigns.scaling replicas=1,2,4 [scenario=offline ...]`: how it scales.
+"""`mlperf-sut campaign scaling replicas=1,2,4 [scenario=offline ...]`: how it scales.
 
-Makes runs of several sizes, each in a process of its own, and the report on them.
-Every size is run at least three times, in an order that differs from round to round;
-one replica is always among the sizes, as the baseline. Offline: each replica has as
-many samples in every size, so that all runs last about equally long. Server and
-Interactive: for each size the highest rate that the system sustains is searched first,
-beginning at scenario.target_qps for each replica, and then confirmed by the repeated
-runs. A rate is sustained where the latency limits were kept and the queue did not grow
-in a run that was long enough to show it; the campaign works out how long that is.
+Runs the benchmark with several numbers of replicas (sizes) and writes the report. Every
+size runs at least three times, and the order of sizes differs in each round. The sizes
+always include one replica, the baseline.
 
-Options of its own; all others are those of `python -m sut.main`:
+Offline: each replica gets the same number of samples in every size, so all runs last
+about equally long. Server and Interactive: the campaign first searches the highest
+sustained rate of each size, starting at scenario.target_qps for each replica. Then it
+confirms the rate with repeated runs. A rate is sustained if the run kept the latency
+limits and its queue did not grow. The campaign computes how long a run must be to show
+that.
+
+Options of this command (all options of `mlperf-sut run` also apply):
   replicas=1,2,4    sizes
   runs=3            runs of each size, three at least
-  samples=INT       samples for each replica (left out: the data set, or
-                    run.min_queries, once in the largest size); Server: as the rate
-                    asks for, and at least these
-  tolerance=0.05    how far the rate that is found may lie beside the true one
+  samples=INT       samples for each replica (default: the largest size gets the data
+                    set, or run.min_queries, once); Server: the least, since the rate
+                    may need more
+  tolerance=0.05    Server: largest relative error of the rate that is found
   longest_s=600     Server: longest run that may be planned, in s of arrivals
-  seed=0            of the order of runs
-  run.dir=DIR       folder for the campaign (left out: runs/<UTC time>-scaling)
+  seed=0            seed of the order of runs
+  run.dir=DIR       folder for the campaign (default: runs/<UTC time>-scaling)
 
 Exit codes: 0 every size has its result, 1 finished but a size has none, 2 bad input,
-3 interrupted. What was made is kept and reported whatever the exit code.
+3 interrupted. Completed runs are always kept and reported.
 """
 
 from base.command import run_command, start_module

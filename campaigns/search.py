@@ -1,26 +1,27 @@
-"""`python -m campaigns.search scenario=server ...`: the highest rate in few runs.
+"""`mlperf-sut campaign search scenario=server ...`: the highest rate in few runs.
 
-Finds the highest arrival rate that holds the latency limits: MLPerf's (run=full), those
-of run.ttft_ms, run.tpot_ms and run.latency_percentile, or limits of your own. It makes
-a probe, forecasts the rate from the probe's engine steps, and confirms it by one or two
-runs of full length. A run that can no longer hold the limits is stopped early: as soon
-as more queries are above a limit than its percentile allows for the whole run.
+Finds the highest arrival rate that keeps the latency limits: MLPerf's (run=full), those
+of run.ttft_ms, run.tpot_ms and run.latency_percentile, or your own. The search runs a
+probe, forecasts the rate from the probe's engine steps, and confirms it with one or two
+runs of full length. It stops a run early if the run can no longer keep the limits: more
+queries are above a limit than its percentile allows for the whole run.
 
-Options of its own; all others are those of `python -m sut.main`:
-  ttft_p99_ms=200     limit of your own; also tpot_p90_ms=, e2e_p95_ms=, any percentile
+Options of this command (all options of `mlperf-sut run` also apply):
+  ttft_p99_ms=200     your own limit; also tpot_p90_ms=, e2e_p95_ms=, any percentile
   goodput=0.95        share of queries that must keep all of goodput.ttft_ms=,
                       goodput.tpot_ms= and goodput.e2e_ms= at once
-  length_s=300        length of each confirmation in s of arrivals (left out: 60 s, or
+  length_s=300        length of each confirmation in s of arrivals (default: 60 s, or
                       longer where a steady state or a percentile needs it)
   queries=1000        or its number of queries
-  run.dir=DIR         folder for the search (left out: runs/<UTC time>-search); the
+  run.dir=DIR         folder for the search (default: runs/<UTC time>-search); the
                       folder of an interrupted search with the same options resumes it
 
 The result is one line, `search` in campaign.json, and the report. `sustained rate`: the
-limits were held and the queue did not grow. `VALID rate`: LoadGen calls the run VALID.
+run kept the limits and its queue did not grow. `VALID rate`: LoadGen calls the run
+VALID.
 
-Exit codes: 0 a rate was confirmed, 1 none was, 2 bad input, 3 interrupted. What was
-made is kept and reported whatever the exit code.
+Exit codes: 0 a rate was confirmed, 1 none was, 2 bad input, 3 interrupted.
+Completed runs are always kept and reported.
 """
 
 from base.command import run_command, start_module
@@ -111,10 +112,10 @@ def parse(arguments: Sequence[str]) -> SearchOptions:
         elif key in ("run.min_queries", "run.min_duration_s"):
             raise UserError(f"{text}: write queries= or length_s=, the search's own")
         else:
-            refuse_unknown(text, _OWN, "python -m campaigns.search")
+            refuse_unknown(text, _OWN, "mlperf-sut campaign search")
             options.overrides.append(text)
     if queries is not None and seconds is not None:
-        raise UserError("length_s= and queries= say the same; leave one out")
+        raise UserError("length_s= and queries= set the same; give one of them")
     options.length = RunLength(queries=queries, seconds=seconds)
     return options
 
@@ -173,13 +174,13 @@ def _refuse(options: SearchOptions, config: Config) -> None:
     if isinstance(config.engine, EndpointConfig):
         raise UserError(
             "engine=endpoint records no engine steps to forecast from; use"
-            " python -m campaigns.scaling replicas=1"
+            " mlperf-sut campaign scaling replicas=1"
         )
     if not config.run.steps:
         raise UserError("run.steps=false: a search forecasts from step records")
     if config.run.kind is RunKind.full and options.length.stated:
         raise UserError(
-            "run=full: the rules fix the length; leave length_s, queries out"
+            "run=full: the rules fix the length; remove length_s= and queries="
         )
 
 

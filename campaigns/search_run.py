@@ -145,7 +145,7 @@ class HopelessRule:
             if over > allowed:
                 self.reason = (
                     f"stopped early: {over} queries are above the limit of"
-                    f" {limit.name}, and {allowed} of {self.queries:,} may be"
+                    f" {limit.name}, and the run allows {allowed} of {self.queries:,}"
                 )
                 return True
         goodput = self.limits.goodput
@@ -209,7 +209,7 @@ class TimeRule:
             return False
         if time.monotonic() - self._began < self.seconds:
             return False
-        self.reason = f"stopped after {self.seconds:.0f} s: the probe has its steps"
+        self.reason = f"stopped after {self.seconds:.0f} s: the probe has enough steps"
         return True
 
 

@@ -74,7 +74,7 @@ class SearchRunner:
         begin, known = self.series.clock(), self._earlier(phase, rate, queries)
         if known is not None:
             folder, stopped = self.series.root / known.run, known.reason
-            _LOG.info("== run %s is there already", known.run)
+            _LOG.info("== run %s is already done", known.run)
         else:
             self.series.announce(self.size, phase, rate, queries)
             folder = self.series.launch(changes, self.size, rule)

@@ -1,4 +1,4 @@
-"""Runs `python -m sut.main` again and again, and records what each run showed."""
+"""Runs `mlperf-sut run` again and again, and records what each run showed."""
 
 import os
 import random

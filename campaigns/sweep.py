@@ -1,16 +1,16 @@
-"""`python -m campaigns.sweep OPTION=A,B,C ...`: a run for each point of a grid or list.
+"""`mlperf-sut campaign sweep OPTION=A,B,C ...`: a run for each point of a grid or list.
 
 Options with several values span a grid:
-  python -m campaigns.sweep scenario=server scenario.target_qps=40,50,60
+  mlperf-sut campaign sweep scenario=server scenario.target_qps=40,50,60
       engine.options.max_num_batched_tokens=2048,4096 run.min_queries=2000
 
-Options of its own; all others are those of `python -m sut.main`:
-  points=FILE       YAML or JSON: a list of mappings OPTION: VALUE, each a point (each
-                    is combined with the grid, if there is one too)
-  repeats=1         runs of each point, in rounds, in another order each round
+Options of this command (all options of `mlperf-sut run` also apply):
+  points=FILE       YAML or JSON: a list of mappings OPTION: VALUE, each a point; with
+                    a grid, each is combined with each point of the grid
+  repeats=1         runs of each point, in rounds; each round has a different order
   budget_s=SECONDS  start no run that would end later, by the runs so far
-  seed=0            of the order of runs
-  run.dir=DIR       folder of the sweep (left out: runs/<UTC time>-sweep); the same
+  seed=0            seed of the order of runs
+  run.dir=DIR       folder of the sweep (default: runs/<UTC time>-sweep); the same
                     command with the same folder resumes an interrupted sweep
 
 Writes sweep.json, sweep.csv, sweep.md, and two plots (SVG, PNG): latency_throughput
@@ -103,7 +103,7 @@ def parse(arguments: Sequence[str]) -> SweepOptions:
         if not equals or text.startswith("-"):
             raise UserError(
                 f"{text}: options are written KEY=VALUE, see"
-                " python -m campaigns.sweep --help"
+                " mlperf-sut campaign sweep --help"
             )
         if key == "points":
             options.points = Path(value)
@@ -142,7 +142,7 @@ def _resumed(root: Path, planned: Sweep) -> Sweep:
             f"run.dir={root} holds a sweep with other options; name another folder"
         )
     found.repeats, found.seed = planned.repeats, planned.seed
-    _LOG.info("resumed: %d runs are there", len(found.runs))
+    _LOG.info("resumed: %d runs are done", len(found.runs))
     return found
 
 

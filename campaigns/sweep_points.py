@@ -1,4 +1,4 @@
-"""The points of a sweep: each is a set of options of `python -m sut.main`."""
+"""The points of a sweep: each is a set of options of `mlperf-sut run`."""
 
 import itertools
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def make_points(
         if not all(part.strip() for part in values):
             raise UserError(f"{text}: a value is missing between two commas")
         if len(set(values)) < len(values):
-            raise UserError(f"{text}: a value is there twice")
+            raise UserError(f"{text}: a value occurs twice")
         axes[key] = values
     grid = [
         dict(zip(axes, values, strict=True))
@@ -93,13 +93,13 @@ def read_points(path: Path) -> list[Point]:
         raise UserError(f"points={path}: {error.strerror or error}") from error
     except (yaml.YAMLError, DecodeError) as error:
         line = " ".join(str(error).split())
-        raise UserError(f"points={path} is no YAML: {line:.200}") from error
+        raise UserError(f"points={path} is not valid YAML: {line:.200}") from error
     if not isinstance(found, list) or not found:
         raise UserError(f"points={path} must be a list of mappings OPTION: VALUE")
     points = []
     for number, entry in enumerate(found, 1):
         if not isinstance(entry, dict) or not entry:
-            raise UserError(f"points={path}: entry {number} is no mapping")
+            raise UserError(f"points={path}: entry {number} is not a mapping")
         points.append({str(key): _text(value) for key, value in entry.items()})
     return points
 

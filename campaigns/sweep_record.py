@@ -26,7 +26,7 @@ class SweepRun(Struct, kw_only=True):
     seconds: float
     """From its start to its end, loading included."""
     valid: bool = False
-    """Whether it passed as `python -m sut.main` judges it."""
+    """Whether it passed as `mlperf-sut run` judges it."""
     reason: str = ""
     """Why it did not."""
     devices: int = 1

@@ -1,37 +1,38 @@
-"""`python -m campaigns.tune KNOB=VALUES ...`: the best settings, confirmed in pairs.
+"""`mlperf-sut campaign tune KNOB=VALUES ...`: the best settings, confirmed in pairs.
 
-A knob is an option with several values or a range; the default is a run without it:
+A knob is an option with several values or a range. The default setting has no knobs.
   OPTION=A,B,C             values, e.g. engine.options.block_size=16,32
-  OPTION=LOW..HIGH         any number (whole where both ends are); :STEP or :log may
+  OPTION=LOW..HIGH         any number (whole if both ends are whole); :STEP or :log may
                            follow, e.g. max_num_batched_tokens=1024..8192:512
   max_num_batched_tokens, max_num_seqs, graph_sizes, balancer, replicas,
-  tensor_parallel, dtype   short names of the options that are tuned most
-An option that is also there with one value has that value in the default.
+  tensor_parallel, dtype   short names of common knobs
+If an option is also given with one value, the default setting has this value.
 
-First a run of each setting that the simulator (forecasts) or Optuna proposes, then the
-best one against the default in alternating runs, then the same with other seeds of
-LoadGen. Only these last runs count for the gain and its interval.
+Three steps: one run of each setting that the simulator (forecasts) or Optuna proposes;
+alternating runs of the best setting and the default; the same with other seeds of
+LoadGen. Only the alternating runs count for the gain and its interval.
 
-Options of its own; all others are those of `python -m sut.main`:
+Options of this command (all options of `mlperf-sut run` also apply):
   objective=NAME    tokens_per_s, samples_per_s, tokens_per_s_per_device, ttft_ms_p99
                     (or tpot, latency; p50, p90), limit_load: the largest share of a
-                    latency limit that is used. Left out: tokens_per_s (Offline),
+                    latency limit that is used. Default: tokens_per_s (Offline),
                     limit_load (Server, Interactive), latency_ms_p90 (SingleStream)
-  where=CONDITION   settings to try, e.g. where="max_num_seqs <= max_num_batched_tokens"
-  ttft_p99_ms=200   limits of your own, as in campaigns.search
-  runs=40           most runs
+  where=CONDITION   condition on the settings, e.g.
+                    where="max_num_seqs <= max_num_batched_tokens"
+  ttft_p99_ms=200   your own limits, as in `mlperf-sut campaign search`
+  runs=40           largest number of runs
   pairs=6           pairs of runs that confirm a gain
   seeds=3           other seeds of LoadGen that confirm it; 0: none
   budget_s=SECONDS  start no run that would end later, by the runs so far
-  seed=0            of the proposals
-  run.dir=DIR       folder (left out: runs/<UTC time>-tune); the same command with the
+  seed=0            seed of the proposals
+  run.dir=DIR       folder (default: runs/<UTC time>-tune); the same command with the
                     same folder resumes an interrupted campaign
-  --write PATH      write what was found as an experiment for experiment_file=PATH
-  --accuracy        make the accuracy run that the new settings need
+  --write PATH      write the best setting as an experiment, for experiment_file=PATH
+  --accuracy        also run the accuracy run that the new setting needs
   --dry-run         print knobs, budget and time, and start nothing
 
-Exit codes: 0 a better setting was found, 1 none beyond noise (or its accuracy run did
-not pass), 2 bad input, 3 interrupted.
+Exit codes: 0 a better setting was found, 1 none was better beyond noise (or its
+accuracy run did not pass), 2 bad input, 3 interrupted.
 """
 
 from base.command import run_command, start_module
@@ -159,7 +160,7 @@ def _resumed(root: Path, options: TuneOptions) -> Tune:
                 f"run.dir={root} holds a campaign with other options ({name}); name"
                 " another folder"
             )
-    _LOG.info("resumed: %d runs are there", len(found.made))
+    _LOG.info("resumed: %d runs are done", len(found.made))
     return found
 
 

@@ -138,7 +138,7 @@ def _comments(
     yield from _wrapped(shell(rest(tune.shared)) or "none", "#   ")
     options = [f"{OPTION}={path}", *rest(accuracy_options(tune.shared))]
     yield "# Accuracy check that these settings need:"
-    yield f"#   python -m sut.main {shell(options)}"
+    yield f"#   mlperf-sut run {shell(options)}"
     done = result.accuracy
     if done is None:
         yield "#   not made"

@@ -131,7 +131,7 @@ def read_knob(text: str) -> Knob | None:
         if not all(part.strip() for part in values):
             raise UserError(f"{text}: a value is missing between two commas")
         if len(set(values)) < len(values):
-            raise UserError(f"{text}: a value is there twice")
+            raise UserError(f"{text}: a value occurs twice")
         return Knob(option=key, values=tuple(values))
     low, high = float(found[1]), float(found[2])
     if not max(abs(low), abs(high)) <= _LARGEST:
@@ -214,7 +214,7 @@ class Condition:
         """Return the condition in `text`.
 
         Raises:
-            UserError: it is no comparison of knobs.
+            UserError: it is not a comparison of knobs.
         """
         try:
             tree = ast.parse(text.strip(), mode="eval").body
@@ -266,7 +266,7 @@ class Condition:
                         )
                     )
         raise UserError(
-            f"where={self.text}: {ast.unparse(node)} is no comparison of knobs"
+            f"where={self.text}: {ast.unparse(node)} is not a comparison of knobs"
         )
 
     def _named(self, name: str, point: Mapping[str, str]) -> float:

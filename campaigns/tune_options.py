@@ -82,7 +82,7 @@ def parse(arguments: Sequence[str]) -> TuneOptions:
     ]
     for text in rest:
         if text.partition("=")[0] not in SHORT_NAMES:
-            refuse_unknown(text, (*_OWN, *SHORT_NAMES), "python -m campaigns.tune")
+            refuse_unknown(text, (*_OWN, *SHORT_NAMES), "mlperf-sut campaign tune")
     plain = [text for text in rest if read_knob(text) is None]
     groups = [text for text in plain if text.partition("=")[0] not in SHORT_NAMES]
     config = load_config(groups)
@@ -155,7 +155,7 @@ def _flags(arguments: Sequence[str]) -> tuple[dict[str, Path | None], list[str]]
             flags[text] = None
         elif not equals or text.startswith("-"):
             raise UserError(
-                f"{text}: options are written KEY=VALUE, see python -m campaigns.tune"
+                f"{text}: options are written KEY=VALUE, see mlperf-sut campaign tune"
                 " --help"
             )
         else:
@@ -178,8 +178,8 @@ def _knobs(texts: Sequence[str], config: Config) -> list[Knob]:
             ("scenario.", "run.", "dataset.")
         ):
             raise UserError(
-                f"{knob.option} is no setting to tune; give it one value, or use"
-                " python -m campaigns.sweep"
+                f"{knob.option} defines the benchmark; give it one value, or use"
+                " mlperf-sut campaign sweep"
             )
         if knob.option in [other.option for other in knobs]:
             raise UserError(f"{text}: {knob.option} is a knob twice")
@@ -200,7 +200,7 @@ def _refuse(config: Config) -> None:
     """
     if config.mode is not Mode.performance:
         raise UserError(
-            f"mode={config.mode.value} has no performance to tune; leave it out"
+            f"mode={config.mode.value} has no performance to tune; remove it"
         )
 
 
@@ -264,7 +264,7 @@ def _check_settings(options: TuneOptions) -> None:
         points = [options.space.draw(generator) for _ in range(200)]
     if not any(allowed(options, point) for point in points):
         raise UserError(
-            "no setting fulfils the conditions "
+            "no setting meets the conditions "
             + ", ".join(f"where={condition.text}" for condition in options.where)
         )
     if config.run.kind is RunKind.full and options.effort.seeds:

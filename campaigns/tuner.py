@@ -114,7 +114,7 @@ class Tuner:
         result = TuneResult(better=False, ended=self.tune.screening_ended)
         for number in self._ranked():
             if result.candidate is not None and not self._affordable(number):
-                result.reason += "; the next setting cannot be confirmed any more"
+                result.reason += "; too few runs are left to confirm the next setting"
                 break
             result = self._confirmed(number)
             if result.better or result.reason.startswith("the budget"):
@@ -172,9 +172,9 @@ class Tuner:
     def _enough(self, runs: list[int]) -> str:
         """Return why no more settings are screened; empty: go on."""
         if len(runs) >= self.effort.screening:
-            return "the runs that are left are for the confirmation"
+            return "the remaining runs are needed for the confirmation"
         if not self._in_time(1 + self.effort.confirming):
-            return "the time that is left is for the confirmation"
+            return "the remaining time is needed for the confirmation"
         if len(set(runs)) <= _FEWEST_BOUND:
             return ""
         self._bound = self.propose.still_possible(self.tune, self.scores.by_candidate())

@@ -111,7 +111,16 @@ class _Runs(Forwarded):
         super().invoke(ctx)
 
 
+class _InOrder(click.Group):
+    """Lists its commands in the order of use, not by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names in the order in which they were added."""
+        return list(self.commands)
+
+
 @click.group(
+    cls=_InOrder,
     name=NAME,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 88},
@@ -121,61 +130,47 @@ def command() -> None:
     """Benchmark summarization with vLLM replicas under MLPerf's LoadGen."""
 
 
-@click.group(name="campaign", help="Make series of runs: how throughput scales.")
+@click.group(
+    cls=_InOrder, name="campaign", help="Series of runs: scaling, search, sweep, tune."
+)
 def _campaign() -> None:
     pass
 
 
-_campaign.add_command(
-    Forwarded("scaling", "campaigns.scaling", "Throughput by the number of replicas.")
-)
-_campaign.add_command(
-    Forwarded("search", "campaigns.search", "The highest rate that holds the limits.")
-)
-_campaign.add_command(
-    Forwarded("sweep", "campaigns.sweep", "A run for each point of a grid or list.")
-)
-_campaign.add_command(
-    Forwarded("qualify", "campaigns.qualify.__main__", "Is this cluster fit?")
-)
-_campaign.add_command(
-    Forwarded("corun", "campaigns.corun", "Several models at once, alone and together.")
-)
-_campaign.add_command(
-    Forwarded(
-        "tune", "campaigns.tune", "The best settings, confirmed in pairs of runs."
-    )
-)
-command.add_command(_campaign)
+_QUALIFY = "Check which replicas and nodes are fit."
+_CORUN = "Run several models at once, and each alone."
+_RUN = "Run the benchmark once; --dry-run describes it."
+
 for _command in (
-    _Run("run", "sut.main", "Make one run; --dry-run describes it.", is_run=True),
-    Forwarded("report", "report.__main__", "Write the report of runs or a campaign."),
+    Forwarded("scaling", "campaigns.scaling", "Throughput by the number of replicas."),
+    Forwarded("search", "campaigns.search", "The highest rate that keeps the limits."),
+    Forwarded("sweep", "campaigns.sweep", "A run for each point of a grid or list."),
+    Forwarded("tune", "campaigns.tune", "The best settings, confirmed in pairs."),
+    Forwarded("qualify", "campaigns.qualify.__main__", _QUALIFY),
+    Forwarded("corun", "campaigns.corun", _CORUN),
+):
+    _campaign.add_command(_command)
+_COMMANDS: tuple[click.Command, ...] = (
+    Forwarded("doctor", "cli.doctor", "Check this host; each problem has a fix."),
+    Forwarded("prepare", "qsl.prepare", "Make or check a data set."),
+    _Run("run", "sut.main", _RUN, is_run=True),
     Forwarded("watch", "watch.__main__", "Watch a run in a browser or a terminal."),
+    Forwarded("report", "report.__main__", "Write the report of runs or a campaign."),
+    Forwarded("accuracy", "accuracy.__main__", "Score a run, or compare two."),
     _Runs("runs", "history.__main__", "List, compare, archive and remove runs."),
     Forwarded("export", "history.export.__main__", "A run as Parquet, JUnit, MLflow."),
-    Forwarded("accuracy", "accuracy.__main__", "Score a run, or compare two."),
-    Forwarded("forecast", "forecast.__main__", "Compute what other settings would do."),
-    Forwarded("corun", "campaigns.corun", "Run several models at once and compare."),
-    Forwarded("prepare", "qsl.prepare", "Make or check a data set."),
-    Forwarded(
-        "submission", "submission.__main__", "Make and check a submission: runs, tree."
-    ),
-    Forwarded("node", "sut.node.joining", "Let this host join runs.", is_run=True),
+    Forwarded("qualify", "campaigns.qualify.__main__", _QUALIFY),
+    _campaign,
+    Forwarded("corun", "campaigns.corun", _CORUN),
+    Forwarded("forecast", "forecast.__main__", "Predict other rates and settings."),
     Forwarded("keys", "sut.keys", "Make the key that the nodes of a cluster share."),
+    Forwarded("node", "sut.node.joining", "Let this host join runs.", is_run=True),
     Forwarded("calibration", "calibration.__main__", "Make an fp8 checkpoint."),
-    Forwarded(
-        "bundle",
-        "offline_bundle.__main__",
-        "Pack what a host without a network needs.",
-    ),
-    Forwarded("doctor", "cli.doctor", "Check this host; each problem has a remedy."),
-    Forwarded(
-        "qualify",
-        "campaigns.qualify.__main__",
-        "Is this cluster fit? Checks each replica, alone and with all others.",
-    ),
-):
-    command.add_command(_command)
+    Forwarded("bundle", "offline_bundle.__main__", "Pack for a host without network."),
+    Forwarded("submission", "submission.__main__", "Make and check a submission."),
+)
+for _each in _COMMANDS:
+    command.add_command(_each)
 
 
 def main() -> NoReturn:

@@ -40,7 +40,7 @@ class VllmConfig(EngineConfig):
     )
     step_model: list[float] | None = option(
         "adaptive_batching: seconds of a step, a prompt token, a decoding request and a"
-        " cached token; left out: measured in the warm-up",
+        " cached token; default: measured in the warm-up",
         None,
         at_least=0,
         at_most=LONGEST_S,
@@ -85,7 +85,7 @@ class SyntheticConfig(EngineConfig):
     )
     shared_device: str | None = option(
         "name of a device that computes one step at a time, for all engines of this"
-        " host with the same name; left out: each replica has its own",
+        " host with the same name; default: each replica has its own",
         None,
     )
     slowdown: dict[str, float] = option(
@@ -120,7 +120,7 @@ class EndpointConfig(EngineConfig):
         [],
     )
     served_model: str | None = option(
-        "name of the model on the servers; left out: their only model", None
+        "name of the model on the servers; default: their only model", None
     )
     max_concurrency: int = option(
         "most requests, and so connections, that are open to one server at once",
@@ -166,7 +166,7 @@ class EndpointConfig(EngineConfig):
         "Authorization",
     )
     ca_file: str | None = option(
-        "certificates (PEM) to verify https servers; left out: those of the host",
+        "certificates (PEM) to verify https servers; default: those of the host",
         None,
         path=True,
     )

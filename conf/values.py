@@ -19,7 +19,7 @@ from base.errors import UserError
 
 _LEFT_OUT = "null"
 _AUTO = "auto"
-"""Another word for it, where a number is left out: `cluster.replicas=auto`."""
+"""Another word for it, where a number may be left out: `cluster.replicas=auto`."""
 _SWITCHES = {"true": True, "false": False}
 _SWITCHES |= {"yes": True, "no": False, "on": True, "off": False}
 

@@ -1,11 +1,11 @@
 """`mlperf-sut runs`: list, compare, archive and remove the runs of a folder.
 
-  runs [list] [DIR] [filters] [--json]    a table of the runs in DIR (left out: runs/)
-  runs index [DIR]                        DIR/index.html with links and small charts
+  runs [list] [DIR] [filters] [--json]    a table of the runs in DIR (default: runs/)
+  runs index [DIR]                        DIR/index.html with links and charts
   runs compare A B                        as `report compare A B`
-  runs archive [DIR] OUT.tar.gz [filters] a file with the runs; they stay in place
+  runs archive [DIR] OUT.tar.gz [filters] pack runs into a file; the folders stay
   runs prune [DIR] --keep N | --older-than DAYS [filters]
-                                          removes runs, after a question or with --yes
+                                          removes runs; asks first, or --yes
 
 prune never removes a run of a campaign, one without a verdict, one whose folder was
 renamed, or the one that `latest` names.
@@ -86,7 +86,7 @@ def _archive(given: list[str]) -> int:
         run for run in _chosen(options) if run.outcome not in ("running", "unknown")
     ]
     if not runs:
-        raise UserError(f"{options.dir}: no run that has ended fits the filters")
+        raise UserError(f"{options.dir}: no finished run matches the filters")
     archive(options.dir, [options.dir / run.path for run in runs], options.out)
     size = options.out.stat().st_size / _MB
     print(f"{options.out}: {len(runs)} runs, {size:,.1f} MB; the folders are unchanged")
@@ -95,11 +95,16 @@ def _archive(given: list[str]) -> int:
 
 def _prune(given: list[str]) -> int:
     parser = _parser("prune")
-    parser.add_argument("--keep", type=_count, metavar="N", help="the newest N stay")
     parser.add_argument(
-        "--older-than", type=_days, metavar="DAYS", help="only those that began before"
+        "--keep", type=_count, metavar="N", help="keep the newest N runs"
     )
-    parser.add_argument("--yes", action="store_true", help="remove without a question")
+    parser.add_argument(
+        "--older-than",
+        type=_days,
+        metavar="DAYS",
+        help="only runs that started more than DAYS days ago",
+    )
+    parser.add_argument("--yes", action="store_true", help="remove without asking")
     options = parser.parse_args(given)
     removals = removable(
         options.dir,
@@ -125,7 +130,7 @@ def _prune(given: list[str]) -> int:
 
 def _confirmed(question: str) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
-        print("no terminal to ask on: give --yes to remove them")
+        print("no terminal for the question: give --yes to remove the runs")
         return False
     try:
         return input(question).strip() == "yes"

@@ -102,7 +102,7 @@ def archive(root: Path, paths: Sequence[Path], target: Path) -> None:
     if target.exists() or target.is_symlink():
         raise UserError(f"{target}: exists; name another file")
     if any(target.resolve().is_relative_to(path.resolve()) for path in paths):
-        raise UserError(f"{target}: lies in a run that it would contain")
+        raise UserError(f"{target}: is inside a run that it would contain")
     draft = target.with_name(f".{target.name}.{token_hex(8)}")
     try:
         with tarfile.open(draft, "w:gz") as file:

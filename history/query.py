@@ -15,7 +15,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 def add_filters(parser: argparse.ArgumentParser) -> None:
     """Add the options of `choose` to a parser."""
-    group = parser.add_argument_group("filters", "a run must fit all that are given")
+    group = parser.add_argument_group("filters", "a run must match all of them")
     for name in _TEXTS:
         group.add_argument(f"--{name}", metavar="NAME", help=f"{name} of the run")
     group.add_argument("--host", metavar="NAME", help="a host of its replicas")

@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         "--host-has",
         type=Path,
         metavar="FILE",
-        help="output of `pip freeze` on the host: these packages are not carried, and"
+        help="output of `pip freeze` on the host: these packages are not packed, and"
         " vLLM is the one made for the host's torch",
     )
     parser.add_argument(
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FOLDER",
         help=".cache/flashinfer of a host of the same kind that ran before: its"
-        " compiled kernels are carried, which saves the first start about 110 s",
+        " compiled kernels are packed, which saves the first start about 110 s",
     )
     parser.add_argument(
         "--part-size",
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         "--lock",
         type=Path,
         metavar="FILE",
-        help="lock to carry (left out: the one of requirements/cuda*.lock that has the"
+        help="lock to carry (default: the one of requirements/cuda*.lock that has the"
         " host's torch, or cuda.lock)",
     )
     parser.add_argument(
@@ -122,7 +122,7 @@ def _run(options: argparse.Namespace) -> int:
     leave_out = read_leave_out(options.leave_out)
     chosen = select(options.lock or choose_lock(host), host, leave_out)
     print(
-        f"{chosen.lock.name}: {len(chosen.carried)} packages are carried,"
+        f"{chosen.lock.name}: {len(chosen.carried)} packages packed,"
         f" {len(chosen.on_host)} are on the host, {len(chosen.left_out)} left out"
     )
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def _run(options: argparse.Namespace) -> int:
         for path in made:
             shutil.move(path, out / path.name)
     print(f"{out}: {len(made) - 1} parts, {sum(sizes) / 1e6:.1f} MB, and {SCRIPT}")
-    print(f"carry all of it; on the host: sh {SCRIPT} ARGS, as after sut.main")
+    print(f"copy all of it to the host, and run there: sh {SCRIPT} OPTION=VALUE")
     return ExitCode.GOOD
 
 
@@ -185,10 +185,10 @@ def _source(scratch: Path) -> Path:
         changed = subprocess.run(status, check=True, capture_output=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise UserError(
-            f"{ROOT} is not a git checkout; pack from one: the commit is carried"
+            f"{ROOT} is not a git checkout; run this command in one"
         ) from error
     if changed:
-        print("note: the commit is carried; changes that are not committed stay here")
+        print("note: only committed files are packed; uncommitted changes are not")
     source = scratch / "src"
     with tarfile.open(packed) as tar:
         tar.extractall(source, filter="data")

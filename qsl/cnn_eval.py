@@ -88,7 +88,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(
-            f"{path}: {reason}; make it with `python -m qsl.prepare`"
+            f"{path}: {reason}; make it with `mlperf-sut prepare`"
         ) from error
     refuse_lfs_pointer(path, raw)
     return raw
@@ -108,7 +108,7 @@ def _decode(path: Path, text: bytes, kind: type[list[T]]) -> list[T]:
         hint = ""
         if text.lstrip()[:1] == b"{" or path.suffix in _ARTICLES:
             hint = (
-                "; articles must be tokenized first: `python -m qsl.prepare"
+                "; articles must be tokenized first: `mlperf-sut prepare"
                 f" {path} MODEL_FOLDER OUT.json`"
             )
         raise UserError(

@@ -20,7 +20,7 @@ from qsl.cnn_eval import Row, read_rows
 
 EMBEDDED = data_path("qsl", "embedded/cnn_eval.json")
 _MADE_UP_VOCABULARY = (3, 32_000)
-_PREPARE = "make it with `python -m qsl.prepare`"
+_PREPARE = "make it with `mlperf-sut prepare`"
 _MEAN_TOKENS = 833
 _BYTES_PER_TOKEN, _BYTES_PER_SAMPLE = 8, 200
 """Memory of synthetic data: tokens, and the messages that contain them again."""

@@ -1,4 +1,4 @@
-"""`python -m qsl.prepare`: converts texts to MLPerf's cnn_eval.json format.
+"""`mlperf-sut prepare`: converts texts to MLPerf's cnn_eval.json format.
 
 Without options it makes the benchmark's data set from CNN/DailyMail. With other
 columns, another prompt or other answer lengths it makes a data set of your own.
@@ -195,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
         "target",
         type=Path,
         nargs="?",
-        help="file to write; with --check: file to check (left out: the source)",
+        help="file to write; with --check: file to check (default: the source)",
     )
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
@@ -212,12 +212,12 @@ def _parser() -> argparse.ArgumentParser:
         "--check", action="store_true", help="check the target instead of writing it"
     )
     own = parser.add_argument_group("data of your own")
-    own.add_argument("--text-column", metavar="NAME", help="left out: article")
-    own.add_argument("--reference-column", metavar="NAME", help="left out: highlights")
+    own.add_argument("--text-column", metavar="NAME", help="default: article")
+    own.add_argument("--reference-column", metavar="NAME", help="default: highlights")
     own.add_argument(
         "--no-references", action="store_true", help="the source has no references"
     )
-    own.add_argument("--split", help="split on the hub; left out: validation")
+    own.add_argument("--split", help="split on the hub; default: validation")
     own.add_argument(
         "--subset", metavar="NAME", help="subset (configuration) on the hub"
     )
@@ -227,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument(
         "--prompt",
         metavar="TEXT",
-        help="prompt with {input} where the text goes, or @FILE; left out: the"
+        help="prompt with {input} where the text goes, or @FILE; default: the"
         " benchmark's",
     )
     own.add_argument(
@@ -239,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output-tokens",
         metavar="LENGTHS",
         help="tokens that each answer must have: N, LOW-HIGH, normal:MEAN:DEVIATION,"
-        " reference or column:NAME; left out: answers end by themselves",
+        " reference or column:NAME; default: answers end by themselves",
     )
     return parser
 

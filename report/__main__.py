@@ -1,11 +1,11 @@
-"""`python -m report RUN_DIR...`: the report of a run, or of several runs.
+"""`mlperf-sut report RUN_DIR...`: the report of a run, or of several runs.
 
 One run folder gives the symmetry report of that run, which is written into the folder.
 Several run folders also give their scaling by number of replicas. That report is
 written into --out; without --out, into the folder that contains all of them. The folder
 of a campaign gives the report of all runs that the campaign made.
 
-`python -m report compare A... -- B...` compares two configurations.
+`mlperf-sut report compare A... -- B...` compares two configurations.
 """
 
 from base.command import ArgumentParser, run_command, start_module

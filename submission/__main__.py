@@ -1,4 +1,4 @@
-"""`python -m submission`: runs, tree and checks of an MLPerf submission."""
+"""`mlperf-sut submission`: runs, tree and checks of an MLPerf submission."""
 
 from base.command import ArgumentParser, run_command, start_module
 
@@ -67,13 +67,14 @@ def _describe(_options: argparse.Namespace, console: Console) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = ArgumentParser(prog="python -m submission", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="make the runs that are still to be made")
+    run = commands.add_parser("run", help="make the runs that are missing")
     run.add_argument("--dry-run", action="store_true", help="list them instead")
     run.set_defaults(act=_run)
-    build = commands.add_parser("build", help="put the tree together")
+    build = commands.add_parser("build", help="build the folder tree from the runs")
     build.set_defaults(act=_build)
     describe = commands.add_parser(
-        "describe", help="print what this node is made of, for machines: in a request"
+        "describe",
+        help="print this node's hardware and software, for `machines:` in a request",
     )
     describe.set_defaults(act=_describe)
     check = commands.add_parser("check", help="check the tree before it is uploaded")
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         "--mlperf-inference",
         type=Path,
         metavar="DIR",
-        help="checkout of mlcommons/inference, whose tools are run then",
+        help="checkout of mlcommons/inference: also run its official tools",
     )
     check.add_argument(
         "--evaluation-python",

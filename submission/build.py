@@ -1,4 +1,4 @@
-"""`python -m submission build`: puts the tree together from runs that passed."""
+"""`mlperf-sut submission build`: puts the tree together from runs that passed."""
 
 import os
 import shutil
@@ -83,7 +83,7 @@ def require_buildable(request: Request, planned: list[PlannedRun]) -> None:
         problems.append(str(error))
     if problems:
         raise UserError(
-            "no tree could be built from these runs: "
+            "no submission can be built from these runs: "
             + "; ".join(dict.fromkeys(problems))
         )
 
@@ -92,7 +92,7 @@ def _never_scored(config: Config) -> Iterator[str]:
     """Yield why answers of such a run are no text that could be compared."""
     model = config.model
     if isinstance(config.engine, SyntheticConfig):
-        yield "engine=synthetic answers with made-up tokens, which have no accuracy"
+        yield "engine=synthetic answers with synthetic tokens, which have no accuracy"
     elif model.path is not None and not Path(model.path, "tokenizer.json").is_file():
         yield f"model.path={model.path} has no tokenizer.json, so no answer is text"
     elif model.path is None and model.weights is Weights.dummy:
@@ -146,7 +146,7 @@ def _found(request: Request, planned: list[PlannedRun]) -> Runs:
     if missing:
         raise UserError(
             f"no run to build from: {'; '.join(missing)}; make it with"
-            " `python -m submission run`"
+            " `mlperf-sut submission run`"
         )
     return runs
 
@@ -159,7 +159,7 @@ def _add_result(result: ResultFolder, runs: dict[Mode, RunFolder]) -> None:
     for path in (scores, details):
         if not path.exists():
             raise UserError(
-                f"{path}: missing; `python -m accuracy {accuracy.path}` makes it or"
+                f"{path}: missing; `mlperf-sut accuracy {accuracy.path}` makes it or"
                 " says why it cannot be"
             )
     shutil.copy(details, result.accuracy.path)

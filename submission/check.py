@@ -1,4 +1,4 @@
-"""`python -m submission check`: our checks of the tree, then the official tools."""
+"""`mlperf-sut submission check`: our checks of the tree, then the official tools."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -32,8 +32,8 @@ from submission.plan import plan_runs
 from submission.request import Request
 from submission.runs import find_run, known_rates
 
-_NO_LOG = "no accuracy run of this request is there"
-_NO_TEXT = "its tokens are made up or its data set is no file"
+_NO_LOG = "this request has no accuracy run"
+_NO_TEXT = "its tokens are synthetic or its data set is not a file"
 
 
 def check_submission(
@@ -50,7 +50,7 @@ def check_submission(
         UserError: there is no tree, or `checkout` is none.
     """
     if not request.tree.is_dir():
-        raise UserError(f"{request.tree}: no tree; `python -m submission build` first")
+        raise UserError(f"{request.tree}: no tree; `mlperf-sut submission build` first")
     if checkout:
         checkout.require()
     logs = _accuracy_runs(request)
@@ -166,7 +166,7 @@ def _run_findings(
             yield TreeFinding(
                 check="runs",
                 path=found.folder.path,
-                problem=f"judged again, it {verdict.outcome}: {verdict.reason}",
+                problem=f"checked again: {verdict.outcome}: {verdict.reason}",
                 remedy=AGAIN,
             )
     for path, run in logs.items():

@@ -59,7 +59,7 @@ def result_readme(title: str, config: Config, run: RunFolder) -> str:
     if config.benchmark is not Benchmark.edge:
         folders.append("TEST06/performance/run_1")
     commands = "\n".join(
-        f"python -m sut.main --config {folder}/config.yaml" for folder in folders
+        f"mlperf-sut run --config {folder}/config.yaml" for folder in folders
     )
     return f"""\
 # {title}

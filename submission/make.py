@@ -1,4 +1,4 @@
-"""`python -m submission run`: every run that is still to be made, in order."""
+"""`mlperf-sut submission run`: every missing run, in order."""
 
 from rich.console import Console
 
@@ -40,7 +40,7 @@ def show_plan(request: Request, console: Console) -> None:
             markup=False,
         )
     console.print(
-        f"to be made: {left / 60:.0f} min in LoadGen, beside loading and warming up"
+        f"missing runs: {left / 60:.0f} min in LoadGen, beside loading and warming up"
         " before each run"
     )
     for run in runs:
@@ -49,7 +49,7 @@ def show_plan(request: Request, console: Console) -> None:
 
 
 def make_all(request: Request, console: Console) -> None:
-    """Make every run that is still to be made; stop at the first that cannot be used.
+    """Make every missing run; stop at the first one that cannot be used.
 
     Raises:
         UserError: the request cannot be run, or no tree could be built from its runs.
@@ -87,7 +87,7 @@ def _make_missing(
         found = find_run(request.runs, run, source_digests())
         if found.folder is None:
             raise NotGood(
-                f"{run.title}: {found.refused or folder.path}; correct it and run"
+                f"{run.title}: {found.refused or folder.path}; fix it and run"
                 " the same command again"
             )
 
@@ -104,7 +104,7 @@ def _refuse_without_rate(run: PlannedRun, request: Request) -> None:
 def _advice(request: Request) -> str:
     offline = known_rates(request).get("offline")
     if offline is None:
-        return "a little below what Offline reaches is usual"
+        return "usually a little below the Offline rate"
     return f"Offline reached {offline:g} samples/s, and a little below is usual"
 
 
@@ -126,7 +126,7 @@ def _rate_advice(run: PlannedRun, console: Console) -> None:
     if arrivals.duration_s > _NEAR * schedule.min_duration_s:
         rates = schedule.efficient_rates(passes)[-2:]
         listed = "; ".join(f"{r.target_qps:g} ({r.duration_s:,.0f} s)" for r in rates)
-        console.print(f"  rates that waste no time: {listed}", markup=False)
+        console.print(f"  rates that need one pass less: {listed}", markup=False)
 
 
 def _duration(run: PlannedRun) -> str:

@@ -134,7 +134,7 @@ def checker_findings(
             check="official_checker",
             path=tree,
             problem=line,
-            remedy="our own checks of the same file say how to fix it",
+            remedy="this package's own checks of the same file state the fix",
         )
         for line in lines
     ]

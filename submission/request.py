@@ -73,7 +73,7 @@ class Request:
     description: dict[str, Any] = field(default_factory=dict)
     """Fields of `systems/*.json` that only people know, or know better."""
     machines: list[str] = field(default_factory=list)
-    """Files by `python -m submission describe`, one per node; empty: this host."""
+    """Files by `mlperf-sut submission describe`, one per node; empty: this host."""
     calibration: str = MISSING
     """Text for the reviewers: how the weights were calibrated or quantized."""
     bandwidth: str = ""

@@ -150,7 +150,7 @@ def make_run(
     ended = children.run(
         module_command("sut.main", *options, f"run.dir={runs}"), module_environment()
     )
-    resume = "what was made is kept, and the same command resumes with this run"
+    resume = "finished runs are kept; the same command resumes with this run"
     if children.interrupted is not None:
         raise Aborted(f"{title}: interrupted by {children.interrupted.name}; {resume}")
     if ended.code == ExitCode.BAD_INPUT:

@@ -72,7 +72,7 @@ def check_fits(config: Config, model: Model, dataset: Dataset) -> None:
     raise UserError(
         f"dataset={config.dataset.name} is tokenized for the vocabulary {used}, but"
         f" model={config.model.name} {has}; {given}make a file with"
-        f" `python -m qsl.prepare ARTICLES.jsonl {model.path} OUT.json` and give"
+        f" `mlperf-sut prepare ARTICLES.jsonl {model.path} OUT.json` and give"
         " dataset=custom dataset.path=OUT.json"
     )
 

@@ -1,4 +1,4 @@
-"""The key that a coordinator and its nodes share; `python -m sut.keys FILE` makes one.
+"""The key that a coordinator and its nodes share; `mlperf-sut keys FILE` makes one.
 
 A process with the file can run any code on every node that uses the same key, and can
 answer for a node: keep the file where only this user may read it, and make another key

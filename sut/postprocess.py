@@ -101,4 +101,4 @@ def _named(error: Exception) -> str:
 
 
 def _again(module: str, folder: RunFolder) -> str:
-    return f"python -m {module} {folder.path}"
+    return f"mlperf-sut {module} {folder.path}"

@@ -1,6 +1,6 @@
 """`mlperf-sut watch [RUN]`: watch a run from another shell, or in a browser.
 
-RUN is a run, a campaign, or a folder of runs; left out: runs/. The newest run in it is
+RUN is a run, a campaign, or a folder of runs; default: runs/. The newest run in it is
 shown, and the next one of a campaign as soon as it starts. The page is served on
 loopback; from another desk use a tunnel, e.g. ssh -L 8400:localhost:8400 HOST. It ends
 with Ctrl-C; with --terminal also when the run, or its campaign, has ended.

@@ -1,4 +1,4 @@
-"""`python -m campaigns.qualify`: is this cluster fit?
+"""`mlperf-sut qualify`: is this cluster fit?
 
 Measures each replica alone on its node, then all together, in Offline and in Server;
 compares the answers of all replicas; and reads the health of their devices. Each
@@ -7,40 +7,42 @@ replica and each node passes or fails, with the reason. A replica fails if it
   - does not start, or is lost in a run
   - is slower alone than its peers, than the reference file, or than in its own earlier
     qualifications
-  - is slower with all others at work than alone
+  - is slower with all other replicas at work than alone
   - misses a latency limit of Server, or is slower per token than its peers there
   - answers differently from the others
   - has a device with a fault: XIDs, memory errors, links that are down
 
-What fails in a measurement is measured again, and the median counts.
+A check that fails is measured again, and the median counts.
 
-  python -m campaigns.qualify experiment=hopper_offline model=llama3_1-8b model.path=...
-  python -m campaigns.qualify cluster=ray cluster.replicas=16 ...
+  mlperf-sut qualify experiment=hopper_offline model=llama3_1-8b model.path=...
+  mlperf-sut qualify cluster=ray cluster.replicas=16 ...
 
-Options of its own; all others are those of `python -m sut.main`:
-  samples=INT        of each replica in an Offline run (left out: the data set once,
-                     4,000 at most)
-  queries=INT        of each replica in a Server run (left out: one minute of arrivals)
-  rate=QPS           Server: queries/s of each replica (left out: 60% of the median
+Options of this command (all options of `mlperf-sut run` also apply):
+  samples=INT        samples of each replica in an Offline run (default: the data set
+                     once, 4,000 at most)
+  queries=INT        queries of each replica in a Server run (default: one minute of
+                     arrivals)
+  rate=QPS           Server: queries/s of each replica (default: 60% of the median
                      Offline samples/s of a replica alone)
-  answers=INT        prompts of a run that compares answers (left out: 64 for each
+  answers=INT        prompts of a run that compares answers (default: 64 for each
                      replica)
   tolerance=0.05     how much slower than its peers, the reference or its own past a
                      replica may be; twice that with all others, and for TPOT
-  confirm=2          how often what failed is measured again
-  offline.OPTION=V   an option of Offline runs alone, e.g. offline.experiment=...
-  server.OPTION=V    an option of Server runs alone
-  reference=FILE     reference speeds (left out: those of this package)
+  confirm=2          how often a failed check is measured again
+  offline.OPTION=V   an option of Offline runs only, e.g. offline.experiment=...
+  server.OPTION=V    an option of Server runs only
+  reference=FILE     reference speeds (default: those of this package)
   --make-reference FILE   write the speeds of the replicas that passed into a file
-  history=DIR        folder that holds earlier qualifications (left out: the folder
+  history=DIR        folder that holds earlier qualifications (default: the folder
                      that holds the folder of this one)
-  run.dir=DIR        folder (left out: runs/<UTC time>-qualify); the same command with
+  run.dir=DIR        folder (default: runs/<UTC time>-qualify); the same command with
                      the folder of an interrupted qualification resumes it
-  --dry-run          list the runs, and make none
+  --dry-run          list the runs and start nothing
 
 Writes qualify.html, qualify.json and junit.xml.
 
-Exit codes: 0 every replica and node passed, 1 one failed, 2 bad input, 3 interrupted.
+Exit codes: 0 every replica and node passed, 1 at least one failed, 2 bad input,
+3 interrupted.
 """
 
 from base.command import run_command, start_module
@@ -205,7 +207,7 @@ def _root(
             f"run.dir={wanted} holds another qualification, or one that is done; name"
             " another folder"
         )
-    _LOG.info("resumed: %d runs are there", len(known.runs))
+    _LOG.info("resumed: %d runs are done", len(known.runs))
     record.started = known.started
     return wanted, record, known.runs
 

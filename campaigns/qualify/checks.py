@@ -269,7 +269,7 @@ class _Judge:
         """Return a result for what was not measured: why is another check's matter."""
         died = any(measure.died for _, measure in self.known.by_replica[number])
         if died:
-            return _skipped(name, "not measured: it did not stay")
+            return _skipped(name, "not measured: it was lost")
         return _failed(name, "not measured: too few samples (raise samples=)")
 
     def _node_speed(self, name: str, names: Sequence[str]) -> Iterable[CheckResult]:

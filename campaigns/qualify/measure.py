@@ -79,7 +79,7 @@ def odd_answers(runs: Sequence[Run]) -> tuple[list[OddReplica], int]:
         )
         peers = [] if one.peer is None else [agreement.locations[one.peer]]
         for node_of, replica in [(node, number), *peers]:
-            doubt = " (one of two replicas is wrong: which one is not known)"
+            doubt = " (one of the two is wrong, but the answers do not show which)"
             found.append(
                 OddReplica(
                     replica=replica, node=node_of, text=text + (doubt if peers else "")

@@ -31,7 +31,7 @@ _OF_ALL = ("run.dir", "cluster", "cluster.replicas", "model", "dataset")
 """Options that cannot differ between the runs of a qualification."""
 _SIZES = ("run.min_queries", "run.min_duration_s")
 _BENCHMARK_MODELS = ("llama3_1-8b", "llama3_1-8b_dummy")
-_COMMAND = "python -m campaigns.qualify"
+_COMMAND = "mlperf-sut qualify"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,7 +148,7 @@ def _check(options: QualifyOptions) -> None:
     """
     config = options.offline_config()
     if config.run.kind is RunKind.full:
-        raise UserError("run=full: a qualification makes short runs; leave it out")
+        raise UserError("run=full: a qualification uses short runs; remove it")
     options.server += _official_limits(options, options.server_config())
     options.server_config()
     if not options.samples:

@@ -214,7 +214,7 @@ class QualifyRunner:
         ):
             return None
         made.run, made.seconds = known.run, known.seconds
-        _LOG.info("== run %s is there already", made.run)
+        _LOG.info("== run %s is already done", made.run)
         return ExitCode.NOT_GOOD
 
     def _launch(self, made: QualifyRun) -> int:

@@ -1,4 +1,4 @@
-"""`python -m report compare A... -- B...`: two configurations, measure by measure.
+"""`mlperf-sut report compare A... -- B...`: two configurations, measure by measure.
 
 A and B are run folders; `--` separates the two sides. Two folders need no `--`. Runs
 that alternated in time (A B A B, or A B B A) are compared as pairs. Exit code 0: the

@@ -199,12 +199,12 @@ def _notes(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
         notes.append(
             "Throughput is set by the arrival rate, which both sides share: compare"
             " latencies, or find the sustained rate of each side"
-            " (python -m campaigns.scaling)"
+            " (mlperf-sut campaign scaling)"
         )
     sizes = {run.size for run in [*a, *b]}
     if len(sizes) > 1:
         notes.append(
             "The sides have different numbers of replicas: this is no efficiency of"
-            " scaling; `python -m report` on the same runs gives that"
+            " scaling; `mlperf-sut report` on the same runs gives that"
         )
     return notes

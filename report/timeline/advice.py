@@ -181,10 +181,10 @@ def _rate(
         return [_forecast(worst, arrived, forecast)]
     if capacity is None or safe is None or safe.per_s >= arrived:
         return [_guess(worst, arrived)]
-    confirm = " or a search for the rate (python -m campaigns.search)"
+    confirm = " or a search for the rate (mlperf-sut campaign search)"
     if inputs.steps is not None:
         confirm = (
-            " a forecast from the steps of this run (python -m forecast)," + confirm
+            " a forecast from the steps of this run (mlperf-sut forecast)," + confirm
         )
     return [
         Advice(
@@ -220,7 +220,7 @@ def _forecast(
         f" forecast from the steps of this run it would have held {value:.3g}/s"
         f" ({low:.3g} to {high:.3g}, 90% interval), and it came at {arrived:.3g}/s; to"
         " confirm: a run of the same length at that rate with another seed, or a search"
-        " for the rate (python -m campaigns.search)",
+        " for the rate (mlperf-sut campaign search)",
         value=_fewer(worst),
         unit="requests",
         definition=f"{_fewer_words(worst)}; the rate is that of forecast.json, the low"
@@ -254,7 +254,7 @@ def _guess(account: Account, arrived: float) -> Advice:
         code="limits",
         where=[],
         text=f"lower the arrival rate to about {rate:.3g}/s and search from there"
-        " (python -m campaigns.search): the run does not show which rate these"
+        " (mlperf-sut campaign search): the run does not show which rate these"
         " settings sustain within the limits",
         value=max(0, _rest(account) - account.allowed),
         unit="requests",

@@ -85,7 +85,7 @@ def _scores(result: LoadedResult, run: LoadedRun, text: str) -> Iterator[TreeFin
             check="scores",
             path=result.folder.scores,
             problem=f"no plain number for {', '.join(absent)}",
-            remedy="write it with `python -m accuracy` and build the tree again",
+            remedy="write it with `mlperf-sut accuracy` and build the tree again",
         )
         return
     yield from _recomputed(result, run, values)

@@ -154,7 +154,7 @@ def upload_findings(tree: Path) -> Iterator[TreeFinding]:
             check="empty",
             path=tree,
             problem="no results under closed/ or open/",
-            remedy="make the tree with `python -m submission build`",
+            remedy="make the tree with `mlperf-sut submission build`",
         )
     for home in homes:
         yield from _scenarios(home)

@@ -37,7 +37,7 @@ class TreeFinding:
         return f"{self.path}: {self.problem}; {self.remedy} [{self.check}]"
 
 
-AGAIN = "make the run again with `python -m submission run`"
+AGAIN = "make the run again with `mlperf-sut submission run`"
 BUILD = "build the tree again"
 
 

@@ -131,7 +131,7 @@ class NodeRegistration:
             if now - began > config.join_timeout_s:
                 raise UserError(
                     f"{missing} within cluster.join_timeout_s"
-                    f"={config.join_timeout_s:g}: run python -m sut.node --connect"
+                    f"={config.join_timeout_s:g}: run mlperf-sut node --connect"
                     f" THIS_HOST:{config.listen.rpartition(':')[2]} --key {config.key}"
                     " on each"
                 )

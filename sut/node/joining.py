@@ -1,7 +1,7 @@
-"""`python -m sut.node --connect HOST:PORT --key FILE`: lets this host join runs.
+"""`mlperf-sut node --connect HOST:PORT --key FILE`: lets this host join runs.
 
 Started on every host of `cluster=external`, also on the coordinator's own if replicas
-are to run there. It waits for a coordinator (`python -m sut.main`), starts replicas
+are to run there. It waits for a coordinator (`mlperf-sut run`), starts replicas
 when the coordinator asks, kills them when the run ends or the connection is lost, and
 waits for the next run. CUDA_VISIBLE_DEVICES and the cores that this process may use
 limit what it offers.
@@ -178,7 +178,7 @@ def _parse(arguments: Sequence[str] | None = None) -> Options:
     add(
         "--key",
         required=True,
-        help="file that python -m sut.keys made; -: the key comes by standard input",
+        help="file that mlperf-sut keys made; -: the key comes by standard input",
     )
     add("--name", help="this node's name in reports (default: Slurm's, or the host's)")
     add("--once", action="store_true", help="leave after one run")

@@ -20,7 +20,7 @@ from base.errors import UserError
 
 _DOMAIN = "cluster"
 _FOR_OTHERS = 0o077
-_MAKE = "make it with: python -m sut.keys FILE, and copy it to every node"
+_MAKE = "make it with: mlperf-sut keys FILE, and copy it to every node"
 
 
 class ClusterKey(msgspec.Struct, frozen=True, kw_only=True):

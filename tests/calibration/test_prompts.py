@@ -48,7 +48,7 @@ def test_other_files_are_refused(
     file: Path, source: Source, encoder: Tokenizer
 ) -> None:
     rows = json.loads(file.read_text())
-    with pytest.raises(UserError, match=r"make it with `python -m qsl\.prepare`"):
+    with pytest.raises(UserError, match=r"make it with `mlperf-sut prepare`"):
         load_prompts(file.with_name("none.json"), source, encoder, None)
     file.write_text("[]")
     with pytest.raises(UserError, match="contains no samples"):

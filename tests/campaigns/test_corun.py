@@ -207,14 +207,14 @@ OTHER_GPU = frozenset({"a GPU-2"})
             {"devices": GPU, "steps": _steps(20, 44)},
             {"devices": GPU},
             "GPU, mostly its memory bandwidth",
-            "2.00 times as long where it only decodes and 1.10 times",
+            "2.00 times as long if it only decodes and 1.10 times",
         ),
         (
             {"devices": GPU},
             {"devices": GPU, "steps": _steps(10.2, 80)},
             {"devices": GPU},
             "GPU, mostly its compute",
-            "2.00 times as long where it takes in prompts",
+            "2.00 times as long if it has prompt tokens",
         ),
         (
             {},
@@ -229,7 +229,7 @@ OTHER_GPU = frozenset({"a GPU-2"})
             {"steps": _steps(20, 80), "host_cpu_pct": 99.0},
             {},
             "host CPU",
-            "in use, alone 97%; other processes keep them busy also when the workload"
+            "in use, alone 97%; other processes also keep them busy when the workload"
             " runs alone",
         ),
         (

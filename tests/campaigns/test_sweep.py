@@ -44,7 +44,7 @@ def test_a_grid_is_the_product_of_its_options_and_of_the_list() -> None:
     [
         (["scenario=server"], "two points or more"),
         (["a=1,,2"], "a value is missing"),
-        (["a=1,1"], "a value is there twice"),
+        (["a=1,1"], "a value occurs twice"),
         ([f"a.{name}={','.join('123456789')}" for name in "vwxyz"], "at most 10,000"),
     ],
 )
@@ -58,9 +58,9 @@ def test_grids_that_cannot_be(overrides: list[str], message: str) -> None:
     [
         ("a: 1", "must be a list of mappings"),
         ("[]", "must be a list of mappings"),
-        ("- 3", "entry 1 is no mapping"),
-        ("- {a: &x 1, b: *x}", "is no YAML"),
-        ("- [", "is no YAML"),
+        ("- 3", "entry 1 is not a mapping"),
+        ("- {a: &x 1, b: *x}", "is not valid YAML"),
+        ("- [", "is not valid YAML"),
     ],
 )
 def test_lists_that_cannot_be(tmp_path: Path, text: str, message: str) -> None:

@@ -171,7 +171,7 @@ def test_the_number_of_runs_and_the_time_are_kept() -> None:
     short = Effort(runs=40, pairs=3, seeds=(), budget_s=100.0)
     tuner = _tuner(Runs([0.2, 0.0, 0.0]), effort=short)
     assert tuner.find().runs == 10
-    assert tuner.tune.screening_ended.startswith("the time that is left")
+    assert tuner.tune.screening_ended.startswith("the remaining time")
 
 
 def test_a_budget_that_is_too_short_says_so() -> None:
@@ -190,7 +190,7 @@ def test_no_setting_is_begun_that_cannot_be_confirmed_any_more() -> None:
     result = tuner.find()
     assert not result.better
     assert result.own is not None
-    assert result.reason.endswith("; the next setting cannot be confirmed any more")
+    assert result.reason.endswith("; too few runs are left to confirm the next setting")
     assert {run.against for run in tuner.tune.made} == {0, result.candidate}
 
 

@@ -160,4 +160,4 @@ def test_bad_input_leaves_the_link_to_the_newest_run(tmp_path: Path) -> None:
 def test_help(tmp_path: Path) -> None:
     done = run(tmp_path, "--help")
     assert done.code == 0
-    assert "usage: python -m sut.main" in done.out
+    assert "usage: mlperf-sut run" in done.out

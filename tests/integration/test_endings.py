@@ -112,7 +112,7 @@ def test_a_disk_without_room_for_the_report_is_no_success(small_disk: Path) -> N
     assert done.verdict.outcome == "passed"
     assert done.code == 3, done.err
     assert "no report (" in done.err
-    assert f"python -m report {done.folder.path}" in done.err
+    assert f"mlperf-sut report {done.folder.path}" in done.err
     assert "open next" not in done.out
 
 

@@ -190,7 +190,7 @@ def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
         (["--name", os.fsdecode(b"a\xff")], "is no UTF-8"),
         (["--name", "a\x1b[2J"], "control characters"),
         (["--wait-s", "nan"], "write seconds"),
-        (["--key", "/none"], "make it with: python -m sut.keys"),
+        (["--key", "/none"], "make it with: mlperf-sut keys"),
         (["--wait-s", "1"], "no coordinator at"),
     ],
 )

@@ -67,8 +67,8 @@ def test_more_made_up_data_than_memory_holds_is_refused(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("in.jsonl", r"`python -m qsl\.prepare .*in\.jsonl MODEL_FOLDER OUT\.json`"),
-        ("in.json", r"`python -m qsl\.prepare "),
+        ("in.jsonl", r"`mlperf-sut prepare .*in\.jsonl MODEL_FOLDER OUT\.json`"),
+        ("in.json", r"`mlperf-sut prepare "),
         ("folder", "is a folder; name a file in it"),
         ("pointer.json", "a Git LFS pointer"),
         ("deep.json", "nested too deeply"),
@@ -159,7 +159,7 @@ def test_what_is_no_gzip_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_data_tells_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"python -m qsl\.prepare"):
+    with pytest.raises(UserError, match=r"mlperf-sut prepare"):
         load_dataset(DatasetConfig(name="cnn_dailymail"))
     with pytest.raises(UserError, match="No such file"):
         _load(tmp_path / "none.json")

@@ -34,7 +34,7 @@ def test_dry_run_lists_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "Offline performance" in out
     assert "probe first" in out
     assert error == (
-        "error: no tree could be built from these runs: engine=synthetic answers with"
-        " made-up tokens, which have no accuracy\n"
+        "error: no submission can be built from these runs: engine=synthetic answers"
+        " with synthetic tokens, which have no accuracy\n"
     )
     assert not (tmp_path / "work").exists()

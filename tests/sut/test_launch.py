@@ -49,7 +49,7 @@ def test_another_vocabulary_is_refused_with_the_remedy() -> None:
         "if own.json was made with this model's tokenizer, give dataset=custom"
         in message
     )
-    assert "python -m qsl.prepare ARTICLES.jsonl /m OUT.json" in message
+    assert "mlperf-sut prepare ARTICLES.jsonl /m OUT.json" in message
     _check(["dataset=custom", "dataset.path=own.json"], _model(), [1])
     _check([*OWN_DATA, "dataset.vocabulary=smollm2"], _model(), [1])
 

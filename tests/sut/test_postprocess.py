@@ -104,7 +104,7 @@ def test_without_a_report_the_code_is_not_0_and_no_page_is_named(
     assert _conclude(folder) == ExitCode.ABORTED
     message = capsys.readouterr()
     assert said in message.err
-    assert f"python -m report {folder.path}" in message.err
+    assert f"mlperf-sut report {folder.path}" in message.err
     assert "open next" not in message.out
     assert "passed" in message.out
     assert _verdict(folder).outcome == "passed"
@@ -136,7 +136,7 @@ def test_an_error_while_scoring_does_not_spoil_the_run(
     verdict = _verdict(accuracy_run)
     assert verdict.outcome == "failed"
     assert [check.name for check in verdict.failures] == ["accuracy_scored"]
-    assert f"python -m accuracy {accuracy_run.path}" in capsys.readouterr().err
+    assert f"mlperf-sut accuracy {accuracy_run.path}" in capsys.readouterr().err
     assert "unforeseen" in (accuracy_run / "traceback.txt").read_text()
     assert _page(accuracy_run).exists()
 
@@ -152,8 +152,8 @@ def test_scoring_can_be_interrupted(
     assert _conclude(accuracy_run) == ExitCode.ABORTED
     message = capsys.readouterr().err
     assert f"interrupted by {number.name}" in message
-    assert f"python -m accuracy {accuracy_run.path}" in message
-    assert f"python -m report {accuracy_run.path}" in message
+    assert f"mlperf-sut accuracy {accuracy_run.path}" in message
+    assert f"mlperf-sut report {accuracy_run.path}" in message
     verdict = _verdict(accuracy_run)
     assert [check.name for check in verdict.failures] == ["accuracy_scored"]
     assert not _page(accuracy_run).exists()
@@ -169,5 +169,5 @@ def test_the_report_can_be_interrupted(
     _do(monkeypatch, "write_report", _interrupted(number))
     folder = write_folder(tmp_path / "run", good_spec())
     assert _conclude(folder) == ExitCode.ABORTED
-    assert f"python -m report {folder.path}" in capsys.readouterr().err
+    assert f"mlperf-sut report {folder.path}" in capsys.readouterr().err
     assert _verdict(folder).outcome == "passed"
