@@ -69,7 +69,7 @@ def opportunities(run: Run, analysis: Analysis) -> Iterator[Found]:
         analysis: the run over time, with its step records.
     """
     records = analysis.inputs.steps
-    if run.offline and len(run.done) and records is not None:
+    if run.offline and len(run.done) and records is not None and len(records.records):
         yield from _batch(run, _Steps(run, records))
     yield from _clocks(run)
 

@@ -112,7 +112,7 @@ def test_no_rate_keeps_the_limits() -> None:
 
 def test_every_rate_keeps_the_limits() -> None:
     search = _search(lambda rate, queries: _trial("steady", rate=rate))
-    with pytest.raises(NoRateError, match="begin at a higher"):
+    with pytest.raises(NoRateError, match="start at a higher"):
         search.highest(1.0)
 
 

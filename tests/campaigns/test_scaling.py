@@ -48,7 +48,10 @@ def test_options() -> None:
         (["replicas=1,2", "tolerance=5"], "tolerance=5"),
         (["replicas=1,2", "cluster.replicas=2"], "several sizes"),
         (["replicas=1,2", "samples=0"], "samples=0"),
-        (["replicas=1,2", "samples=5", "run.min_queries=9"], "leave one out"),
+        (
+            ["replicas=1,2", "samples=5", "run.min_queries=9"],
+            "set the same; give one of them",
+        ),
         (["replicas=1,2", "longest_s=0"], "longest_s must be above 0"),
         (["replica=1,2"], "unknown option replica; did you mean replicas="),
         (["replicas=1,2", "tolerence=0.1"], "did you mean tolerance="),

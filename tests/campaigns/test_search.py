@@ -56,7 +56,7 @@ def test_limits_that_make_no_sense(options: list[str]) -> None:
     [
         (["scenario=offline", *COMMON[1:]], "scenario=offline has no arrival rate"),
         ([*COMMON, "length_s=0"], "write seconds above 0"),
-        ([*COMMON, "queries=9", "length_s=9"], "say the same"),
+        ([*COMMON, "queries=9", "length_s=9"], "set the same"),
         ([*COMMON, "run.min_queries=9"], "write queries= or length_s="),
         ([*COMMON, "quieries=9"], "did you mean queries="),
         ([*COMMON, "run.steps=false"], "forecasts from step records"),
@@ -96,7 +96,8 @@ def test_a_run_is_hopeless_once_no_later_query_can_help(tmp_path: Path) -> None:
     rule = HopelessRule(TTFT, 50)
     assert rule(folder.path)
     assert (
-        "6 queries are above the limit of TTFT p90, and 4 of 50 may be" in rule.reason
+        "6 queries are above the limit of TTFT p90, and the run allows 4 of 50"
+        in rule.reason
     )
     assert not HopelessRule(TTFT, 80)(folder.path)
     good = Limits(

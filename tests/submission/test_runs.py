@@ -83,10 +83,22 @@ def test_the_folder_is_the_one_that_the_run_named(tmp_path: Path, code: int) -> 
     ("code", "folder", "signalled", "error", "words"),
     [
         (2, None, False, UserError, "Offline: the line above says"),
-        (3, FOLDER, False, Aborted, r"Offline: aborted \(exit 3\); what was made"),
+        (
+            3,
+            FOLDER,
+            False,
+            Aborted,
+            r"Offline: aborted \(exit 3\); finished runs",
+        ),
         (-9, FOLDER, False, Aborted, r"aborted \(exit -9\)"),
         (0, None, False, Aborted, "named no run folder"),
-        (3, FOLDER, True, Aborted, "Offline: interrupted by SIGTERM; what was made"),
+        (
+            3,
+            FOLDER,
+            True,
+            Aborted,
+            "Offline: interrupted by SIGTERM; finished",
+        ),
         (0, FOLDER, True, Aborted, "interrupted by SIGTERM"),
     ],
 )

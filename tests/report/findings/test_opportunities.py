@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from record.steps import header
 from report.content import make_report
 from report.findings.effort import effort_of
 from report.reading.folder import read_run
@@ -27,6 +28,12 @@ def _offline(path: Path, **change: Any) -> Plain:
 
 def _advice(report: Plain, code: str) -> Plain | None:
     return next((r for r in report["recommendations"] if r["finding"] == code), None)
+
+
+def test_a_file_without_a_step_is_no_error(tmp_path: Path) -> None:
+    folder = even_offline(tmp_path / "run")
+    folder.steps.write_bytes(header())
+    assert _advice(report_of(folder), "opportunity.memory") is None
 
 
 def test_unused_memory_gives_the_gain_of_a_larger_batch(tmp_path: Path) -> None:
