@@ -148,7 +148,7 @@ def _flags(arguments: Sequence[str]) -> tuple[dict[str, Path | None], list[str]]
         name, equals, value = text.partition("=")
         if name == "--write":
             path = value if equals else next(given, "")
-            if not path:
+            if not path or (not equals and path.startswith("--")):
                 raise UserError("--write: name a file, e.g. --write tuned.yaml")
             flags[name] = Path(path)
         elif text in ("--accuracy", "--dry-run"):

@@ -123,7 +123,8 @@ def read_articles(
 def is_hub_name(source: str) -> bool:
     """Return whether `source` is a data set on the Hugging Face hub, not a file."""
     named = bool(re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source))
-    is_file = Path(source).exists() or Path(source).suffix in _SUFFIXES
+    # A folder of that name is a copy of the data set, which `datasets` reads as well.
+    is_file = Path(source).is_file() or Path(source).suffix in _SUFFIXES
     return named and not is_file
 
 

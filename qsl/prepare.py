@@ -282,6 +282,13 @@ def _recipe(options: argparse.Namespace, lengths: AnswerLengths | None) -> Recip
     return Recipe(prompting=prompting, instruction=instruction, lengths=lengths)
 
 
+def _same_file(target: Path, source: str) -> bool:
+    try:
+        return target.samefile(source)
+    except OSError:
+        return False
+
+
 def _run(options: argparse.Namespace) -> int:
     target: Path | None = options.target or (
         Path(options.source)
@@ -292,6 +299,8 @@ def _run(options: argparse.Namespace) -> int:
         raise UserError("no target; name the file after the tokenizer's folder")
     if target.is_dir():
         raise UserError(f"{target}: is a folder; name a file in it")
+    if not options.check and _same_file(target, options.source):
+        raise UserError(f"{target}: is the source; name another file to write")
     lengths = None
     if options.output_tokens is not None:
         lengths = parse_answer_lengths(options.output_tokens)

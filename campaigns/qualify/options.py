@@ -84,7 +84,7 @@ def parse(arguments: Sequence[str]) -> QualifyOptions:
         if text == "--dry-run":
             options.dry_run = True
         elif key == "--make-reference":
-            if not equals and not words:
+            if not equals and (not words or words[0].startswith("--")):
                 raise UserError(f"{key} needs a file, e.g. {key} reference.yaml")
             options.make_reference = Path(value if equals else words.pop(0))
         else:

@@ -49,6 +49,7 @@ def test_short_names_and_single_values_become_options_of_every_run() -> None:
         (COMMON, "no knob: give an option several values or a range"),
         (["max_num_seqs=8,64", "--fast"], "options are written KEY=VALUE"),
         (["max_num_seqs=8,64", "--write"], "--write: name a file"),
+        (["max_num_seqs=8,64", "--write", "--dry-run"], "--write: name a file"),
         (["max_num_seqs=8,64", "--write", "/nowhere/x.yaml"], "there is no folder"),
         (["max_num_seqs=8,64", "objektive=x"], "did you mean objective="),
         (["max_num_seqs=8,64", "objective=x"], "objective=x must be one of"),

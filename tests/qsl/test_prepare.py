@@ -178,6 +178,15 @@ def test_a_damaged_draft_is_made_again(
     assert target.read_bytes() == wanted
 
 
+def test_the_source_is_never_written_over(
+    tokenizer: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = source.read_bytes()
+    assert _run(source, tokenizer, source) == 2
+    assert "is the source" in capsys.readouterr().err
+    assert source.read_bytes() == before
+
+
 def test_an_existing_file_is_checked(
     tmp_path: Path,
     tokenizer: Path,

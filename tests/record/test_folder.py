@@ -1,6 +1,5 @@
-"""None"""
-
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,14 @@ def test_latest_points_at_the_newest_folder(tmp_path: Path) -> None:
     assert (root / "latest").resolve() == second.path.resolve()
     assert second.path.name.split("Z-")[1].startswith("offline-performance")
     assert sorted(root.iterdir()) == sorted([first.path, second.path, root / "latest"])
+
+
+def test_a_pipe_in_place_of_a_record_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RecordError, match="not a regular file"):
+        read_json(tmp_path / "pipe", Verdict)
+    with pytest.raises(RecordError, match="not a regular file"):
+        list(read_lines(tmp_path / "pipe", SampleRecord))
 
 
 def test_latest_that_is_a_folder_stays(tmp_path: Path) -> None:
