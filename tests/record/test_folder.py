@@ -24,9 +24,9 @@ def test_latest_points_at_the_newest_folder(tmp_path: Path) -> None:
 
 def test_a_pipe_in_place_of_a_record_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(RecordError, match="not a regular file"):
+    with pytest.raises(RecordError, match="a pipe, not a file"):
         read_json(tmp_path / "pipe", Verdict)
-    with pytest.raises(RecordError, match="not a regular file"):
+    with pytest.raises(RecordError, match="a pipe, not a file"):
         list(read_lines(tmp_path / "pipe", SampleRecord))
 
 

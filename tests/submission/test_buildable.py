@@ -109,5 +109,5 @@ def test_no_run_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(make, "make_run", started)
     monkeypatch.setattr(make, "probe", started)
     wanted = request(tmp_path, options=["engine=synthetic", "dataset=synthetic"])
-    with pytest.raises(UserError, match="no tree could be built"):
+    with pytest.raises(UserError, match="no submission can be built"):
         make_all(wanted, Console(file=io.StringIO()))
