@@ -86,7 +86,7 @@ def test_an_unknown_cause_names_only_what_was_compared(tmp_path: Path) -> None:
     (found,) = findings_of(cluster, 3, tmp_path / "run")
     assert found.code == "slow.unknown"
     assert found.cause.startswith(
-        "The record does not show the cause. Similar to its peers: "
+        "The record does not show the cause. Similar to the peers: "
     )
     assert "SM clock 1,980 MHz (peers 1,979)" in found.cause
     assert "throttle" not in found.cause
