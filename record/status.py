@@ -1,4 +1,4 @@
-"""`status.json`: the state of a run that lasts, written anew each second.
+"""`status.json`: the state of a run that lasts, written again each second.
 
 What is in the other files of the folder is not repeated here: who watches a run reads
 its settings, samples, telemetry and events there.

@@ -189,7 +189,7 @@ def test_only_equal_settings_make_a_history(tmp_path: Path) -> None:
     ("option", "message"),
     [
         ("--make-reference=/nowhere/x.yaml", "there is no folder"),
-        ("--make-reference=/tmp", "a folder; name a file"),
+        ("--make-reference=/", "a folder; name a file"),
         ("--make-reference=/proc/x.yaml", "No such file"),
         ("--make-reference=/etc/hostname", "not a reference file"),
         ("run.dir=/dev/null", "File exists; name another folder"),
