@@ -26,9 +26,9 @@ from scipy import stats
 from base.benchmark import EARLY_STOPPING_CONFIDENCE
 from base.child import Children
 from campaigns.options import CampaignOptions
-from campaigns.rate_search import Trial
+from campaigns.outcome import Trial
+from campaigns.scaling.sustained_rates import find_rates
 from campaigns.series import FinishedRun, RunSeries
-from campaigns.sustained_rates import find_rates
 from conf.load import load_config
 from record.campaign import Campaign, CampaignRun, CampaignSize, Phase, read_campaign
 from scenarios.steady_state import judge_times

@@ -4,11 +4,11 @@
 
 Random synthetic engines and limits (`benchmarks.rate_search`). The true rate comes from
 long simulations that the search does not know. The search itself is the product's
-(`campaigns.forecast_search`); only its runs are simulated: the synthetic engine's rules
-with step times that vary by `NOISE`, and LoadGen's schedule from another seed in each
-repetition. FILE gets a line for each search; a later call makes what is missing. Prints
-a Markdown table once all are there; exits 1 where a search is neither within 3% of the
-true rate nor has it in its interval.
+(`campaigns.search.forecast_search`); only its runs are simulated: the synthetic
+engine's rules with step times that vary by `NOISE`, and LoadGen's schedule from another
+seed in each repetition. FILE gets a line for each search; a later call makes what is
+missing. Prints a Markdown table once all are there; exits 1 where a search is neither
+within 3% of the true rate nor has it in its interval.
 """
 
 import argparse
@@ -24,8 +24,8 @@ import numpy as np
 
 from base.errors import NotGood
 from benchmarks.rate_search import Engine, random_engine, true_rate
-from campaigns.forecast_search import ForecastSearch, RunLength
-from campaigns.search_run import SearchRun
+from campaigns.search.forecast_search import ForecastSearch, RunLength
+from campaigns.search.run import SearchRun
 from forecast.engine import EngineShape, ModelEngine
 from forecast.evidence import Evidence, ReplicaEvidence
 from forecast.limits import Limits, Samples

@@ -28,17 +28,17 @@ import numpy as np
 # One campaign a process; torch's threads would only compete.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from campaigns.sweep_points import Point
-from campaigns.tune_forecast import ForecastSimulator, known_knobs
-from campaigns.tune_knobs import Knob, Space
-from campaigns.tune_measure import Measurement, Objective, read_measurement
-from campaigns.tune_proposals import OptunaProposer
-from campaigns.tune_record import Tune
-from campaigns.tuner import Effort, Tuner
+from campaigns.sweep.points import Point
+from campaigns.tune.forecast import ForecastSimulator, known_knobs
+from campaigns.tune.knobs import Knob, Space
+from campaigns.tune.measure import Measurement, Objective, read_measurement
+from campaigns.tune.proposals import OptunaProposer
+from campaigns.tune.record import Tune
+from campaigns.tune.tuner import Effort, Tuner
 from forecast.limits import Limit, Limits
 from record.folder import RunFolder, write_json
 from record.structs import Verdict
-from tests.campaigns.test_tuner import InTurn, Runs
+from tests.campaigns.tune.test_tuner import InTurn, Runs
 from tests.forecast.made_up import SHAPE, TRUE, write_run
 
 BUDGETS = tuple(str(128 * n) for n in (4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 32))
@@ -62,7 +62,7 @@ LIMITS = Limits(
 
 @dataclass(slots=True)
 class Simulated:
-    """Implements `campaigns.tuner.RunMaker`."""
+    """Implements `campaigns.tune.tuner.RunMaker`."""
 
     root: Path
     noise: float

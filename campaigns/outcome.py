@@ -1,15 +1,46 @@
 """What one run of a search showed about its rate, read from its folder."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 from base.benchmark import EARLY_STOPPING_CONFIDENCE
-from campaigns.rate_search import Trial
 from record.folder import RecordError, RunFolder, read_json, read_lines
 from record.loadgen_log import read_detail
 from record.structs import SampleRecord, SettingsRecord, Verdict
 from report.statistics.rates import RATE_CHECKS
 from scenarios.steady_state import Judgment, judge_samples
+
+
+@dataclass(slots=True, kw_only=True)
+class Trial:
+    """What one run at one rate showed."""
+
+    within_limits: bool
+    """Whether LoadGen and the gate accept it: the limits were kept."""
+    too_few: bool = False
+    """Whether LoadGen had too few queries to judge latency."""
+    stop_reason: str = ""
+    """Why no other rate can help; empty where one can."""
+    steady: Judgment
+    full: bool = False
+    """Whether it had the length that the benchmark's rules ask for."""
+    percentile: float = 0.9
+    """At which latency was judged."""
+    ttft_limit_s: float = 0.0
+
+    @property
+    def sustained(self) -> bool:
+        """Whether the system sustains the rate, by this run."""
+        if self.full and self.steady.word == "too_short":
+            return self.within_limits
+        return self.within_limits and self.steady.word == "steady"
+
+    @property
+    def too_short(self) -> bool:
+        """Whether the run shows nothing about its rate."""
+        judged = self.full or self.steady.word != "too_short"
+        return self.too_few or (self.within_limits and not judged)
 
 
 def read_trial(path: Path) -> Trial:

@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.child import Children, Ended
+from base.child import Children, Ended, module_command, module_environment
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
-from campaigns.child_run import run_child
-from campaigns.outcome import read_trial
-from campaigns.rate_search import Trial
+from campaigns.outcome import Trial, read_trial
 from conf.schema import Config
 from conf.secrets import masked_arguments
 from record.campaign import NAME, Campaign, CampaignRun, Phase
@@ -199,6 +197,28 @@ class RunSeries:
             yield
         finally:
             os.sched_setaffinity(0, cores)
+
+
+def run_child(
+    children: Children,
+    arguments: Sequence[str],
+    hopeless: Callable[[Path], bool] | None = None,
+) -> Ended:
+    """Make one run to its end; return how it ended.
+
+    Args:
+        children: of the campaign.
+        arguments: of the run.
+        hopeless: whether the run in a folder is to be stopped early.
+
+    Raises:
+        Aborted: a signal came.
+    """
+    command = module_command("sut.main", *arguments)
+    watch = {} if hopeless is None else {"hopeless": hopeless}
+    ended = children.run(command, module_environment(), **watch)
+    children.check()
+    return ended
 
 
 def _reason(trial: Trial, rate: float | None) -> str:

@@ -76,12 +76,12 @@ class Forwarded(click.Command):
         """Complete options of a run; for all else the shell completes file names."""
         if self.module not in (
             "sut.main",
-            "campaigns.scaling",
-            "campaigns.search",
-            "campaigns.sweep",
+            "campaigns.scaling.__main__",
+            "campaigns.search.__main__",
+            "campaigns.sweep.__main__",
             "campaigns.qualify.__main__",
             "campaigns.corun",
-            "campaigns.tune",
+            "campaigns.tune.__main__",
         ):
             return [CompletionItem(incomplete, type="file")]
         from cli.complete import completions
@@ -142,10 +142,18 @@ _CORUN = "Run several models at once, and each alone."
 _RUN = "Run the benchmark once; --dry-run describes it."
 
 for _command in (
-    Forwarded("scaling", "campaigns.scaling", "Throughput by the number of replicas."),
-    Forwarded("search", "campaigns.search", "The highest rate that keeps the limits."),
-    Forwarded("sweep", "campaigns.sweep", "A run for each point of a grid or list."),
-    Forwarded("tune", "campaigns.tune", "The best settings, confirmed in pairs."),
+    Forwarded(
+        "scaling", "campaigns.scaling.__main__", "Throughput by the number of replicas."
+    ),
+    Forwarded(
+        "search", "campaigns.search.__main__", "The highest rate that keeps the limits."
+    ),
+    Forwarded(
+        "sweep", "campaigns.sweep.__main__", "A run for each point of a grid or list."
+    ),
+    Forwarded(
+        "tune", "campaigns.tune.__main__", "The best settings, confirmed in pairs."
+    ),
     Forwarded("qualify", "campaigns.qualify.__main__", _QUALIFY),
     Forwarded("corun", "campaigns.corun", _CORUN),
 ):

@@ -15,7 +15,7 @@ import pytest
 
 import accuracy.__main__
 import calibration.__main__
-import campaigns.scaling
+import campaigns.scaling.__main__
 import forecast.__main__
 import offline_bundle.__main__
 import qsl.prepare
@@ -179,11 +179,11 @@ def test_missing_input_is_bad_input(
         (sut.main, ["engine.options.max_num_seqs={}"]),
         (sut.main, ["run.min_queries={}"]),
         (sut.main, ["engine=synthetic", "cluster.replicas=1", "engine.slowdown.{}=2"]),
-        (campaigns.scaling, ["replicas={}"]),
-        (campaigns.scaling, ["replicas=1", "runs={}"]),
-        (campaigns.scaling, ["replicas=1", "samples={}"]),
-        (campaigns.scaling, ["replicas=1", "seed={}"]),
-        (campaigns.scaling, ["replicas=1", "longest_s={}"]),
+        (campaigns.scaling.__main__, ["replicas={}"]),
+        (campaigns.scaling.__main__, ["replicas=1", "runs={}"]),
+        (campaigns.scaling.__main__, ["replicas=1", "samples={}"]),
+        (campaigns.scaling.__main__, ["replicas=1", "seed={}"]),
+        (campaigns.scaling.__main__, ["replicas=1", "longest_s={}"]),
         (sut.node.joining, ["--connect", "head:{}", "--key", "key"]),
         (offline_bundle.__main__, ["out", "--part-size", "{}G"]),
         (calibration.__main__, ["in", "list", "out", "--samples", "{}"]),

@@ -1,0 +1,1 @@
+"""How the benchmark scales: repeated runs, and the highest rate, of several sizes."""

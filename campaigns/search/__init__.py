@@ -1,0 +1,1 @@
+"""The highest rate that keeps the limits, from forecasts, in three runs."""

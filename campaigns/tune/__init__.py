@@ -1,0 +1,1 @@
+"""The best settings: proposed, measured, and confirmed in pairs of runs."""
