@@ -26,17 +26,55 @@ _NO_MEMORY = ("failed to map segment from", "cannot allocate memory")
 """What the loader says of a library for which there is no memory, in lower case."""
 
 
+class _StoreOnce(argparse.Action):
+    """Stores a value; argparse itself would silently keep the last of several."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        if option_string is not None and isinstance(parser, ArgumentParser):
+            parser.take(self.option_strings[-1])
+        setattr(namespace, self.dest, values)
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """argparse, with errors of one line that are handled like other bad input."""
 
     called_as: ClassVar[tuple[str, str] | None] = None
     """A command as `python -m` names it, and the name that the user typed."""
+    _given: set[str]
+    """Options of the command line that is being read."""
 
     def __init__(self, *, prog: str, **options: Any) -> None:
         """Name the program as the user called it."""
         if self.called_as is not None:
             prog = prog.replace(*self.called_as, 1)
         super().__init__(prog=prog, **options)
+        for name in (None, "store"):
+            self.register("action", name, _StoreOnce)
+
+    def parse_known_args(self, *given: Any, **named: Any) -> Any:
+        """Read the command line; a value that is given twice is refused.
+
+        Raises:
+            UserError: the command line makes no sense.
+        """
+        self._given = set()
+        return super().parse_known_args(*given, **named)
+
+    def take(self, option: str) -> None:
+        """Note that the command line gives `option` a value.
+
+        Raises:
+            UserError: it does so for the second time.
+        """
+        if option in self._given:
+            self.error(f"{option} is given twice; give it once")
+        self._given.add(option)
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.

@@ -7,6 +7,7 @@ A reader that catches only one of these errors ends in a traceback for the other
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ T = TypeVar("T")
 
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """CSafeLoader is ten times as fast; PyYAML's wheels have it."""
+_DECIMAL = re.compile(r"(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _DEEPEST_YAML = 50
 """Most levels of nesting. Configurations and requests have five."""
 
@@ -121,6 +123,17 @@ def whole_number(text: str, most: int = 10**9) -> int | None:
     if len(digits) > len(str(most)) or int(digits) > most:
         return None
     return int(digits)
+
+
+def positive_number(text: str, below: float = 1e9) -> float | None:
+    """Return the decimal number in `text`; None: it is none above 0 and below `below`.
+
+    `float` takes the digits of every script, `1_000`, `inf` and `nan`.
+    """
+    if not _DECIMAL.fullmatch(text):
+        return None
+    number = float(text)
+    return number if 0 < number < below else None
 
 
 def finite_number(value: object) -> float | None:

@@ -25,8 +25,8 @@ from scipy import stats
 
 from base.benchmark import EARLY_STOPPING_CONFIDENCE
 from base.child import Children
-from campaigns.options import CampaignOptions
 from campaigns.outcome import Trial
+from campaigns.scaling.options import CampaignOptions
 from campaigns.scaling.sustained_rates import find_rates
 from campaigns.series import FinishedRun, RunSeries
 from conf.load import load_config

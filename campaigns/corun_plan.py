@@ -10,7 +10,7 @@ from pathlib import Path
 from base.decode import whole_number
 from base.errors import UserError
 from campaigns.corun_record import Corun, Workload
-from campaigns.options import refuse_unknown
+from campaigns.options import refuse_repeated, refuse_unknown, whole_option
 from conf.load import load_config
 from conf.schema import Config
 
@@ -40,6 +40,7 @@ def parse(arguments: Sequence[str]) -> CorunOptions:
         UserError: a value makes no sense, or there are fewer than two workloads.
     """
     options = CorunOptions()
+    given: list[str] = []
     for text in arguments:
         if text == "--dry-run":
             options.dry_run = True
@@ -48,10 +49,14 @@ def parse(arguments: Sequence[str]) -> CorunOptions:
             if name == _TOGETHER or name in [w.name for w in options.workloads]:
                 raise UserError(f"{text} the name is taken; give another one")
             options.workloads.append(Workload(name=name))
+            given = []
+            continue
         elif options.workloads:
             _add(options.workloads[-1], text)
         else:
             _set(options, text)
+        given.append(text)
+        refuse_repeated(given)
     if len(options.workloads) < 2:
         raise UserError(
             "a corun has two workloads or more; write NAME: before the options of each,"
@@ -63,9 +68,9 @@ def parse(arguments: Sequence[str]) -> CorunOptions:
 def _set(options: CorunOptions, text: str) -> None:
     key, _, value = text.partition("=")
     if key == "repeats":
-        options.repeats = _whole(text, 1, 1000)
+        options.repeats = whole_option(text, at_least=1, at_most=1000)
     elif key == "seed":
-        options.seed = _whole(text, 0, 10**9)
+        options.seed = whole_option(text)
     elif key == "run.dir" and value:
         options.root = Path(value)
     elif key in OF_WORKLOAD:
@@ -88,13 +93,6 @@ def _add(workload: Workload, text: str) -> None:
     else:
         refuse_unknown(text, OF_WORKLOAD, COMMAND)
         workload.options.append(text)
-
-
-def _whole(text: str, least: int, most: int) -> int:
-    number = whole_number(text.partition("=")[2], most)
-    if number is None or number < least:
-        raise UserError(f"{text}: write a number from {least} to {most}")
-    return number
 
 
 def _cores(text: str) -> list[int]:

@@ -52,10 +52,24 @@ def read_trial(path: Path) -> Trial:
         return _stopped(str(error))
 
 
+def shows_rate(verdict: Verdict, *, stopped: bool = False) -> bool:
+    """Return whether a run shows that its rate is, or is not, sustained.
+
+    Such a run failed at most the checks of the gate that a lower rate can pass.
+
+    Args:
+        verdict: of the run.
+        stopped: whether a run that its campaign stopped early counts.
+    """
+    if verdict.ended_early and not (stopped and verdict.outcome == "stopped"):
+        return False
+    return not {check.name for check in verdict.failures} - RATE_CHECKS
+
+
 def _read(folder: RunFolder) -> Trial:
     verdict = read_json(folder.verdict, Verdict)
     failures = {check.name for check in verdict.failures}
-    if verdict.ended_early or failures - RATE_CHECKS:
+    if not shows_rate(verdict):
         return _stopped(verdict.reason)
     settings = read_json(folder.settings, SettingsRecord)
     log = read_detail(folder.detail_log).values

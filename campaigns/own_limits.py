@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from base.errors import UserError
+from campaigns.options import number_option
 from forecast.limits import Goodput, Limit, Limits, Metric
 
 _PERCENTILE = re.compile(r"(ttft|tpot|e2e)_p(\d{1,2}(?:\.\d+)?)_ms")
@@ -32,18 +33,18 @@ def parse_limits(options: Sequence[str]) -> Limits | None:
     limits: list[Limit] = []
     share, joint = None, list[tuple[Metric, float]]()
     for text in options:
-        key, _, value = text.partition("=")
+        key = text.partition("=")[0]
         if found := _PERCENTILE.fullmatch(key):
             percent = float(found[2])
             if not 0 < percent < 100:
                 raise UserError(f"{text}: a percentile is between 0 and 100")
             metric = next(m for m in _METRICS if m == found[1])
-            limits.append(Limit(metric, _ms(text, value), percent / 100))
+            limits.append(Limit(metric, _ms(text), percent / 100))
         elif key == "goodput":
-            share = _share(text, value)
+            share = number_option(text, "0.95", below=1)
         else:
             metric = next(m for m in _METRICS if key == f"goodput.{m}_ms")
-            joint.append((metric, _ms(text, value)))
+            joint.append((metric, _ms(text)))
     if (share is None) != (not joint):
         raise UserError(
             "goodput= needs a limit for single queries, and such a limit needs"
@@ -60,21 +61,5 @@ def parse_limits(options: Sequence[str]) -> Limits | None:
     )
 
 
-def _ms(text: str, value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 1e9:
-        raise UserError(f"{text}: write milliseconds above 0")
-    return number / 1000
-
-
-def _share(text: str, value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 1:
-        raise UserError(f"{text}: write a share between 0 and 1, e.g. goodput=0.95")
-    return number
+def _ms(text: str) -> float:
+    return number_option(text, "200") / 1000

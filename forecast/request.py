@@ -4,16 +4,15 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from base.benchmark import ScenarioName
-from base.decode import whole_number
+from base.decode import positive_number, whole_number
 from base.errors import UserError
 from conf.schema import BalancerName
 from forecast.evidence import Evidence
 from forecast.limits import Limits
 from forecast.target import Target, recorded_target
-from scenarios.rules import rules
+from scenarios.rules import official_limits
 from scenarios.schedule import ServerSchedule
 
 _NS_PER_S = 1e9
@@ -101,6 +100,8 @@ def _parse(overrides: Sequence[str]) -> dict[str, str]:
             near = difflib.get_close_matches(name, OPTIONS, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UserError(f"{text}: a forecast has no such option{hint}")
+        if name in given:
+            raise UserError(f"{name}= is given twice; give it once")
         given[name] = value
     return given
 
@@ -115,13 +116,11 @@ def _of_scenario(target: Target, evidence: Evidence, name: str) -> Target:
     if not streaming:
         none = Limits(ttft_s=None, tpot_s=None, percentile=0.99)
         return replace(target, server=False, shape=shape, limits=none)
-    interactive = name == ScenarioName.interactive.value
-    model = "llama3_1-8b-interactive" if interactive else "llama3_1-8b"
-    official: Mapping[str, Any] = rules(model, "Server")
+    official = official_limits(ScenarioName(name))
     limits = Limits(
-        ttft_s=official["ttft_latency"] / _NS_PER_S,
-        tpot_s=official["tpot_latency"] / _NS_PER_S,
-        percentile=official["server_target_latency_percentile"],
+        ttft_s=official.ttft_s,
+        tpot_s=official.tpot_s,
+        percentile=official.percentile,
     )
     return replace(target, server=True, shape=shape, limits=limits)
 
@@ -157,11 +156,8 @@ def _balancer(name: str | None) -> BalancerName | None:
 def _number(given: Mapping[str, str], name: str, default: float) -> float:
     if name not in given:
         return default
-    try:
-        value = float(given[name])
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
+    value = positive_number(given[name])
+    if value is None:
         raise UserError(f"{name}={given[name]} must be a number above 0")
     return value
 

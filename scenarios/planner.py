@@ -8,7 +8,7 @@ from base.files import carried_path, data_path
 from conf.engines import VllmConfig
 from conf.schema import Config, Mode, RunKind, Weights
 from scenarios.plan import ScenarioPlan, refuse_too_many, relaxations
-from scenarios.rules import rules
+from scenarios.rules import datacenter_model, rules
 
 _LOADGEN_SCENARIOS = {
     ScenarioName.offline: "Offline",
@@ -88,9 +88,7 @@ def plan_scenario(config: Config, num_samples: int) -> ScenarioPlan:
 def _loadgen_model(benchmark: Benchmark, scenario: ScenarioName) -> str:
     if benchmark is Benchmark.edge:
         return "llama3_1-8b-edge"
-    if scenario is ScenarioName.interactive:
-        return "llama3_1-8b-interactive"
-    return "llama3_1-8b"
+    return datacenter_model(scenario)
 
 
 def _user_conf(

@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from base.benchmark import ScenarioName
 from base.errors import UserError
 from base.files import carried_path
+from record.latency_limits import LatencyLimits, limits_of
 from record.structs import Json
 
 _SCENARIOS = ("*", "Offline", "Server", "SingleStream", "MultiStream")
@@ -108,6 +110,17 @@ def rules(loadgen_model: str, loadgen_scenario: str) -> dict[str, Json]:
     lines = parse_conf(path.read_text(), path.name)
     found = effective_lines(lines, loadgen_model, loadgen_scenario)
     return dict(_attribute(loadgen_scenario, k, v.value) for k, v in found.items())
+
+
+def datacenter_model(scenario: ScenarioName) -> str:
+    """Return LoadGen's name of the model in a scenario of the datacenter suite."""
+    interactive = scenario is ScenarioName.interactive
+    return "llama3_1-8b-interactive" if interactive else "llama3_1-8b"
+
+
+def official_limits(scenario: ScenarioName) -> LatencyLimits:
+    """Return MLPerf's latency limits of Server or Interactive."""
+    return limits_of(rules(datacenter_model(scenario), "Server"))
 
 
 def _attribute(scenario: str, key: str, value: str) -> tuple[str, Json]:

@@ -251,6 +251,17 @@ def test_subcommands_complain_as_their_parser_does() -> None:
         parser.parse_args(["walk"])
 
 
+def test_a_value_that_is_given_twice_is_refused() -> None:
+    parser = ArgumentParser(prog="python -m some")
+    parser.add_argument("-o", "--out")
+    parser.add_argument("--mark", action="append")
+    for _ in range(2):
+        given = parser.parse_args(["-o", "a", "--mark", "x", "--mark", "y"])
+        assert (given.out, given.mark) == ("a", ["x", "y"])
+    with pytest.raises(UserError, match=r"^--out is given twice; give it once; see"):
+        parser.parse_args(["-o", "a", "--out=b"])
+
+
 _WAITS = """
 import time
 from base.command import run_command, start

@@ -7,7 +7,7 @@ import numpy as np
 
 from campaigns.qualify.record import (
     HardwareFact,
-    OddReplica,
+    OddAnswers,
     QualifyRun,
     ReplicaMeasure,
 )
@@ -39,8 +39,8 @@ def fill(made: QualifyRun, folder: Path) -> Run:
     if run.streaming:
         limits = latency_limits(run.settings)
         made.percentile = limits.percentile
-        made.ttft_limit_ms = _ms(limits.ttft_ns)
-        made.tpot_limit_ms = _ms(limits.tpot_ns)
+        made.ttft_limit_ms = limits.ttft_ms
+        made.tpot_limit_ms = limits.tpot_ms
     died = _died(run)
     facts = _hardware(run)
     known = {record.replica for record in run.replicas}
@@ -66,7 +66,7 @@ def fill(made: QualifyRun, folder: Path) -> Run:
     return run
 
 
-def odd_answers(runs: Sequence[Run]) -> tuple[list[OddReplica], int]:
+def odd_answers(runs: Sequence[Run]) -> tuple[list[OddAnswers], int]:
     """Return the replicas that answer differently, and the number of pairs compared."""
     agreement = answer_agreement(runs)
     found = []
@@ -81,7 +81,7 @@ def odd_answers(runs: Sequence[Run]) -> tuple[list[OddReplica], int]:
         for node_of, replica in [(node, number), *peers]:
             doubt = " (one of the two is wrong, but the answers do not show which)"
             found.append(
-                OddReplica(
+                OddAnswers(
                     replica=replica, node=node_of, text=text + (doubt if peers else "")
                 )
             )
@@ -175,7 +175,3 @@ def _hardware(run: Run) -> dict[int, list[HardwareFact]]:
                 )
             )
     return facts
-
-
-def _ms(nanoseconds: float | None) -> float | None:
-    return None if nanoseconds is None else nanoseconds / 1e6

@@ -1,17 +1,21 @@
 """The command line of a qualification."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.decode import whole_number
+from base.benchmark import ScenarioName
 from base.errors import UserError
-from campaigns.options import refuse_unknown
+from campaigns.options import (
+    number_option,
+    refuse_repeated,
+    refuse_unknown,
+    whole_option,
+)
 from conf.load import load_config
 from conf.schema import Config, RunKind
 from qsl.dataset import load_dataset
-from scenarios.rules import rules
+from scenarios.rules import official_limits
 
 _MOST_SAMPLES = 4000
 _MOST_CONFIRMED = 100
@@ -76,6 +80,7 @@ def parse(arguments: Sequence[str]) -> QualifyOptions:
     Raises:
         UserError: a value is missing or makes no sense.
     """
+    refuse_repeated(arguments)
     options = QualifyOptions()
     words = list(arguments)
     while words:
@@ -95,15 +100,13 @@ def parse(arguments: Sequence[str]) -> QualifyOptions:
 
 def _take(options: QualifyOptions, text: str, key: str, value: str) -> None:
     if key in ("samples", "queries", "answers"):
-        setattr(options, key, _whole(text, value, at_least=1))
+        setattr(options, key, whole_option(text, at_least=1))
     elif key == "confirm":
-        options.confirm = _whole(text, value, at_least=0, most=_MOST_CONFIRMED)
+        options.confirm = whole_option(text, at_most=_MOST_CONFIRMED)
     elif key == "rate":
-        options.rate = _number(text, value)
+        options.rate = number_option(text, "1.5")
     elif key == "tolerance":
-        options.tolerance = _number(text, value)
-        if options.tolerance >= 0.5:
-            raise UserError(f"{text}: write a share below 0.5, e.g. tolerance=0.05")
+        options.tolerance = number_option(text, "0.05", below=0.5)
     elif key in ("reference", "history") and not value:
         raise UserError(f"{text}: no path; name one, or leave the option out")
     elif key == "history" and not Path(value).is_dir():
@@ -162,26 +165,11 @@ def _official_limits(options: QualifyOptions, config: Config) -> list[str]:
     """
     if config.model.name not in _BENCHMARK_MODELS:
         return []
-    official = rules("llama3_1-8b", "Server")
+    official = official_limits(ScenarioName.server)
     limits = {
-        "run.ttft_ms": official["ttft_latency"] / 1e6,
-        "run.tpot_ms": official["tpot_latency"] / 1e6,
-        "run.latency_percentile": official["server_target_latency_percentile"],
+        "run.ttft_ms": official.ttft_ms,
+        "run.tpot_ms": official.tpot_ms,
+        "run.latency_percentile": official.percentile,
     }
     given = {text.partition("=")[0] for text in (*options.overrides, *options.server)}
     return [f"{name}={value:g}" for name, value in limits.items() if name not in given]
-
-
-def _whole(text: str, value: str, at_least: int, most: int = 10**9) -> int:
-    number = whole_number(value, most)
-    if number is None or number < at_least:
-        raise UserError(
-            f"{text}: write a whole number of at least {at_least}, at most {most:,}"
-        )
-    return number
-
-
-def _number(text: str, value: str) -> float:
-    if not re.fullmatch(r"\d{0,9}(\.\d+)?", value) or not value or not float(value):
-        raise UserError(f"{text}: write a number above 0")
-    return float(value)

@@ -77,7 +77,7 @@ class QualifyRun(Struct, kw_only=True):
     """What failed in the whole run, such as lost samples."""
 
 
-class OddReplica(Struct, kw_only=True):
+class OddAnswers(Struct, kw_only=True):
     """A replica whose answers differ from those of the others."""
 
     replica: int
@@ -146,7 +146,7 @@ class Qualification(Struct, kw_only=True):
     rate: float | None = None
     """Server: arrival rate of each replica in queries/s."""
     runs: list[QualifyRun] = field(default_factory=list)
-    odd_answers: list[OddReplica] | None = None
+    odd_answers: list[OddAnswers] | None = None
     """None: answers were not compared."""
     answer_pairs: int = 0
     """Pairs of answers to the same prompt that were compared."""

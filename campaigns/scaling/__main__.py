@@ -41,7 +41,7 @@ from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
 from campaigns.conclusion import conclude
 from campaigns.folders import new_root
-from campaigns.options import CampaignOptions, parse
+from campaigns.scaling.options import CampaignOptions, parse
 from campaigns.scaling.repeated_runs import repeat_runs
 from campaigns.scaling.sustained_rates import find_rates
 from campaigns.series import RunSeries, cores_per_replica, new_campaign

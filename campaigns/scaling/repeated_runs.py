@@ -3,7 +3,7 @@
 import math
 
 from base.benchmark import ScenarioName
-from campaigns.options import CampaignOptions
+from campaigns.scaling.options import CampaignOptions
 from campaigns.series import RunSeries, interleaved_order
 from conf.schema import Config, RunKind
 from qsl.dataset import load_dataset

@@ -1,8 +1,8 @@
 """Searches the rate that each number of replicas sustains, and confirms it."""
 
 from base.log import logger
-from campaigns.options import CampaignOptions
 from campaigns.outcome import Trial
+from campaigns.scaling.options import CampaignOptions
 from campaigns.scaling.rate_search import Lengths, NoRateError, Search
 from campaigns.series import FinishedRun, RunSeries, interleaved_order
 from conf.schema import Config, RunKind

@@ -30,19 +30,23 @@ if __name__ == "__main__":
     # Before the imports below, in which memory can run out.
     start_module("campaigns.search.__main__")
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.benchmark import SERVER_SCENARIOS, ScenarioName
+from base.benchmark import SERVER_SCENARIOS
 from base.child import Children
 from base.errors import Aborted, ExitCode, NotGood, UserError
 from base.log import logger
 from campaigns.conclusion import conclude
 from campaigns.folders import make_root, new_root
-from campaigns.options import refuse_unknown
+from campaigns.options import (
+    number_option,
+    refuse_repeated,
+    refuse_unknown,
+    whole_option,
+)
 from campaigns.own_limits import is_limit, parse_limits
 from campaigns.search.forecast_search import ForecastSearch, RunLength
 from campaigns.search.runner import SearchRunner
@@ -63,7 +67,7 @@ from record.campaign import (
     SearchResult,
     read_campaign,
 )
-from scenarios.rules import rules
+from scenarios.rules import datacenter_model, official_limits, rules
 from scenarios.schedule import ServerSchedule
 
 _LOG = logger(__name__)
@@ -93,6 +97,7 @@ def parse(arguments: Sequence[str]) -> SearchOptions:
     Raises:
         UserError: a value is missing or makes no sense.
     """
+    refuse_repeated(arguments)
     options = SearchOptions()
     own = [text for text in arguments if is_limit(text)]
     options.limits = parse_limits(own)
@@ -102,11 +107,9 @@ def parse(arguments: Sequence[str]) -> SearchOptions:
         if text in own:
             continue
         if key == "length_s":
-            seconds = _number(text, value)
+            seconds = number_option(text, "300")
         elif key == "queries":
-            if not re.fullmatch(r"[1-9]\d{0,8}", value):
-                raise UserError(f"{text}: write a number of queries, e.g. queries=1000")
-            queries = int(value)
+            queries = whole_option(text, at_least=1)
         elif key == "run.dir" and value:
             options.root = Path(value)
         elif key in ("run.min_queries", "run.min_duration_s"):
@@ -118,12 +121,6 @@ def parse(arguments: Sequence[str]) -> SearchOptions:
         raise UserError("length_s= and queries= set the same; give one of them")
     options.length = RunLength(queries=queries, seconds=seconds)
     return options
-
-
-def _number(text: str, value: str) -> float:
-    if not re.fullmatch(r"\d{1,7}(\.\d+)?", value) or not float(value):
-        raise UserError(f"{text}: write seconds above 0, e.g. length_s=300")
-    return float(value)
 
 
 def _command(arguments: Sequence[str]) -> int:
@@ -249,13 +246,11 @@ def result_line(result: SearchResult, reason: str = "") -> str:
 
 def _full_limits(config: Config, own: Limits | None) -> Limits:
     """Return the limits of the rules, and the user's own beside them."""
-    interactive = config.scenario.name is ScenarioName.interactive
-    model = "llama3_1-8b-interactive" if interactive else "llama3_1-8b"
-    official = rules(model, "Server")
+    official = official_limits(config.scenario.name)
     return Limits(
-        ttft_s=official["ttft_latency"] / 1e9,
-        tpot_s=official["tpot_latency"] / 1e9,
-        percentile=official["server_target_latency_percentile"],
+        ttft_s=official.ttft_s,
+        tpot_s=official.tpot_s,
+        percentile=official.percentile,
         early_stopping=True,
         more=() if own is None else own.more,
         goodput=None if own is None else own.goodput,
@@ -264,10 +259,7 @@ def _full_limits(config: Config, own: Limits | None) -> Limits:
 
 def _full_queries(config: Config) -> Callable[[float], int]:
     """Return how many queries LoadGen issues at a rate under the benchmark's rules."""
-    model = "llama3_1-8b"
-    if config.scenario.name is ScenarioName.interactive:
-        model = "llama3_1-8b-interactive"
-    official = rules(model, "Server")
+    official = rules(datacenter_model(config.scenario.name), "Server")
     schedule = ServerSchedule(
         seed=official["schedule_rng_seed"],
         pass_queries=official["performance_sample_count_override"],

@@ -7,13 +7,12 @@ from pathlib import Path
 import msgspec
 
 from base.errors import UserError
-from campaigns.outcome import fewest_queries
+from campaigns.outcome import fewest_queries, shows_rate
 from forecast.evidence import Evidence, read_evidence
 from forecast.limits import Limits, LimitState
 from record.folder import RecordError, RunFolder, read_json, read_lines
 from record.loadgen_log import read_detail
 from record.structs import SampleRecord, SettingsRecord, Verdict
-from report.statistics.rates import RATE_CHECKS
 from scenarios.steady_state import Judgment, judge_samples
 
 _NO_JUDGEMENT = Judgment(word="too_short", reason="The run was not judged.")
@@ -97,8 +96,7 @@ def read_search_run(
         made.problem = str(error)
         return made
     made.full = settings.kind == "full"
-    failures = {check.name for check in verdict.failures}
-    if verdict.outcome == "aborted" or failures - RATE_CHECKS:
+    if not shows_rate(verdict, stopped=True):
         made.problem = verdict.reason
         return made
     if verdict.outcome == "stopped":

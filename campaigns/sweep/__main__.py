@@ -37,7 +37,7 @@ from base.child import Children
 from base.errors import ExitCode, UserError
 from base.log import logger
 from campaigns.folders import interrupted, make_root
-from campaigns.options import number_option
+from campaigns.options import number_option, refuse_repeated, whole_option
 from campaigns.series import run_child
 from campaigns.sweep.points import label, make_points, point_options, read_points
 from campaigns.sweep.record import NAME, Sweep, read_run_of
@@ -97,6 +97,7 @@ def parse(arguments: Sequence[str]) -> SweepOptions:
     Raises:
         UserError: a value makes no sense.
     """
+    refuse_repeated(arguments)
     options = SweepOptions()
     for text in arguments:
         key, equals, value = text.partition("=")
@@ -108,11 +109,11 @@ def parse(arguments: Sequence[str]) -> SweepOptions:
         if key == "points":
             options.points = Path(value)
         elif key == "repeats":
-            options.repeats = int(number_option(text, r"[1-9]\d{0,3}"))
+            options.repeats = whole_option(text, at_least=1, at_most=9999)
         elif key == "budget_s":
-            options.budget_s = number_option(text, r"[1-9]\d{0,8}(\.\d+)?")
+            options.budget_s = number_option(text, "3600")
         elif key == "seed":
-            options.seed = int(number_option(text, r"\d{1,9}"))
+            options.seed = whole_option(text)
         elif key == "run.dir" and value:
             options.root = Path(value)
         else:

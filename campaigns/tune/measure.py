@@ -10,6 +10,7 @@ from typing import Literal
 from base.benchmark import SERVER_SCENARIOS, ScenarioName
 from base.child import Children
 from base.errors import UserError
+from campaigns.outcome import shows_rate
 from campaigns.series import run_child
 from campaigns.sweep.points import Point, point_options
 from campaigns.sweep.record import read_run_of, read_samples
@@ -19,7 +20,6 @@ from forecast.limits import Limits, Samples
 from forecast.measures import measures
 from record.folder import RecordError, RunFolder, read_json
 from record.structs import SettingsRecord, Verdict
-from report.statistics.rates import RATE_CHECKS
 
 LIMIT_LOAD = "limit_load"
 _PER_DEVICE = "tokens_per_s_per_device"
@@ -132,8 +132,7 @@ def read_measurement(
     run = RunFolder(folder)
     try:
         verdict = read_json(run.verdict, Verdict)
-        failures = {check.name for check in verdict.failures}
-        if verdict.ended_early or failures - RATE_CHECKS:
+        if not shows_rate(verdict):
             found.reason = verdict.reason
             return found
         settings = read_json(run.settings, SettingsRecord)

@@ -1,14 +1,17 @@
 """The command line of a tuning campaign."""
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.decode import whole_number
 from base.errors import UserError
-from campaigns.options import refuse_unknown
+from campaigns.options import (
+    number_option,
+    refuse_repeated,
+    refuse_unknown,
+    whole_option,
+)
 from campaigns.own_limits import is_limit, parse_limits
 from campaigns.sweep.points import Point, point_options
 from campaigns.tune.knobs import (
@@ -69,11 +72,10 @@ def parse(arguments: Sequence[str]) -> TuneOptions:
     if "run.dir=" in texts:
         raise UserError("run.dir=: name a folder, or leave the option out")
     own_limits = [text for text in texts if is_limit(text)]
-    own = {
-        text.partition("=")[0]: text
-        for text in texts
-        if text.partition("=")[0] in _OWN and not text.startswith("where=")
-    }
+    named = [(text.partition("=")[0], text) for text in texts]
+    own_texts = [text for key, text in named if key in _OWN and key != "where"]
+    refuse_repeated([*own_texts, *own_limits])
+    own = {text.partition("=")[0]: text for text in own_texts}
     conditions = [t.removeprefix("where=") for t in texts if t.startswith("where=")]
     rest = [
         text
@@ -87,6 +89,7 @@ def parse(arguments: Sequence[str]) -> TuneOptions:
     groups = [text for text in plain if text.partition("=")[0] not in SHORT_NAMES]
     config = load_config(groups)
     shared = [_named(text, config) for text in plain]
+    refuse_repeated(shared)
     config = load_config(shared)
     knobs = _knobs(rest, config)
     _refuse(config)
@@ -146,6 +149,8 @@ def _flags(arguments: Sequence[str]) -> tuple[dict[str, Path | None], list[str]]
     given = iter(arguments)
     for text in given:
         name, equals, value = text.partition("=")
+        if name in flags:
+            raise UserError(f"{name} is given twice; give it once")
         if name == "--write":
             path = value if equals else next(given, "")
             if not path or (not equals and path.startswith("--")):
@@ -207,11 +212,12 @@ def _refuse(config: Config) -> None:
 def _effort(own: dict[str, str], seed: int) -> Effort:
     count = _whole(own, "seeds", 3, 0)
     generator = random.Random(f"seeds {seed}")
+    budget = own.get("budget_s")
     effort = Effort(
         runs=_whole(own, "runs", 40, 1),
         pairs=_whole(own, "pairs", 6, _FEWEST_PAIRS),
         seeds=tuple(generator.randrange(1, _LARGEST_SEED) for _ in range(count)),
-        budget_s=_seconds(own.get("budget_s")),
+        budget_s=None if budget is None else number_option(budget, "3600"),
     )
     if effort.screening < _FEWEST_SCREENED:
         raise UserError(
@@ -226,23 +232,7 @@ def _effort(own: dict[str, str], seed: int) -> Effort:
 def _whole(own: dict[str, str], name: str, default: int, least: int) -> int:
     if name not in own:
         return default
-    value = own[name].partition("=")[2]
-    most = _MOST.get(name, 10**9)
-    number = whole_number(value, most)
-    if number is None or number < least:
-        raise UserError(
-            f"{name}={value}: write a whole number from {least} to {most:,}"
-        )
-    return number
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    value = text.partition("=")[2]
-    if not re.fullmatch(r"[1-9]\d{0,8}(\.\d+)?", value):
-        raise UserError(f"{text}: write seconds above 0, e.g. budget_s=3600")
-    return float(value)
+    return whole_option(own[name], at_least=least, at_most=_MOST.get(name, 10**9))
 
 
 def _check_settings(options: TuneOptions) -> None:

@@ -11,6 +11,7 @@ from base.decode import (
     decode_yaml,
     flat,
     plain_yaml,
+    positive_number,
     whole_number,
 )
 
@@ -99,6 +100,32 @@ def test_what_others_wrote_is_quoted_without_control_characters() -> None:
 )
 def test_whole_numbers(text: str, number: int | None) -> None:
     assert whole_number(text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("3600", 3600.0),
+        ("0.05", 0.05),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("1e3", 1000.0),
+        ("0", None),
+        ("-1", None),
+        ("1e9", None),
+        ("9" * 5000, None),
+        ("1e999", None),
+        ("nan", None),
+        ("inf", None),
+        ("1_000", None),
+        (" 5", None),
+        ("\u0663", None),
+        ("", None),
+        (".", None),
+    ],
+)
+def test_positive_numbers(text: str, number: float | None) -> None:
+    assert positive_number(text) == number
 
 
 def test_flat_names_values_of_nested_mappings() -> None:

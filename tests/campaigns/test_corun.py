@@ -39,8 +39,10 @@ def test_options_belong_to_all_or_to_one() -> None:
     [
         (["chat:", "scenario=server"], "two workloads or more"),
         (["a:", "a:"], "a: the name is taken"),
-        (["repeats=0", *TWO], "repeats=0: write a number from 1"),
+        (["repeats=0", *TWO], "repeats=0: write a whole number from 1"),
         ([*TWO, "repeats=2"], "repeats=2: write it before the first NAME:"),
+        (["seed=1", "seed=2", *TWO], "seed= is given twice"),
+        ([*TWO, "gpus=0", "gpus=1"], "gpus= is given twice"),
         (["gpus=0", *TWO], "gpus=0: write it after the NAME:"),
         ([*TWO, "gpus="], "gpus=: write numbers or UUIDs"),
         ([*TWO, "cores=3-1"], "cores=3-1: write cores like"),

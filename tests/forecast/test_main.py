@@ -106,6 +106,7 @@ def test_more_replicas_and_offline(recorded: Path) -> None:
     ("arguments", "problem"),
     [
         (["scenario.target_qp=3"], "did you mean scenario.target_qps?"),
+        (["engine.max_num_seqs=8", "engine.options.max_num_seqs=9"], "is given twice"),
         (["scenario.target_qps=many"], "must be a number above 0"),
         (["cluster.replicas=0"], "must be a whole number above 0"),
         (["cluster.balancer=best"], "must be one of round_robin"),

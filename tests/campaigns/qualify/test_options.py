@@ -68,7 +68,7 @@ def test_the_benchmarks_model_has_the_benchmarks_limits() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("samples=0", "at least 1"),
+        ("samples=0", "write a whole number from 1 to"),
         ("rate=0", "a number above 0"),
         ("tolerance=0.6", "below 0.5"),
         ("scenario=server", "sets it"),
@@ -82,7 +82,7 @@ def test_the_benchmarks_model_has_the_benchmarks_limits() -> None:
         ("offline.run.min_queries=5", "write samples="),
         ("offline.run.dir=x", "leave out offline."),
         ("server.cluster.replicas=3", "leave out server."),
-        ("confirm=999999999", "at most 100"),
+        ("confirm=999999999", "from 0 to 100"),
         ("history=", "no path"),
         ("history=/dev/null", "no such folder"),
         ("tolerence=0.1", "did you mean tolerance="),
@@ -92,6 +92,11 @@ def test_the_benchmarks_model_has_the_benchmarks_limits() -> None:
 def test_mistakes_are_reported(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse([*HARNESS, text])
+
+
+def test_an_option_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(UserError, match="samples= is given twice"):
+        parse([*HARNESS, "samples=5", "samples=6"])
 
 
 def test_a_dry_run_lists_the_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from base.errors import UserError
-from campaigns.options import parse
 from campaigns.scaling import __main__ as scaling
+from campaigns.scaling.options import parse
 from campaigns.series import RunSeries, interleaved_order
 from record.campaign import Campaign, read_campaign
 from record.folder import read_lines
@@ -52,7 +52,9 @@ def test_options() -> None:
             ["replicas=1,2", "samples=5", "run.min_queries=9"],
             "set the same; give one of them",
         ),
-        (["replicas=1,2", "longest_s=0"], "longest_s must be above 0"),
+        (["replicas=1,2", "longest_s=0"], "longest_s=0: write a number above 0"),
+        (["replicas=1", "runs=3", "runs=4"], "runs= is given twice"),
+        (["replicas=1", "engine=vllm", "+engine=vllm"], "engine= is given twice"),
         (["replica=1,2"], "unknown option replica; did you mean replicas="),
         (["replicas=1,2", "tolerence=0.1"], "did you mean tolerance="),
         (["replicas=1,2", "--config=x.yaml"], "unknown option"),

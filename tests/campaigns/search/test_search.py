@@ -55,8 +55,10 @@ def test_limits_that_make_no_sense(options: list[str]) -> None:
     ("arguments", "problem"),
     [
         (["scenario=offline", *COMMON[1:]], "scenario=offline has no arrival rate"),
-        ([*COMMON, "length_s=0"], "write seconds above 0"),
+        ([*COMMON, "length_s=0"], "length_s=0: write a number above 0"),
         ([*COMMON, "queries=9", "length_s=9"], "set the same"),
+        ([*COMMON, "queries=9", "queries=8"], "queries= is given twice"),
+        ([*COMMON, "queries=x"], "queries=x: write a whole number from 1"),
         ([*COMMON, "run.min_queries=9"], "write queries= or length_s="),
         ([*COMMON, "quieries=9"], "did you mean queries="),
         ([*COMMON, "run.steps=false"], "forecasts from step records"),

@@ -146,8 +146,9 @@ def test_table_csv_and_plots_are_written(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--grid"], "options are written KEY=VALUE"),
-        (["repeats=0", "a=1,2"], "repeats=0: not a valid number"),
-        (["budget_s=x", "a=1,2"], "budget_s=x: not a valid number"),
+        (["repeats=0", "a=1,2"], "repeats=0: write a whole number from 1 to 9,999"),
+        (["budget_s=x", "a=1,2"], "budget_s=x: write a number above 0"),
+        (["a=1,2", "a=3"], "a= is given twice; give it once"),
         (["cluster.replicas=1,0"], "point replicas=0: cluster.replicas is 0"),
         (["engine=synthetic", "engine.step=1,2"], "point step=1: "),
         (["points=/nowhere"], "points=/nowhere: No such file"),
