@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.schema import BalancerName, DatasetConfig
+from conf.clusters import BalancerName
+from conf.schema import DatasetConfig
 from forecast.adaptive import AdaptiveModelEngine, as_step_model
 from forecast.engine import EngineShape, ModelEngine
 from forecast.limits import Limits, Samples

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from conf.schema import BalancerName, DatasetConfig
+from conf.clusters import BalancerName
+from conf.schema import DatasetConfig
 from forecast.simulation import Result, Simulation, TimedSynthetic
 from qsl.dataset import load_dataset
 from record.folder import RunFolder, read_lines

@@ -20,8 +20,9 @@ from cli.diagnosis import Diagnosis, Level, bad, good
 from cli.gpu_checks import gpu_checks, gpu_health
 from cli.host_checks import check_reachable, host_checks
 from cli.software_checks import software_checks
+from conf.clusters import ExternalConfig
 from conf.load import load_config
-from conf.schema import Config, ExternalConfig
+from conf.schema import Config
 from submission.machine import describe_gpus
 from sut.clusters.factory import listening
 

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from base.version import VERSION
 from conf import schema
+from conf.clusters import ClusterConfig, ExternalConfig, RayConfig
 from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
 from conf.load import GROUPS, choices
 
@@ -40,9 +41,9 @@ _SECTIONS: tuple[tuple[str, type, str], ...] = (
     ("engine=vllm", VllmConfig, "engine."),
     ("engine=synthetic", SyntheticConfig, "engine."),
     ("engine=endpoint", EndpointConfig, "engine."),
-    ("cluster", schema.ClusterConfig, "cluster."),
-    ("cluster=external", schema.ExternalConfig, "cluster."),
-    ("cluster=ray", schema.RayConfig, "cluster."),
+    ("cluster", ClusterConfig, "cluster."),
+    ("cluster=external", ExternalConfig, "cluster."),
+    ("cluster=ray", RayConfig, "cluster."),
     ("run", schema.RunConfig, "run."),
 )
 
@@ -102,8 +103,8 @@ def _version(name: str) -> str:
 def _options(node: Any, prefix: str) -> Iterator[OptionHelp]:
     hints = get_type_hints(node)
     shown = {"name"}
-    if node in (schema.ExternalConfig, schema.RayConfig):
-        shown |= {spec.name for spec in fields(schema.ClusterConfig)}
+    if node in (ExternalConfig, RayConfig):
+        shown |= {spec.name for spec in fields(ClusterConfig)}
     for spec in fields(node):
         hint = hints[spec.name]
         if not is_dataclass(hint) and spec.name not in shown:

@@ -24,6 +24,7 @@ from base.decode import YAML_LOADER, DecodeError, plain_yaml
 from base.errors import UserError
 from base.files import data_path
 from conf import schema
+from conf.clusters import ClusterConfig, ExternalConfig, RayConfig
 from conf.consistency import check_effects, name_origins, place_endpoints
 from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
 from conf.experiment_file import OPTION, merge, read_experiment
@@ -39,9 +40,9 @@ _VARIANTS: dict[str, dict[str, type]] = {
         "endpoint": EndpointConfig,
     },
     "cluster": {
-        "local": schema.ClusterConfig,
-        "external": schema.ExternalConfig,
-        "ray": schema.RayConfig,
+        "local": ClusterConfig,
+        "external": ExternalConfig,
+        "ray": RayConfig,
     },
 }
 """Groups whose choices have options of their own, by the name of the choice."""

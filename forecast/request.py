@@ -8,7 +8,7 @@ from dataclasses import replace
 from base.benchmark import ScenarioName
 from base.decode import positive_number, whole_number
 from base.errors import UserError
-from conf.schema import BalancerName
+from conf.clusters import BalancerName
 from forecast.evidence import Evidence
 from forecast.limits import Limits
 from forecast.target import Target, recorded_target

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from conf.schema import BalancerName
+from conf.clusters import BalancerName
 from forecast.evidence import Evidence
 from forecast.limits import LimitState
 from forecast.predict import Estimate, Forecast

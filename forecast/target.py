@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.benchmark import MAX_TOKENS
-from conf.schema import BalancerName
+from conf.clusters import BalancerName
 from forecast.adaptive import AdaptiveModelEngine, as_step_model
 from forecast.arrivals import Workload, workload
 from forecast.engine import EngineShape, ModelEngine

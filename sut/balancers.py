@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from conf.schema import BalancerName
+from conf.clusters import BalancerName
 
 _BETA = 8.0
 """Weight of a sample that has no first token yet."""

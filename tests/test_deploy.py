@@ -13,8 +13,8 @@ import psutil
 import pytest
 import yaml
 
+from conf.clusters import ExternalConfig, RayConfig
 from conf.load import load_config
-from conf.schema import ExternalConfig, RayConfig
 from record.folder import RunFolder, read_json, read_lines
 from record.structs import EventRecord, ReplicaRecord, SampleRecord, Verdict
 from sut.node import joining as node

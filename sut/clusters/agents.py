@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from base.errors import Aborted, UserError
-from conf.schema import NodeOrder, RayConfig
+from conf.clusters import NodeOrder, RayConfig
 from record.source import source_digest
 from sut.clusters.launcher import Launcher, as_error
 from sut.clusters.placement import Host, share_cores

@@ -7,7 +7,7 @@ from pathlib import Path
 from base.decode import whole_number
 from base.errors import UserError
 from base.files import cache_folder
-from conf.schema import ClusterConfig, ExternalConfig, RayConfig
+from conf.clusters import ClusterConfig, ExternalConfig, RayConfig
 from record.folder import RunFolder
 from record.source import source_digest
 from sut.clusters.agents import AgentRegistration, connect, serve_at

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from base.decode import whole_number
 from base.errors import UserError
-from conf.schema import ClusterConfig
+from conf.clusters import ClusterConfig
 from sut.clusters.numa import near_gpus, node_of_pci, numa_nodes, whole_cores
 from sut.telemetry import gpu_count, gpu_pci, gpu_uuid, has_device
 from sut.wire.node_messages import Placement

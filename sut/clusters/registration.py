@@ -9,7 +9,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from base.decode import printable
 from base.errors import UserError
-from conf.schema import ExternalConfig
+from conf.clusters import ExternalConfig
 from sut.clock import OwnPause
 from sut.clusters.placement import Host
 from sut.wire.node_messages import (

@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import assert_never
 
-from conf.schema import ClusterConfig
+from conf.clusters import ClusterConfig
 from sut.clock import OwnPause, RunClock
 from sut.clusters.base import Cluster
 from sut.coordinator.dispatcher import Dispatcher, Query, UnexpectedAnswer

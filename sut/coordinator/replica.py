@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from enum import Enum
 
-from conf.schema import ClusterConfig
+from conf.clusters import ClusterConfig
 from record.structs import ReplicaRecord
 from sut.wire.messages import Fatal
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from secrets import token_hex
 
-from conf.schema import ClusterConfig
+from conf.clusters import ClusterConfig
 from record.structs import ReplicaRecord
 from sut.clock import OwnPause
 from sut.clusters.base import Cluster

@@ -11,7 +11,7 @@ from benchmarks.balancing import (
     offline,
     server,
 )
-from conf.schema import BalancerName
+from conf.clusters import BalancerName
 
 pytestmark = pytest.mark.integration
 SLOWDOWN = [1.0, 1.0, SLOW, 1.0, 1.0, 1.0, 1.0, 1.0]

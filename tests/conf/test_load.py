@@ -8,10 +8,11 @@ import pytest
 
 from base.errors import UserError
 from base.files import cache_folder
+from conf.clusters import BalancerName, ExternalConfig
 from conf.engines import EndpointConfig, SyntheticConfig, VllmConfig
 from conf.help import help_text, version_text
 from conf.load import GROUPS, choices, load_config, to_yaml
-from conf.schema import BalancerName, Config, ExternalConfig, Mode, Weights
+from conf.schema import Config, Mode, Weights
 
 PLAIN_GROUPS = [group for group in GROUPS if group not in ("cluster", "experiment")]
 REST = "cluster: {name: local}\nmodel: {name: x}\ndataset: {name: x}"

@@ -22,8 +22,9 @@ from base.decode import DecodeError, decode_with, plain_yaml
 from base.errors import UserError
 from calibration.result import UnexpectedResult, check_result
 from calibration.source import load_source
+from conf.clusters import ExternalConfig
 from conf.load import load_config, to_yaml
-from conf.schema import DatasetConfig, ExternalConfig, ModelConfig, Weights
+from conf.schema import DatasetConfig, ModelConfig, Weights
 from qsl.articles import pick_calibration, read_articles
 from qsl.cnn_eval import FullRow, _whole_rows, read_full_rows
 from qsl.dataset import Dataset, load_dataset

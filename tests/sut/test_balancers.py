@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from base.benchmark import MAX_TOKENS
-from conf.schema import BalancerName
+from conf.clusters import BalancerName
 from sut.balancers import make_balancer
 from sut.coordinator.dispatcher import ReplicaLoad, Sample
 

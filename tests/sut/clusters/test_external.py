@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from base.errors import UserError
-from conf.schema import ExternalConfig
+from conf.clusters import ExternalConfig
 from record.folder import RunFolder
 from record.source import source_digest
 from sut.clusters.base import Cluster

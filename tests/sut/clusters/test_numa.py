@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.schema import ClusterConfig
+from conf.clusters import ClusterConfig
 from sut.clusters.numa import (
     bind_memory,
     memory_node,

@@ -3,7 +3,7 @@
 import pytest
 
 from base.errors import UserError
-from conf.schema import ClusterConfig
+from conf.clusters import ClusterConfig
 from sut.clusters import placement
 from sut.clusters.placement import Host, place, this_host
 from sut.wire.node_messages import Placement

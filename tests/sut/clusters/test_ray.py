@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from base.errors import Aborted, UserError
-from conf.schema import RayConfig
+from conf.clusters import RayConfig
 from record.folder import RunFolder
 from sut.clusters.agents import AgentRegistration, Slots, connect, serve_at
 from sut.clusters.base import Cluster

@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from conf.schema import ExternalConfig
+from conf.clusters import ExternalConfig
 from record.folder import RunFolder
 from sut.clusters.external import ExternalCluster
 from sut.clusters.local import LocalCluster

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.schema import ClusterConfig
+from conf.clusters import ClusterConfig
 from record.folder import RunFolder, read_lines
 from record.structs import EventRecord, SampleRecord
 from record.writer import RecordWriter

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from conf.schema import BalancerName
+from conf.clusters import BalancerName
 from sut import balancers
 from sut.balancers import RoundRobin, make_balancer
 from sut.coordinator import dispatcher as dispatcher_module

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from conf.schema import ClusterConfig
+from conf.clusters import ClusterConfig
 from sut.coordinator.replica import Replica, State, health_problem
 
 CONFIG = ClusterConfig(
