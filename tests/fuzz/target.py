@@ -5,10 +5,11 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from types import FrameType
 
-from tests.fuzz.damage import Inputs
+from tests.fuzz.damage import Inputs, damaged_bytes, damaged_text
 
 _LONGEST_S = 20
 """No input of a few kB may take longer, also on a busy host."""
@@ -65,6 +66,33 @@ class Target:
                     raise
                 raise Finding(f"{data[:5000]!r}") from error
         return number
+
+
+def file_target(
+    path: Path,
+    read: Callable[[Path], object],
+    errors: tuple[type[Exception], ...],
+    *,
+    name: str,
+    slow: bool = False,
+    binary: bool = False,
+) -> Target:
+    """Return a target that reads the file `path`, whose content is valid now."""
+    valid = path.read_bytes()
+
+    def run(data: bytes) -> None:
+        path.write_bytes(data)
+        read(path)
+
+    make = damaged_bytes if binary else damaged_text
+    return Target(
+        name=name,
+        inputs=make([valid]),
+        run=run,
+        errors=errors,
+        reset=lambda: path.write_bytes(valid),
+        slow=slow,
+    )
 
 
 @contextmanager

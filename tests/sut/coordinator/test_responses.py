@@ -13,7 +13,7 @@ from sut.coordinator.coordinator import Coordinator
 from sut.wire.messages import Request, Steps
 from sut.wire.sockets import CoordinatorSocket, Endpoint
 from tests.sut.clusters.fake import FakeCluster, FakeReplica
-from tests.sut.coordinator.test_coordinator import (
+from tests.sut.coordinator.harness import (
     Answers,
     Run,
     coordinator_parts,
