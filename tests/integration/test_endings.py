@@ -128,17 +128,21 @@ def test_runs_of_two_containers_share_a_temporary_folder(tmp_path: Path) -> None
     command = [sys.executable, "-m", "sut.main"]
     # Numbers that nobody has here, so that only the lock says who is alive.
     last = 'echo 3000000 > /proc/sys/kernel/ns_last_pid; exec "$@" & wait $!'
-    with subprocess.Popen(
-        [*unshare, "sh", "-c", last, "-", *command, f"run.dir={tmp_path}/a", *SLOW],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as first:
+    output = tmp_path / "output"
+    with (
+        output.open("w") as file,
+        subprocess.Popen(
+            [*unshare, "sh", "-c", last, "-", *command, f"run.dir={tmp_path}/a", *SLOW],
+            cwd=ROOT,
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        ) as first,
+    ):
         deadline = time.monotonic() + 120
         while not (tmp_path / "a/latest/replicas.json").exists():
             assert time.monotonic() < deadline, "the first run never began"
-            assert first.poll() is None
+            assert first.poll() is None, output.read_text()
             time.sleep(0.05)
         (scratch,) = temporary.iterdir()
         number = scratch.name.split("-")[2]
@@ -149,7 +153,7 @@ def test_runs_of_two_containers_share_a_temporary_folder(tmp_path: Path) -> None
         )
         assert (scratch / "socket").exists()
         first.wait(120)
-    assert first.returncode == 0
+    assert first.returncode == 0, output.read_text()
     assert list(temporary.iterdir()) == []
 
 
