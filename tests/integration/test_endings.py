@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
@@ -116,14 +117,21 @@ def test_a_disk_without_room_for_the_report_is_no_success(small_disk: Path) -> N
     assert "open next" not in done.out
 
 
-def test_runs_of_two_containers_share_a_temporary_folder(tmp_path: Path) -> None:
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder with a short name: paths of sockets in it have a limit."""
+    with TemporaryDirectory(prefix="ends-") as folder:
+        yield Path(folder)
+
+
+def test_runs_of_two_containers_share_a_temporary_folder(
+    tmp_path: Path, temporary: Path
+) -> None:
     """The first run's process numbers mean nothing to the second."""
     unshare = [shutil.which("unshare") or "unshare", "--pid", "--fork", "--mount-proc"]
     with contextlib.suppress(OSError):
         if subprocess.run([*unshare, "true"], check=False).returncode:
             pytest.skip("no right to make PID namespaces")
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
     environment = os.environ | {"TMPDIR": str(temporary)}
     command = [sys.executable, "-m", "sut.main"]
     # Numbers that nobody has here, so that only the lock says who is alive.
@@ -158,10 +166,8 @@ def test_runs_of_two_containers_share_a_temporary_folder(tmp_path: Path) -> None
 
 
 def test_a_killed_coordinator_of_nodes_leaves_no_temporary_folder(
-    tmp_path: Path,
+    tmp_path: Path, temporary: Path
 ) -> None:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
     make_key(tmp_path / "key")
     command = Command(
         tmp_path / "runs",
