@@ -23,11 +23,13 @@ class Trial:
     stop_reason: str = ""
     """Why no other rate can help; empty where one can."""
     steady: Judgment
+    """Whether its queue grew."""
     full: bool = False
     """Whether it had the length that the benchmark's rules ask for."""
     percentile: float = 0.9
     """At which latency was judged."""
     ttft_limit_s: float = 0.0
+    """Limit on TTFT in s; 0: none."""
 
     @property
     def sustained(self) -> bool:

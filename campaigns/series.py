@@ -27,8 +27,11 @@ class FinishedRun:
     """One run that has ended."""
 
     record: CampaignRun
+    """Its line in the record of the campaign."""
     folder: Path
+    """Its run folder."""
     trial: Trial
+    """What it showed about its rate."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,11 +43,15 @@ class RunSeries:
     campaign: Campaign
     """Its record, written after each run."""
     children: Children
+    """Processes of the campaign."""
     overrides: Sequence[str]
+    """Options of every run."""
     cores_per_replica: int
     """Cores that each replica gets in every size."""
     finished: list[FinishedRun] = field(default_factory=list)
+    """Runs in the order in which they ended."""
     clock: Callable[[], float] = time.monotonic
+    """Seconds of a monotonic clock."""
 
     def run(
         self,

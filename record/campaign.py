@@ -19,7 +19,9 @@ class CampaignRun(Struct, kw_only=True):
     run: str
     """Name of its folder inside the campaign's."""
     replicas: int
+    """Number of replicas."""
     phase: Phase
+    """What the run was for."""
     rate: float | None = None
     """Requested arrival rate in queries/s; None if the scenario has no rate."""
     queries: int | None = None
@@ -36,6 +38,7 @@ class CampaignSize(Struct, kw_only=True):
     """What a campaign found for one number of replicas."""
 
     replicas: int
+    """Number of replicas."""
     sustained_qps: float | None = None
     """Server: arrival rate that every confirming run sustained, in queries/s."""
     valid_qps: float | None = None
@@ -47,6 +50,7 @@ class CampaignSize(Struct, kw_only=True):
     low_qps: float | None = None
     """95% interval of the highest rate in the long run, where a search forecast it."""
     high_qps: float | None = None
+    """Upper end of that interval."""
     limiting: str | None = None
     """The limit with the least headroom at the sustained rate, where it is known."""
     headroom: float | None = None
@@ -59,7 +63,9 @@ class LimitResult(Struct, kw_only=True):
     name: str
     """E.g. "TTFT p99"."""
     value: float
+    """Measured, in `unit`."""
     limit: float
+    """In `unit`."""
     unit: str
     headroom: float
     """Share of the limit that is left: 0.1 is 10% below it; negative: missed."""
@@ -99,12 +105,16 @@ class Campaign(Struct, kw_only=True):
     kind: str
     """Which campaign, e.g. scaling."""
     command: list[str]
+    """Words of the command, secrets masked."""
     scenario: str
+    """E.g. server."""
     started: str
     """UTC, ISO 8601."""
     status: Status = "running"
     sizes: list[CampaignSize] = field(default_factory=list)
+    """Results by number of replicas."""
     runs: list[CampaignRun] = field(default_factory=list)
+    """In the order in which they ended."""
     search: SearchResult | None = None
     """Of `campaigns.search`."""
 

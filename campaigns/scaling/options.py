@@ -25,14 +25,21 @@ class CampaignOptions:
     """What the command line asks for."""
 
     sizes: list[int] = field(default_factory=list)
+    """Numbers of replicas, ascending; 1 is among them."""
     runs: int = _FEWEST_RUNS
+    """Of each size."""
     samples: int | None = None
     """For each replica; None: worked out from the data set or run.min_queries."""
     tolerance: float = 0.05
+    """How far a sustained rate may lie beside the true one, as a share."""
     longest_s: float = 600.0
+    """Longest run that a search may plan, in s of arrivals."""
     seed: int = 0
+    """Of the order of sizes in each round."""
     root: Path | None = None
+    """Folder of the campaign; None: a new one."""
     overrides: list[str] = field(default_factory=list)
+    """Options of every run."""
 
 
 def parse(arguments: Sequence[str]) -> CampaignOptions:

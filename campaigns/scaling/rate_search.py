@@ -64,7 +64,9 @@ class Lengths:
     held: float = 1.0
     """Samples in service at once in it, mean."""
     percentile: float = 0.9
+    """At which latency is judged, 0 to 1."""
     ttft_limit_s: float = 0.0
+    """Limit on TTFT in s; 0: none."""
     finished_per_s: float = 0.0
     """Most completions per second of any run, its drain included."""
     fixed: bool = False

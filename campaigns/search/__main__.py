@@ -80,9 +80,13 @@ class SearchOptions:
     """What the command line asks for."""
 
     length: RunLength = field(default_factory=RunLength)
+    """Of each confirmation."""
     limits: Limits | None = None
+    """The user's own; None: those of the runs."""
     root: Path | None = None
+    """Folder of the search; None: a new one."""
     overrides: list[str] = field(default_factory=list)
+    """Options of every run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -56,6 +56,7 @@ class RunLength:
     """How long a confirmation is."""
 
     queries: int | None = None
+    """Number of queries; None: by `seconds`, or as long as the limits need."""
     seconds: float | None = None
     """Of arrivals."""
     by_rules: Callable[[float], int] | None = None

@@ -25,11 +25,13 @@ class SearchRun:
     rate: float
     """`scenario.target_qps`, queries/s."""
     queries: int
+    """Requested number of queries."""
     evidence: Evidence | None = None
     """None: too little was recorded to forecast from."""
     states: list[LimitState] = field(default_factory=list)
     """Of each limit, over the completed samples."""
     steady: Judgment = _NO_JUDGEMENT
+    """Whether its queue grew."""
     stopped: str = ""
     """Why it was stopped early; empty: it was not."""
     problem: str = ""

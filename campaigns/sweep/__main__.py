@@ -54,11 +54,17 @@ class SweepOptions:
     """What the command line asks for."""
 
     overrides: list[str] = field(default_factory=list)
+    """Options of every run; those with several values span the grid."""
     points: Path | None = None
+    """File that lists points; None: the grid alone."""
     repeats: int = 1
+    """Runs of each point."""
     budget_s: float | None = None
+    """Start no run that would end later, in s; None: no limit."""
     seed: int = 0
+    """Of the order of runs."""
     root: Path | None = None
+    """Folder of the sweep; None: a new one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -41,9 +41,13 @@ class Sweep(Struct, kw_only=True):
     shared: list[str]
     """Options of every run."""
     points: list[dict[str, str]]
+    """Values by option, of each point."""
     repeats: int
+    """Runs of each point."""
     seed: int
+    """Of the order of runs."""
     runs: list[SweepRun] = field(default_factory=list)
+    """In the order in which they ended."""
 
 
 def read_run_of(

@@ -38,11 +38,15 @@ class PointResult:
     """What the runs of one point showed: means of those that measured something."""
 
     number: int
+    """Its place in `Sweep.points`."""
     point: dict[str, str]
+    """Values by option."""
     runs: int
+    """Number of its runs."""
     valid: int
     """Runs that passed."""
     figures: dict[str, float]
+    """By name; the unit is part of the name, as in `forecast.json`."""
     spread: float | None
     """(max - min) / min of tokens/s per device; None: of fewer than two runs."""
     reason: str

@@ -39,14 +39,19 @@ class Knob:
     """One option that may be changed: a list of values, or a range."""
 
     option: str
+    """Full name, e.g. `engine.options.max_num_seqs`."""
     values: tuple[str, ...] = ()
     """Of a list, in the order of the user; empty: it is a range."""
     low: float = 0.0
+    """Least value of a range."""
     high: float = 0.0
+    """Largest value of a range, included."""
     step: float = 0.0
     """0: every number (every whole number) of the range."""
     log: bool = False
+    """Whether values are spread on a logarithmic scale."""
     whole: bool = False
+    """Whether a range has whole numbers only."""
 
     @property
     def is_ordered(self) -> bool:
@@ -158,7 +163,9 @@ class Space:
     """All settings that may be tried."""
 
     knobs: Sequence[Knob]
+    """Options that may be changed."""
     allowed: Callable[[Point], bool]
+    """Whether a setting may be tried."""
 
     @property
     def count(self) -> float:

@@ -97,12 +97,17 @@ class Measurement:
     """What one run showed."""
 
     run: str | None
+    """Name of its folder; None: it made none."""
     seconds: float
+    """From its start to its end, loading included."""
     value: float | None = None
+    """Of the objective; None: the run does not count."""
     load: float | None = None
+    """Largest used share of a latency limit; above 1: missed; None: no limit."""
     reason: str = ""
     """Why it does not count; empty: it does."""
     figures: dict[str, float]
+    """By name; the unit is part of the name, as in `forecast.json`."""
 
 
 def read_measurement(

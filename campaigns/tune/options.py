@@ -42,19 +42,30 @@ class TuneOptions:
     """What the command line asks for."""
 
     shared: list[str] = field(default_factory=list)
+    """Options of every run."""
     config: Config
     """Of the default."""
     knobs: list[Knob] = field(default_factory=list)
     where: list[Condition] = field(default_factory=list)
+    """Conditions that every setting must meet."""
     objective: Objective
+    """The figure that is to become better."""
     own_limits: list[str] = field(default_factory=list)
+    """Latency limits as on the command line."""
     limits: Limits | None = None
+    """The same, parsed; None: those of the runs."""
     effort: Effort = field(default_factory=Effort)
+    """How many runs may be made."""
     seed: int = 0
+    """Of the proposals."""
     root: Path | None = None
+    """Folder of the campaign; None: a new one."""
     write: Path | None = None
+    """Experiment file for the best setting; None: none."""
     accuracy: bool = False
+    """Whether the accuracy run of the new setting is made, too."""
     dry_run: bool = False
+    """Whether only the plan is printed."""
 
     @property
     def space(self) -> Space:

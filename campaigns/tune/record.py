@@ -51,16 +51,19 @@ class TuneRun(Struct, kw_only=True):
     reason: str = ""
     """Why it does not count."""
     figures: dict[str, float] = field(default_factory=dict)
+    """By name; the unit is part of the name, as in `forecast.json`."""
 
 
 class Gain(Struct, kw_only=True):
     """A gain over the default from runs in pairs; 0.05 is 5% better."""
 
     gain: float
+    """Mean over pairs, as a share."""
     low: float | None
     """95% interval, by Student's t over the differences of pairs; None: one pair."""
     high: float | None
     pairs: int
+    """Number of pairs."""
 
     @property
     def is_better(self) -> bool:
@@ -72,16 +75,21 @@ class SeedGain(Struct, kw_only=True):
     """The gain with other seeds of LoadGen."""
 
     seed: int
+    """LoadGen's seed."""
     gain: float
+    """Mean over its pairs, as a share."""
     pairs: int
+    """Number of pairs."""
 
 
 class AccuracyCheck(Struct, kw_only=True):
     """The accuracy run with the settings that were found."""
 
     run: str | None
+    """Name of its folder; None: it made none."""
     passed: bool
     reason: str = ""
+    """Why it did not pass."""
 
 
 class TuneResult(Struct, kw_only=True):
@@ -92,11 +100,13 @@ class TuneResult(Struct, kw_only=True):
     candidate: int | None = None
     """Its place in `Tune.candidates`; of the best one, if none was confirmed."""
     point: dict[str, str] = field(default_factory=dict)
+    """Values by option, of the candidate."""
     own: Gain | None = None
     """With the benchmark's seeds."""
     others: Gain | None = None
     """With other seeds, over all their pairs."""
     seeds: list[SeedGain] = field(default_factory=list)
+    """By seed."""
     still_possible: float | None = None
     """Upper bound (90%) of what another setting may gain beyond the best one, by
     Optuna's regret bound; None: unknown."""
@@ -105,8 +115,11 @@ class TuneResult(Struct, kw_only=True):
     reason: str = ""
     """Why nothing better was found; empty: something was."""
     runs: int = 0
+    """Number of all runs."""
     seconds: float = 0.0
+    """Of all runs together."""
     accuracy: AccuracyCheck | None = None
+    """None: no accuracy run was made."""
 
 
 class Tune(Struct, kw_only=True):
@@ -115,18 +128,24 @@ class Tune(Struct, kw_only=True):
     shared: list[str]
     """Options of every run."""
     knobs: list[str]
+    """OPTION=VALUES, as on the command line."""
     where: list[str]
+    """Conditions on settings, as on the command line."""
     objective: str
+    """Name of the figure that is to become better."""
     better: Literal["higher", "lower"]
+    """Which values of it are better."""
     limits: list[str]
     """Latency limits of the user's own, as on the command line."""
     candidates: list[Candidate] = field(
         default_factory=lambda: [Candidate(point={}, origin="default")]
     )
     made: list[TuneRun] = field(default_factory=list)
+    """Runs, in the order in which they ended."""
     screening_ended: str = ""
     """Why; empty: it goes on."""
     result: TuneResult | None = None
+    """None: the campaign is not done."""
 
     def problem(self) -> str:
         """Return why its parts do not fit each other; empty: they do."""

@@ -64,11 +64,13 @@ class Effort:
     """How many runs a campaign may make."""
 
     runs: int = 40
+    """Most runs, those in pairs included."""
     pairs: int = 6
     """With the benchmark's seeds."""
     seeds: tuple[int, ...] = ()
     """Other ones."""
     budget_s: float | None = None
+    """Start no run that would end later, in s; None: no limit."""
 
     @property
     def seed_pairs(self) -> int:
@@ -91,11 +93,17 @@ class Tuner:
     """One campaign."""
 
     tune: Tune
+    """The record, which is the state of the campaign."""
     objective: Objective
+    """The figure that is to become better."""
     effort: Effort
+    """How many runs may be made."""
     make: RunMaker
+    """Makes one run."""
     propose: Proposer
+    """Names the next setting to try."""
     save: Callable[[], None]
+    """Writes the record."""
     _bound: float | None = field(default=None, init=False)
 
     @property

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from report.reading.samples import BoolArray, FloatArray
+from report.statistics.numbers import least_trimmed
 from report.timeline.series import Inputs, Series
-from report.timeline.trimmed import least_trimmed
 
 _FILLED = 0.5
 """Bins with less than this share of the median batch are ramp or drain (Offline)."""

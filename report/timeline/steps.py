@@ -14,8 +14,8 @@ import numpy as np
 
 from record.steps import Steps
 from report.reading.samples import BoolArray, FloatArray, IntArray
+from report.statistics.numbers import least_trimmed
 from report.timeline.grid import Grid, ratio
-from report.timeline.trimmed import least_trimmed
 
 _FITTED = 20_000
 """Steps that the line is fitted to, evenly spread over the run."""

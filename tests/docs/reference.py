@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 from conf.help import option_sections
 from conf.load import GROUPS, choices
 from record import devices, status, structs
-from report.schema import SCHEMA
 from tests.report.findings.page import page as findings
 from tests.report.reading import report_of
+from tests.report.schema import SCHEMA
 from tests.simulated.cluster import Cluster
 from tests.simulated.run import write_cluster
 

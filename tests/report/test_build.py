@@ -11,9 +11,9 @@ import pytest
 from record.folder import RecordError, RunFolder
 from report.build import write_report
 from report.content import KEYS
-from report.schema import SCHEMA
 from report.statistics.numbers import bits
 from tests.report.reading import Plain, codes, report_of, rows
+from tests.report.schema import SCHEMA
 from tests.run_folder import (
     START_NS,
     good_spec,

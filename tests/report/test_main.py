@@ -10,8 +10,8 @@ from conf.load import load_config, to_yaml
 from record.campaign import NAME, Campaign, CampaignRun, CampaignSize
 from record.folder import RunFolder, write_json
 from report.reading.config import differences, read_config
-from report.schema import SCHEMA
 from tests.report.reading import rows
+from tests.report.schema import SCHEMA
 from tests.run_folder import (
     FolderSpec,
     good_spec,

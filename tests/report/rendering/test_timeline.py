@@ -9,8 +9,8 @@ from report.build import write_report
 from report.content import make_report
 from report.reading.folder import read_run
 from report.rendering.plots.timeline import timeline_plot
-from report.schema import SCHEMA
 from tests.report.reading import Plain, codes, report_of, rows
+from tests.report.schema import SCHEMA
 from tests.report.timeline.recorded import recorded_run
 from tests.run_folder import good_spec, write_folder
 

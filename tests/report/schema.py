@@ -1,4 +1,4 @@
-"""The JSON Schema of report.json, `report.schema.json` beside this module."""
+"""The JSON Schema of report.json, `report/report.schema.json`."""
 
 import json
 from importlib.resources import files
