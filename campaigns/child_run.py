@@ -4,6 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from base.child import Children, Ended, module_command, module_environment
+from base.log import is_quiet
+
+
+def run_command_line(arguments: Sequence[str]) -> list[str]:
+    """Return the command of a run; it is as quiet as this process."""
+    return module_command("sut.main", *arguments, *(["--quiet"] if is_quiet() else []))
 
 
 def run_child(
@@ -21,7 +27,7 @@ def run_child(
     Raises:
         Aborted: a signal came.
     """
-    command = module_command("sut.main", *arguments)
+    command = run_command_line(arguments)
     watch = {} if hopeless is None else {"hopeless": hopeless}
     ended = children.run(command, module_environment(), **watch)
     children.check()

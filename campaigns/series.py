@@ -3,7 +3,7 @@
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,8 @@ from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
 from campaigns.child_run import run_child
 from campaigns.outcome import read_trial
+from campaigns.output import Output
+from campaigns.progress import expect_end, left_words, time_left
 from campaigns.rate_search import Trial
 from conf.schema import Config
 from conf.secrets import masked_arguments
@@ -45,6 +47,7 @@ class RunSeries:
     overrides: Sequence[str]
     cores_per_replica: int
     """Cores that each replica gets in every size."""
+    output: Output = field(default_factory=Output)
     finished: list[FinishedRun] = field(default_factory=list)
     clock: Callable[[], float] = time.monotonic
 
@@ -153,6 +156,22 @@ class RunSeries:
             OSError: it cannot be written.
         """
         write_json(self.root / NAME, self.campaign)
+
+    def expect(self, left: Sequence[Hashable]) -> str:
+        """Record when the campaign is expected to end; return the time left in words.
+
+        Args:
+            left: (replicas, rate, queries) of each run that is left, as `CampaignRun`
+                has them.
+        """
+        made = [
+            ((m.record.replicas, m.record.rate, m.record.queries), m.record.seconds)
+            for m in self.finished
+        ]
+        seconds = time_left(made, left)
+        expect_end(self.campaign, seconds)
+        self.save()
+        return left_words(seconds)
 
     def readable(self) -> list[Run]:
         """Return the runs that can be read; name those that cannot on stderr."""
