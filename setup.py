@@ -21,7 +21,7 @@ CARRIED = {
     "requirements/cuda-torch2.11.lock": "cli/locks",
 }
 """Files outside of the packages, and where a wheel has them: see `base.files`."""
-EXTRAS = ["cpu", "cuda", "data", "docs", "ray", "tune"]
+EXTRAS = ["cpu", "cuda", "data", "docs", "mlflow", "ray", "tune"]
 """Each is read from the file of its name in `requirements/`."""
 
 

@@ -104,7 +104,13 @@ class Children:
     it, `interrupted` keeps it, and no further child is started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stdout: int | None = None) -> None:
+        """Prepare to run children.
+
+        Args:
+            stdout: theirs, as of `subprocess`; None: that of this process.
+        """
+        self._stdout = stdout
         self.interrupted: signal.Signals | None = None
         """The first signal that was received, if any."""
         self._running: list[subprocess.Popen[bytes]] = []
@@ -204,6 +210,7 @@ class Children:
         libc, parent = ctypes.CDLL(None), os.getpid()
         child = subprocess.Popen(
             job.command,
+            stdout=self._stdout,
             env={**job.env, _FOLDER_FILE: str(file)},
             # A terminal sends Ctrl-C to a whole process group. The child has its
             # own group, so it receives each signal once, from this process.

@@ -59,6 +59,11 @@ def be_quiet() -> None:
     logging.getLogger(_ROOT).setLevel(logging.WARNING)
 
 
+def is_quiet() -> bool:
+    """Return whether only warnings and errors are shown."""
+    return logging.getLogger(_ROOT).level >= logging.WARNING
+
+
 T = TypeVar("T")
 _INTERVAL_S = 10.0
 

@@ -11,6 +11,7 @@ Options before the first NAME: apply to all runs. Options of this command (all o
 of `mlperf-sut run` also apply):
   repeats=3         rounds; each has every workload alone and all together
   seed=0            seed of the order inside the rounds
+  --quiet, --json   warnings and the result only; the result as one JSON object
   run.dir=DIR       folder of the corun (default: runs/<UTC time>-corun); the same
                     command with the same folder resumes an interrupted corun
   --dry-run         list the runs and start nothing
@@ -38,13 +39,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from base.barrier import Barrier
-from base.child import Children, Ended, Job, module_command, module_environment
+from base.child import Children, Ended, Job, module_environment
 from base.errors import ExitCode, UserError
 from base.log import logger
 from campaigns.corun_plan import check_cores, configurations, parse, steps
 from campaigns.corun_record import NAME, Corun, CorunRun, Workload
-from campaigns.corun_result import write_results
+from campaigns.corun_result import summary, write_results
 from campaigns.folders import interrupted, make_root
+from campaigns.output import output_flags, show
+from campaigns.progress import CampaignFile, campaign_run, left_words, time_left
+from campaigns.series import new_campaign, run_command_line
+from record.campaign import CampaignRun, Status
 from record.folder import RecordError, RunFolder, read_json, write_json
 from record.structs import Verdict
 
@@ -61,6 +66,7 @@ def _command(arguments: Sequence[str]) -> int:
     if not arguments or "--help" in arguments or "-h" in arguments:
         print(__doc__)
         return ExitCode.GOOD if arguments else ExitCode.BAD_INPUT
+    output, arguments = output_flags(arguments)
     options = parse(arguments)
     corun = Corun(
         shared=options.shared,
@@ -68,24 +74,45 @@ def _command(arguments: Sequence[str]) -> int:
         repeats=options.repeats,
         seed=options.seed,
     )
-    configurations(corun)
+    config = next(iter(configurations(corun).values()))
     if options.dry_run:
         print("\n".join(_described(corun)))
         return ExitCode.GOOD
     check_cores(corun)
     root = make_root(options.root, "corun")
     corun = _resumed(root, corun)
-    with Children() as children:
+    file = CampaignFile(root=root, campaign=new_campaign("corun", arguments, config))
+    status: Status = "interrupted"
+    text = ""
+    with output.children() as children:
         try:
-            _run_all(root, corun, children)
+            _run_all(root, corun, children, file)
+            status = "not good"
         finally:
             if corun.runs:
-                print(write_results(root, corun))
+                text = write_results(root, corun)
+            if status == "not good" and _is_complete(corun):
+                status = "good"
+            file.end(status, _campaign_runs(root, corun))
+            if corun.runs:
+                show(output, summary(root, corun, status), text)
     _LOG.info("corun: %s", root)
-    complete = all(
+    return ExitCode.GOOD if status == "good" else ExitCode.NOT_GOOD
+
+
+def _is_complete(corun: Corun) -> bool:
+    """Return whether every workload was measured alone and together."""
+    return all(
         result.rounds == corun.repeats and result.measures for result in corun.results
     )
-    return ExitCode.GOOD if complete else ExitCode.NOT_GOOD
+
+
+def _campaign_runs(root: Path, corun: Corun) -> list[CampaignRun]:
+    return [
+        campaign_run(root, run.run, run.seconds, run.reason)
+        for run in corun.runs
+        if run.run is not None
+    ]
 
 
 def _described(corun: Corun) -> list[str]:
@@ -130,7 +157,7 @@ def left(corun: Corun) -> list[tuple[int, list[str]]]:
     ]
 
 
-def _run_all(root: Path, corun: Corun, children: Children) -> None:
+def _run_all(root: Path, corun: Corun, children: Children, file: CampaignFile) -> None:
     """Make the runs that are missing.
 
     Raises:
@@ -142,9 +169,15 @@ def _run_all(root: Path, corun: Corun, children: Children) -> None:
     todo = left(corun)
     by_name = {workload.name: workload for workload in corun.workloads}
     for place, (number, names) in enumerate(todo, 1):
+        # Runs at once are one step, of which each has the seconds.
+        left_s = time_left(
+            [(run.together or run.workload, run.seconds) for run in corun.runs],
+            [len(names) > 1 or names[0] for _, names in todo[place - 1 :]],
+        )
+        file.update(_campaign_runs(root, corun), left_s)
         _LOG.info(
-            "== step %d of %d, round %d: %s",
-            *(place, len(todo), number + 1, " + ".join(names)),
+            "== step %d of %d, round %d: %s%s",
+            *(place, len(todo), number + 1, " + ".join(names), left_words(left_s)),
         )
         begin = time.monotonic()
         ended = _run_step(root, corun, [by_name[name] for name in names], children)
@@ -177,7 +210,7 @@ def _run_step(
                 environment["CUDA_VISIBLE_DEVICES"] = workload.gpus
             jobs.append(
                 Job(
-                    command=module_command("sut.main", *arguments),
+                    command=run_command_line(arguments),
                     env=environment,
                     cores=workload.cores,
                 )

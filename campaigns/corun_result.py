@@ -25,7 +25,10 @@ from campaigns.corun_signals import (
     read_run_data,
     read_signals,
 )
+from campaigns.output import Summary
+from record.campaign import Status
 from record.folder import RecordError, write_json, write_text
+from record.structs import Json
 from report.compare.ratios import paired
 from report.rendering.words import markdown
 from report.wording import sentence
@@ -74,6 +77,36 @@ def write_results(root: Path, corun: Corun) -> str:
     text = "\n".join(_page(corun)) + "\n"
     write_text(root / "corun.md", text)
     return text
+
+
+def summary(root: Path, corun: Corun, status: Status) -> Summary:
+    """Return the result for `--json`: a row for each figure of each workload."""
+    columns = ("workload", "figure", "unit", "alone", "together", "ratio", "low")
+    rows: list[dict[str, Json]] = [
+        {
+            "workload": result.workload,
+            "figure": one.name,
+            "unit": one.unit,
+            "alone": one.alone,
+            "together": one.together,
+            "ratio": one.ratio,
+            "low": one.low,
+            "high": one.high,
+        }
+        for result in corun.results
+        for one in result.measures
+    ]
+    return Summary(
+        campaign="corun",
+        status=status,
+        conclusion=" ".join(
+            f"{r.workload}: {r.note}." for r in corun.results if r.note
+        ),
+        folder=str(root),
+        report=str(root / "corun.md"),
+        columns={name: name for name in (*columns, "high")},
+        rows=rows,
+    )
 
 
 def _rounds(root: Path, corun: Corun, streamed: dict[str, bool]) -> Iterator[_Round]:

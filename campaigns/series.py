@@ -3,15 +3,17 @@
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from base.child import Children, Ended, module_command, module_environment
 from base.errors import Aborted, ExitCode, UserError
-from base.log import logger
+from base.log import is_quiet, logger
 from campaigns.outcome import Trial, read_trial
+from campaigns.output import Output
+from campaigns.progress import expect_end, left_words, time_left
 from conf.schema import Config
 from conf.secrets import masked_arguments
 from record.campaign import NAME, Campaign, CampaignRun, Phase
@@ -48,6 +50,7 @@ class RunSeries:
     """Options of every run."""
     cores_per_replica: int
     """Cores that each replica gets in every size."""
+    output: Output = field(default_factory=Output)
     finished: list[FinishedRun] = field(default_factory=list)
     """Runs in the order in which they ended."""
     clock: Callable[[], float] = time.monotonic
@@ -159,6 +162,22 @@ class RunSeries:
         """
         write_json(self.root / NAME, self.campaign)
 
+    def expect(self, left: Sequence[Hashable]) -> str:
+        """Record when the campaign is expected to end; return the time left in words.
+
+        Args:
+            left: (replicas, rate, queries) of each run that is left, as `CampaignRun`
+                has them.
+        """
+        made = [
+            ((m.record.replicas, m.record.rate, m.record.queries), m.record.seconds)
+            for m in self.finished
+        ]
+        seconds = time_left(made, left)
+        expect_end(self.campaign, seconds)
+        self.save()
+        return left_words(seconds)
+
     def readable(self) -> list[Run]:
         """Return the runs that can be read; name those that cannot on stderr."""
         runs = []
@@ -206,6 +225,11 @@ class RunSeries:
             os.sched_setaffinity(0, cores)
 
 
+def run_command_line(arguments: Sequence[str]) -> list[str]:
+    """Return the command of a run; it is as quiet as this process."""
+    return module_command("sut.main", *arguments, *(["--quiet"] if is_quiet() else []))
+
+
 def run_child(
     children: Children,
     arguments: Sequence[str],
@@ -221,7 +245,7 @@ def run_child(
     Raises:
         Aborted: a signal came.
     """
-    command = module_command("sut.main", *arguments)
+    command = run_command_line(arguments)
     watch = {} if hopeless is None else {"hopeless": hopeless}
     ended = children.run(command, module_environment(), **watch)
     children.check()

@@ -30,7 +30,7 @@ from rich.table import Table
 from base.decode import printable
 from base.errors import ExitCode, UserError, write_failure
 from history.entry import RunEntry, list_runs
-from history.keep import archive, removable, remove
+from history.keep import archive, campaign_files, removable, remove
 from history.page import write_index
 from history.query import add_filters, choose
 
@@ -87,7 +87,8 @@ def _archive(given: list[str]) -> int:
     ]
     if not runs:
         raise UserError(f"{options.dir}: no finished run matches the filters")
-    archive(options.dir, [options.dir / run.path for run in runs], options.out)
+    paths = [options.dir / run.path for run in runs]
+    archive(options.dir, [*paths, *campaign_files(options.dir, runs)], options.out)
     size = options.out.stat().st_size / _MB
     print(f"{options.out}: {len(runs)} runs, {size:,.1f} MB; the folders are unchanged")
     return ExitCode.GOOD

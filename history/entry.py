@@ -1,5 +1,6 @@
 """One run in a list: what it was and what it showed, from a few small files."""
 
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from base.decode import finite_number
 from record.find import find_runs
 from record.folder import RecordError, RunFolder, read_json, read_yaml
 from record.loadgen_log import read_detail
+from record.status import RunStatus, is_abandoned
 from record.structs import ReplicaRecord, SettingsRecord, Verdict
 
 _RATES = (
@@ -60,7 +62,8 @@ class RunEntry(Struct, kw_only=True):
     """Kinds of devices."""
     replicas: int = 0
     outcome: str = "unknown"
-    """That of the verdict; running: the run has none yet."""
+    """That of the verdict; running: the run has none yet; unknown: it has none, and
+    its process is gone or its files are damaged."""
     degraded: bool = False
     submission_candidate: bool = False
     reason: str = ""
@@ -109,8 +112,10 @@ def read_entry(path: Path, root: Path) -> RunEntry:
         entry.degraded = verdict.degraded
         entry.submission_candidate = verdict.submission_candidate
         _add_figures(entry, folder)
-    elif folder.status.exists():
+    elif (status := _read(folder.status, RunStatus)) is not None:
         entry.outcome = "running"
+        if is_abandoned(status, time.time_ns()):
+            entry.outcome, entry.reason = "unknown", "ended without a verdict"
     return entry
 
 

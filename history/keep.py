@@ -91,8 +91,19 @@ def remove(removals: Iterable[Removal]) -> None:
             raise Aborted(f"{removal.path}: {error.strerror or error}") from error
 
 
+def campaign_files(root: Path, runs: Iterable[RunEntry]) -> list[Path]:
+    """Return the files of the campaigns of `runs` that belong to no run of them."""
+    parents = {(root / run.path).parent for run in runs if run.campaign}
+    return [
+        path
+        for parent in sorted(parents)
+        for path in sorted(parent.iterdir())
+        if path.is_file() and not path.is_symlink()
+    ]
+
+
 def archive(root: Path, paths: Sequence[Path], target: Path) -> None:
-    """Write run folders into a new compressed tar file, and read it back.
+    """Write folders and files into a new compressed tar file, and read it back.
 
     Raises:
         UserError: the file exists, its folder does not, or it lies in one of the
@@ -123,7 +134,7 @@ def _check(draft: Path, root: Path, paths: Sequence[Path]) -> None:
     with tarfile.open(draft) as file:
         stored = {member.name: member.size for member in file if member.isfile()}
     for path in paths:
-        for one in path.rglob("*"):
+        for one in (path, *path.rglob("*")):
             if one.is_file() and not one.is_symlink():
                 name = one.relative_to(root).as_posix()
                 if stored.get(name) != one.stat().st_size:

@@ -111,6 +111,9 @@ class Campaign(Struct, kw_only=True):
     started: str
     """UTC, ISO 8601."""
     status: Status = "running"
+    expected_end_s: float | None = None
+    """When it is expected to end, by the runs so far, in s since the epoch; None: not
+    known."""
     sizes: list[CampaignSize] = field(default_factory=list)
     """Results by number of replicas."""
     runs: list[CampaignRun] = field(default_factory=list)

@@ -57,7 +57,7 @@ def read_batches(path: Path, kind: type[T] | Any) -> Iterator[list[T]]:
     decoder = msgspec.json.Decoder(kind)
     before, rest = 0, b""
     try:
-        _refuse_pipe(path)
+        refuse_pipe(path)
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 whole, newline, tail = (rest + chunk).rpartition(b"\n")
@@ -286,14 +286,20 @@ def read_yaml(path: Path, kind: type[T]) -> T:
     return _read(path, kind, decode_yaml)
 
 
-def _refuse_pipe(path: Path) -> None:
+def refuse_pipe(path: Path) -> None:
+    """Refuse a pipe in the place of a record.
+
+    Raises:
+        RecordError: it is one.
+        OSError: there is no such file.
+    """
     if stat.S_ISFIFO(path.stat().st_mode):
         raise RecordError(path, "a pipe, not a file: it would be waited for, for ever")
 
 
 def _read(path: Path, kind: type[T], decode: Callable[[bytes, type[T]], T]) -> T:
     try:
-        _refuse_pipe(path)
+        refuse_pipe(path)
         return decode(path.read_bytes(), kind)
     except OSError as error:
         raise RecordError(path, error.strerror or str(error)) from error

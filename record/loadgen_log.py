@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.decode import DecodeError, decode_with
-from record.folder import RecordError
+from record.folder import RecordError, refuse_pipe
 from record.structs import Json
 
 _PREFIX = ":::MLLOG "
@@ -152,6 +152,7 @@ def _tokens(hexadecimal: str) -> NDArray[np.int32]:
 
 def _lines(path: Path) -> list[str]:
     try:
+        refuse_pipe(path)
         return path.read_text(encoding="utf-8", errors="replace").splitlines(True)
     except OSError as error:
         raise RecordError(path, error.strerror or str(error)) from error
@@ -193,6 +194,7 @@ def read_trace(path: Path) -> Trace | None:
     rows: list[tuple[int, int, int, bytes]] = []
     first: dict[bytes, int] = {}
     try:
+        refuse_pipe(path)
         with path.open("rb") as file:
             for line in file:
                 if match := _SAMPLE.search(line):

@@ -4,6 +4,8 @@ What is in the other files of the folder is not repeated here: who watches a run
 its settings, samples, telemetry and events there.
 """
 
+import platform
+from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct, field
@@ -11,6 +13,10 @@ from msgspec import Struct, field
 from record.folder import RunFolder, read_json, write_json
 from record.structs import Int64
 
+_SILENT_S = 15.0
+"""`status.json` is written once a second; a busy host may delay it."""
+_GONE_S = 1800.0
+"""Silence after which a run of another host counts as ended."""
 RunState = Literal["starting", "running", "finished"]
 
 
@@ -89,6 +95,25 @@ def read_status(folder: RunFolder) -> RunStatus:
         RecordError: `status.json` is missing or damaged.
     """
     return read_json(folder.status, RunStatus)
+
+
+def is_abandoned(status: RunStatus, now_ns: int) -> bool:
+    """Return whether a run without an end cannot be at work any more.
+
+    Its process was killed, or its host went away: then nothing writes the end. A run
+    that judges millions of samples is silent for minutes; on its own host its process
+    shows that it lives.
+
+    Args:
+        status: of the run.
+        now_ns: ns since the epoch.
+    """
+    silent_s = (now_ns - status.updated_ns) / 1e9
+    if status.state == "finished" or silent_s < _SILENT_S:
+        return False
+    if status.host == platform.node():
+        return not Path(f"/proc/{status.pid}").exists()
+    return silent_s > _GONE_S
 
 
 def finish_status(folder: RunFolder, outcome: str, now_ns: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from record.folder import RecordError
+from record.folder import RecordError, refuse_pipe
 
 STEP = np.dtype(
     [
@@ -64,6 +64,7 @@ def read_steps(path: Path) -> Steps:
             an impossible value.
     """
     try:
+        refuse_pipe(path)
         with path.open("rb") as file:
             head = file.read(HEADER_BYTES)
             size = file.seek(0, 2)

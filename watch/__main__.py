@@ -25,10 +25,11 @@ from aiohttp import web
 from rich.console import Console
 from rich.live import Live
 
+from base.decode import printable
 from base.errors import ExitCode, UserError
 from base.files import data_path
 from watch.follow import Follower
-from watch.page_data import page_data
+from watch.page_data import ABANDONED, page_data
 from watch.screen import run_lines, run_screen
 from watch.serving import application, serve
 
@@ -71,8 +72,10 @@ def _show(follower: Follower) -> None:
     if not console.is_terminal:
         while True:
             for line in run_lines(follower.run):
-                print(line, flush=True)
+                print(printable(line), flush=True)
             if follower.ended:
+                if follower.abandoned:
+                    print(f"{follower.run.folder.path.name} {ABANDONED}")
                 return
             _wait(follower, _PLAIN_INTERVAL_S)
     with Live(console=console, auto_refresh=False) as live:

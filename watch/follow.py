@@ -1,14 +1,20 @@
 """Chooses the run to watch, and moves on to the next one of a campaign."""
 
+import contextlib
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from base.errors import UserError
-from record.campaign import Campaign, read_campaign
+from record.campaign import NAME, Campaign, read_campaign
 from record.find import is_campaign, is_run, newest_run
 from record.folder import RecordError, RunFolder
+from record.status import is_abandoned
 from watch.live_run import LiveRun
 from watch.timeline import Timeline
+
+_CAMPAIGN_SILENT_S = 1800.0
+"""Loading a model and compiling it are silent, too."""
 
 
 @dataclass(slots=True)
@@ -56,11 +62,37 @@ class Follower:
     def ended(self) -> bool:
         """Whether the run has ended, and no campaign makes another one."""
         if self.campaign is not None and self.campaign.status == "running":
-            return False
+            # Between two runs nothing is written; a campaign that was killed writes
+            # nothing for ever.
+            return self._silent_s() > _CAMPAIGN_SILENT_S
         status = self.run.status
         if status is not None:
-            return status.state == "finished"
+            return status.state == "finished" or self.abandoned
         return self.run.folder.verdict.exists()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the run was killed: it has no end, and nothing writes one."""
+        status = self.run.status
+        if status is None or self.run.folder.verdict.exists():
+            return False
+        return is_abandoned(status, time.time_ns())
+
+    @property
+    def campaign_left_s(self) -> float | None:
+        """Seconds until the campaign's expected end; None: not known."""
+        if self.campaign is None or self.campaign.expected_end_s is None:
+            return None
+        return max(0.0, self.campaign.expected_end_s - time.time())
+
+    def _silent_s(self) -> float:
+        """Return for how long neither the run nor its campaign has written."""
+        folder = self.run.folder
+        newest = 0.0
+        for path in (folder.status, folder.path.parent / NAME, folder.path):
+            with contextlib.suppress(OSError):
+                newest = max(newest, path.stat().st_mtime)
+        return time.time() - newest
 
     def _open(self, path: Path) -> None:
         self.run = LiveRun(RunFolder(path), Timeline())

@@ -10,6 +10,7 @@ from watch.histogram import Histograms
 from watch.live_run import LiveRun, read_settings
 
 _MOST_EVENTS = 50
+ABANDONED = "ended without a verdict; its process is gone"
 
 
 def page_data(follower: Follower) -> dict[str, Json]:
@@ -28,6 +29,7 @@ def page_data(follower: Follower) -> dict[str, Json]:
         "events": _events(run, begin_ns),
         "replicas": _replicas(run),
         "campaign": to_builtins(follower.campaign) if follower.campaign else None,
+        "campaign_left_s": follower.campaign_left_s,
     }
     if status is not None:
         data |= {
@@ -44,6 +46,8 @@ def page_data(follower: Follower) -> dict[str, Json]:
             "tokens_per_s": status.tokens_per_s,
             "elapsed_s": (status.updated_ns - begin_ns) / 1e9,
         }
+    if follower.abandoned:
+        data |= {"state": "finished", "outcome": ABANDONED, "eta_s": None}
     return data
 
 

@@ -1,14 +1,20 @@
 """Reads the files of a run folder while they grow."""
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
 
+from base.decode import DecodeError, decode_with
+
 T = TypeVar("T")
 _CHUNK_BYTES = 4 * 2**20
 _LONGEST_LINE = 2**20
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+"""A pipe in the place of the file must not hold up the view."""
 
 
 class Tail(Generic[T]):
@@ -28,7 +34,9 @@ class Tail(Generic[T]):
         """Yield what is new, in batches."""
         # Opened for each look: a view that is closed leaves nothing open.
         try:
-            with self._path.open("rb") as file:
+            with open(os.open(self._path, _READ), "rb") as file:  # noqa: PTH123
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    return
                 file.seek(self._offset)
                 while chunk := file.read(_CHUNK_BYTES):
                     self._offset += len(chunk)
@@ -42,11 +50,11 @@ class Tail(Generic[T]):
     def _decode(self, text: bytes) -> list[T]:
         try:
             return self._decoder.decode_lines(text)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
             return [line for part in text.split(b"\n") for line in self._one(part)]
 
     def _one(self, text: bytes) -> list[T]:
         try:
-            return [self._decoder.decode(text)]
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            return [decode_with(self._decoder, text)]
+        except DecodeError:
             return []

@@ -38,6 +38,7 @@ Options of this command (all options of `mlperf-sut run` also apply):
   run.dir=DIR        folder (default: runs/<UTC time>-qualify); the same command with
                      the folder of an interrupted qualification resumes it
   --dry-run          list the runs and start nothing
+  --quiet, --json    warnings and the result only; the result as one JSON object
 
 Writes qualify.html, qualify.json and junit.xml.
 
@@ -56,10 +57,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from base.child import Children
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
 from campaigns.folders import make_root, new_root
+from campaigns.output import output_flags, show
 from campaigns.qualify.checks import judge
 from campaigns.qualify.options import QualifyOptions, parse
 from campaigns.qualify.plan import planned_runs
@@ -77,7 +78,7 @@ from campaigns.qualify.reference import (
     read_references,
     write_references,
 )
-from campaigns.qualify.result import as_text, write_results
+from campaigns.qualify.result import as_text, summary, write_results
 from campaigns.qualify.runs import QualifyRunner
 from campaigns.series import RunSeries, cores_per_replica, new_campaign
 from conf.schema import Config
@@ -98,6 +99,7 @@ def _command(arguments: Sequence[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         print(__doc__)
         return ExitCode.GOOD
+    output, arguments = output_flags(arguments)
     options = parse(arguments)
     config = options.offline_config()
     size = _size(config)
@@ -118,7 +120,7 @@ def _command(arguments: Sequence[str]) -> int:
     campaign = new_campaign("qualify", arguments, config)
     history = read_history(options.history or root.resolve().parent, root, record)
     speeds = KnownSpeeds(record.settings, references, history)
-    with Children() as children:
+    with output.children() as children:
         runner = QualifyRunner(
             options=options,
             series=RunSeries(
@@ -127,6 +129,7 @@ def _command(arguments: Sequence[str]) -> int:
                 children=children,
                 overrides=options.overrides,
                 cores_per_replica=cores_per_replica(size, config),
+                output=output,
             ),
             record=record,
             earlier=earlier,
@@ -150,22 +153,26 @@ def _qualify(
     except (Aborted, UserError):
         judge(record, speeds)
         record.status = campaign.status = "interrupted"
+        campaign.expected_end_s = None
         runner.save()
         runner.series.save()
         raise
     passed = record.status == "passed"
     campaign.status = "good" if passed else "not good"
+    campaign.expected_end_s = None
     runner.series.save()
     page = write_results(runner.series.root, record)
-    print(as_text(record))
-    print(f"report: {page}")
+    show(runner.series.output, summary(record, campaign.status, page), as_text(record))
     if options.make_reference is not None:
         made = write_references(options.make_reference, record)
         for one in made:
             low, high = one.offline_tokens_per_s
-            print(
-                f"{options.make_reference}: {one.device} {low:,.4g} to {high:,.4g}"
-                " tokens/s"
+            _LOG.info(
+                "%s: %s %s to %s tokens/s",
+                options.make_reference,
+                one.device,
+                f"{low:,.4g}",
+                f"{high:,.4g}",
             )
     return ExitCode.GOOD if passed else ExitCode.NOT_GOOD
 

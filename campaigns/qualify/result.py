@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from base.junit import JUnitCase, as_junit
+from campaigns.output import Summary
 from campaigns.qualify.peers import kind_of
 from campaigns.qualify.record import (
     CheckResult,
@@ -11,7 +12,9 @@ from campaigns.qualify.record import (
     Qualification,
     ReplicaResult,
 )
+from record.campaign import Status
 from record.folder import write_text
+from record.structs import Json
 from report.rendering.page import page_environment
 from report.wording import cell, count
 
@@ -41,6 +44,40 @@ def as_text(record: Qualification) -> str:
     lines += [f"run {text}" for text in record.problems]
     lines += [f"note: {text}" for text in record.notes]
     return "\n".join([*lines, conclusion(record)])
+
+
+def summary(record: Qualification, status: Status, page: Path) -> Summary:
+    """Return the result for `--json`: a row for each replica."""
+    columns = {
+        "replica": "replica",
+        "node": "node",
+        "device": "device",
+        "alone": "alone, Offline tokens/s",
+        "all": "with all others, Offline tokens/s",
+        "outcome": "result",
+        "reasons": "why",
+    }
+    rows: list[dict[str, Json]] = [
+        {
+            "replica": one.replica,
+            "node": one.node,
+            "device": kind_of(one.devices),
+            "alone": one.alone_tokens_per_s,
+            "all": one.all_tokens_per_s,
+            "outcome": one.outcome,
+            "reasons": [c.reason for c in one.checks if c.outcome in _OPEN],
+        }
+        for one in record.replicas
+    ]
+    return Summary(
+        campaign="qualify",
+        status=status,
+        conclusion=conclusion(record),
+        folder=str(page.parent),
+        report=str(page),
+        columns=columns,
+        rows=rows,
+    )
 
 
 def conclusion(record: Qualification) -> str:

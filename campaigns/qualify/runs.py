@@ -1,12 +1,12 @@
 """Makes the runs of a qualification: each replica alone, then all together."""
 
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
+from campaigns.progress import expect_end, left_words, time_left
 from campaigns.qualify.checks import judge, suspects
 from campaigns.qualify.measure import fill, odd_answers
 from campaigns.qualify.options import QualifyOptions
@@ -291,11 +291,11 @@ class QualifyRunner:
     def _announce(self, made: QualifyRun) -> None:
         number = len(self.record.runs) + 1
         total = f" of {number + self.planned - 1}" if self.planned else ""
-        usual = [run.seconds for run in self.record.runs if run.seconds]
-        left = ""
-        if usual and self.planned:
-            seconds = statistics.median(usual) * self.planned
-            left = f"; about {time.strftime('%H:%M:%S', time.gmtime(seconds))} left"
+        # Only the number of runs that are left is known, not their kinds.
+        timed = [(run.phase, run.seconds) for run in self.record.runs if run.seconds]
+        seconds = time_left(timed, [None] * self.planned) if self.planned else None
+        expect_end(self.series.campaign, seconds)
+        self.series.save()
         rate = f", {made.rate:.4g} queries/s" if made.rate else ""
         _LOG.info(
             "== run %d%s: %s, %s%s%s",
@@ -304,5 +304,5 @@ class QualifyRunner:
             TITLES[made.phase],
             name_replicas(made.members),
             rate,
-            left,
+            left_words(seconds),
         )

@@ -20,6 +20,7 @@ Options of this command (all options of `mlperf-sut run` also apply):
   tolerance=0.05    Server: largest relative error of the rate that is found
   longest_s=600     Server: longest run that may be planned, in s of arrivals
   seed=0            seed of the order of runs
+  --quiet, --json   warnings and the result only; the result as one JSON object
   run.dir=DIR       folder for the campaign (default: runs/<UTC time>-scaling)
 
 Exit codes: 0 every size has its result, 1 finished but a size has none, 2 bad input,
@@ -36,11 +37,11 @@ import sys
 from collections.abc import Sequence
 
 from base.benchmark import SERVER_SCENARIOS
-from base.child import Children
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
 from campaigns.conclusion import conclude
 from campaigns.folders import new_root
+from campaigns.output import output_flags
 from campaigns.scaling.options import CampaignOptions, parse
 from campaigns.scaling.repeated_runs import repeat_runs
 from campaigns.scaling.sustained_rates import find_rates
@@ -61,18 +62,20 @@ def _command(arguments: Sequence[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         print(__doc__)
         return ExitCode.GOOD
+    output, arguments = output_flags(arguments)
     options = parse(arguments)
     config = load_config([*options.overrides, f"cluster.replicas={options.sizes[0]}"])
     # What the largest size cannot have is refused before any run is made.
     load_config([*options.overrides, f"cluster.replicas={options.sizes[-1]}"])
     root = new_root(options.root, "scaling")
-    with Children() as children:
+    with output.children() as children:
         series = RunSeries(
             root=root,
             campaign=new_campaign("scaling", arguments, config),
             children=children,
             overrides=options.overrides,
             cores_per_replica=cores_per_replica(max(options.sizes), config),
+            output=output,
         )
         series.save()
         return run_campaign(options, config, series)

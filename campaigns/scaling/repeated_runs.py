@@ -15,15 +15,19 @@ def repeat_runs(
 ) -> list[CampaignSize]:
     """Make the runs of a scenario without a rate."""
     each = _samples_per_replica(options, config)
-    total = options.runs * len(options.sizes)
-    for done, (_, size) in enumerate(
-        interleaved_order(options.sizes, options.runs, options.seed)
-    ):
+    order = list(interleaved_order(options.sizes, options.runs, options.seed))
+    for done, (_, size) in enumerate(order):
+        left = series.expect(
+            [
+                (one, None, None if each is None else each * one)
+                for _, one in order[done:]
+            ]
+        )
         series.run(
             size,
             "repeat",
             queries=None if each is None else each * size,
-            note=f" of {total}{_left(series, total - done)}",
+            note=f" of {len(order)}{left}",
         )
     return [_result(size, series) for size in options.sizes]
 
@@ -38,14 +42,6 @@ def _samples_per_replica(options: CampaignOptions, config: Config) -> int | None
         return None
     total = config.run.min_queries or len(load_dataset(config.dataset))
     return max(1, math.ceil(total / max(options.sizes)))
-
-
-def _left(series: RunSeries, runs: int) -> str:
-    """Return how long so many more runs take, as far as it is known."""
-    if not series.finished:
-        return ""
-    mean = sum(made.record.seconds for made in series.finished) / len(series.finished)
-    return f", about {runs * mean / 60:.0f} min left"
 
 
 def _result(size: int, series: RunSeries) -> CampaignSize:

@@ -1,5 +1,7 @@
 """Searches the rate that each number of replicas sustains, and confirms it."""
 
+from collections.abc import Collection
+
 from base.log import logger
 from campaigns.outcome import Trial
 from campaigns.scaling.options import CampaignOptions
@@ -120,7 +122,7 @@ def _confirm(
                 "confirm",
                 rate=rate,
                 queries=None if search.lengths.fixed else search.queries,
-                note=_left_at(series, options.runs - len(made), size, rate),
+                note=series.expect(_open(options, series, searches, rates, open_)),
             )
             if again.trial.stop_reason:
                 given_up[size] = again.trial.stop_reason
@@ -143,13 +145,22 @@ def _confirm(
     }
 
 
-def _left_at(series: RunSeries, runs: int, size: int, rate: float) -> str:
-    own = [
-        m for m in series.finished if (m.record.replicas, m.record.rate) == (size, rate)
-    ]
-    if not own:
-        return ""
-    return f", about {runs * own[-1].record.seconds / 60:.0f} min left at this rate"
+def _open(
+    options: CampaignOptions,
+    series: RunSeries,
+    searches: dict[int, Search],
+    rates: dict[int, float],
+    sizes: Collection[int],
+) -> list[tuple[int, float, int | None]]:
+    """Return the runs that confirm the rates if none of them fails."""
+    left: list[tuple[int, float, int | None]] = []
+    for size in sizes:
+        search = searches[size]
+        made = _at(series, size, rates[size], search.queries)
+        if all(one.trial.sustained for one in made):
+            queries = None if search.lengths.fixed else search.queries
+            left += [(size, rates[size], queries)] * (options.runs - len(made))
+    return left
 
 
 def _at(series: RunSeries, size: int, rate: float, queries: int) -> list[FinishedRun]:

@@ -13,6 +13,7 @@ Options of this command (all options of `mlperf-sut run` also apply):
   length_s=300        length of each confirmation in s of arrivals (default: 60 s, or
                       longer where a steady state or a percentile needs it)
   queries=1000        or its number of queries
+  --quiet, --json     warnings and the result only; the result as one JSON object
   run.dir=DIR         folder for the search (default: runs/<UTC time>-search); the
                       folder of an interrupted search with the same options resumes it
 
@@ -36,7 +37,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from base.benchmark import SERVER_SCENARIOS
-from base.child import Children
 from base.errors import Aborted, ExitCode, NotGood, UserError
 from base.log import logger
 from campaigns.conclusion import conclude
@@ -47,6 +47,7 @@ from campaigns.options import (
     refuse_unknown,
     whole_option,
 )
+from campaigns.output import output_flags
 from campaigns.own_limits import is_limit, parse_limits
 from campaigns.search.forecast_search import ForecastSearch, RunLength
 from campaigns.search.runner import SearchRunner
@@ -131,6 +132,7 @@ def _command(arguments: Sequence[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         print(__doc__)
         return ExitCode.GOOD
+    output, arguments = output_flags(arguments)
     options = parse(arguments)
     config = load_config(options.overrides)
     _refuse(options, config)
@@ -140,13 +142,14 @@ def _command(arguments: Sequence[str]) -> int:
         limits = _full_limits(config, limits)
     root, earlier = _root(options, arguments)
     size = config.cluster.replicas or 1
-    with Children() as children:
+    with output.children() as children:
         series = RunSeries(
             root=root,
             campaign=new_campaign("search", arguments, config),
             children=children,
             overrides=options.overrides,
             cores_per_replica=cores_per_replica(size, config),
+            output=output,
         )
         series.save()
         runner = SearchRunner(
@@ -220,7 +223,7 @@ def _find(search: ForecastSearch, series: RunSeries, size: int) -> int:
             reason="" if confirmed else f"no rate was confirmed: {reason}",
         )
     ]
-    conclude(series, [result_line(result, reason)])
+    conclude(series, result_line(result, reason))
     return ExitCode.GOOD if confirmed else ExitCode.NOT_GOOD
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from base.log import logger
 from campaigns.outcome import read_trial
-from campaigns.search.forecast_search import RunLength
+from campaigns.progress import expect_end, left_words
+from campaigns.search.forecast_search import RUNS, RunLength
 from campaigns.search.run import HopelessRule, SearchRun, TimeRule, read_search_run
 from campaigns.series import FinishedRun, RunSeries
 from conf.engines import VllmConfig
@@ -76,7 +77,8 @@ class SearchRunner:
             folder, stopped = self.series.root / known.run, known.reason
             _LOG.info("== run %s is already done", known.run)
         else:
-            self.series.announce(self.size, phase, rate, queries)
+            left = self._left(rate, queries)
+            self.series.announce(self.size, phase, rate, queries, progress=left)
             folder = self.series.launch(changes, self.size, rule)
             stopped = rule.reason
         made = read_search_run(folder, rate, queries, self.limits, stopped)
@@ -94,6 +96,19 @@ class SearchRunner:
         trial = read_trial(folder)
         self.series.add(FinishedRun(record=record, folder=folder, trial=trial))
         return made
+
+    def _left(self, rate: float, queries: int) -> str:
+        """Record and return how long the search takes at most, after its first run."""
+        series = self.series
+        made = len(series.finished)
+        if not made:
+            return f"{RUNS} runs at most"
+        # A confirmation takes its arrivals, and what the probe took: start and drain.
+        each = queries / rate + series.finished[0].record.seconds
+        left = (RUNS - made) * each
+        expect_end(series.campaign, left)
+        series.save()
+        return f"{RUNS - made} runs left at most{left_words(left)}"
 
     def _earlier(self, phase: Phase, rate: float, queries: int) -> CampaignRun | None:
         """Return the run that an interrupted search made in this place, if any."""

@@ -10,6 +10,7 @@ Options of this command (all options of `mlperf-sut run` also apply):
   repeats=1         runs of each point, in rounds; each round has a different order
   budget_s=SECONDS  start no run that would end later, by the runs so far
   seed=0            seed of the order of runs
+  --quiet, --json   warnings and the result only; the result as one JSON object
   run.dir=DIR       folder of the sweep (default: runs/<UTC time>-sweep); the same
                     command with the same folder resumes an interrupted sweep
 
@@ -38,11 +39,15 @@ from base.errors import ExitCode, UserError
 from base.log import logger
 from campaigns.folders import interrupted, make_root
 from campaigns.options import number_option, refuse_repeated, whole_option
-from campaigns.series import run_child
+from campaigns.output import output_flags, show
+from campaigns.progress import CampaignFile, campaign_run, left_words, time_left
+from campaigns.series import new_campaign, run_child
 from campaigns.sweep.points import label, make_points, point_options, read_points
 from campaigns.sweep.record import NAME, Sweep, read_run_of
-from campaigns.sweep.result import write_results
+from campaigns.sweep.result import RATE, summary, write_results
 from conf.load import load_config
+from conf.schema import Config
+from record.campaign import CampaignRun, Status
 from record.folder import write_json
 from report.wording import clock_time
 
@@ -77,24 +82,47 @@ def _command(arguments: Sequence[str]) -> int:
     if not arguments or "--help" in arguments or "-h" in arguments:
         print(__doc__)
         return ExitCode.GOOD if arguments else ExitCode.BAD_INPUT
+    output, arguments = output_flags(arguments)
     options = parse(arguments)
     sweep = _planned(options)
+    configs: list[Config] = []
     for point in sweep.points:
         try:
-            load_config([*sweep.shared, *point_options(point)])
+            configs.append(load_config([*sweep.shared, *point_options(point)]))
         except UserError as error:
             raise UserError(f"point {label(point)}: {error}") from error
     root = make_root(options.root, "sweep")
     sweep = _resumed(root, sweep)
-    with Children() as children:
+    file = CampaignFile(
+        root=root, campaign=new_campaign("sweep", arguments, configs[0])
+    )
+    status: Status = "interrupted"
+    with output.children() as children:
         try:
-            _run_all(root, sweep, children, options.budget_s)
+            _run_all(root, sweep, children, options.budget_s, file)
+            measured = {run.point for run in sweep.runs if run.figures}
+            status = "good" if len(measured) == len(sweep.points) else "not good"
         finally:
+            file.end(status, _campaign_runs(root, sweep))
             if sweep.runs:
-                print(write_results(root, sweep))
+                table = write_results(root, sweep)
+                show(output, summary(root, sweep, status), table)
     _LOG.info("sweep: %s", root)
-    measured = {run.point for run in sweep.runs if run.figures}
-    return ExitCode.GOOD if len(measured) == len(sweep.points) else ExitCode.NOT_GOOD
+    return ExitCode.GOOD if status == "good" else ExitCode.NOT_GOOD
+
+
+def _campaign_runs(root: Path, sweep: Sweep) -> list[CampaignRun]:
+    return [
+        campaign_run(
+            root,
+            run.run,
+            run.seconds,
+            run.reason,
+            rate=sweep.points[run.point].get(RATE),
+        )
+        for run in sweep.runs
+        if run.run is not None
+    ]
 
 
 def parse(arguments: Sequence[str]) -> SweepOptions:
@@ -166,7 +194,11 @@ def left(sweep: Sweep) -> list[tuple[int, int]]:
 
 
 def _run_all(
-    root: Path, sweep: Sweep, children: Children, budget_s: float | None
+    root: Path,
+    sweep: Sweep,
+    children: Children,
+    budget_s: float | None,
+    file: CampaignFile,
 ) -> None:
     """Make the runs that are missing.
 
@@ -191,14 +223,18 @@ def _run_all(
                 root,
             )
             return
-        eta = f", about {clock_time(usual * (len(todo) - number + 1))} left"
+        left_s = time_left(
+            [(run.point, run.seconds) for run in sweep.runs],
+            [place for _, place in todo[number - 1 :]],
+        )
+        file.update(_campaign_runs(root, sweep), left_s)
         point = sweep.points[place]
         _LOG.info(
             "== run %d of %d: %s%s",
             number,
             len(todo),
             label(point),
-            eta if usual else "",
+            left_words(left_s),
         )
         arguments = [*sweep.shared, *point_options(point), f"run.dir={root}"]
         started = time.monotonic()

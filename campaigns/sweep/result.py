@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from campaigns.output import Summary
 from campaigns.sweep.points import label
 from campaigns.sweep.record import Sweep
+from record.campaign import Status
 from record.folder import write_text
 from report.rendering.plots.canvas import COLORS, INK, Plot, legend, panels
 
@@ -112,6 +114,39 @@ def write_results(root: Path, sweep: Sweep) -> str:
     write_text(root / "sweep.csv", _csv(sweep))
     write_text(root / "sweep.md", "\n".join(["# Sweep", table, "", *names]))
     return table
+
+
+def summary(root: Path, sweep: Sweep, status: Status) -> Summary:
+    """Return the result for `--json`: a row for each point that was run."""
+    results = point_results(sweep)
+    names = sorted({name for result in results for name in result.figures})
+    columns = {
+        "point": "point",
+        "runs": "runs",
+        "passed": "passed",
+        "spread": "(max - min) / min of tokens/s per device",
+        "reason": "why a run did not pass",
+        **{name: name for name in names},
+    }
+    return Summary(
+        campaign="sweep",
+        status=status,
+        conclusion="",
+        folder=str(root),
+        report=str(root / "sweep.md"),
+        columns=columns,
+        rows=[
+            {
+                "point": {**result.point},
+                "runs": result.runs,
+                "passed": result.valid,
+                "spread": result.spread,
+                "reason": result.reason,
+                **result.figures,
+            }
+            for result in results
+        ],
+    )
 
 
 def _latencies(results: Sequence[PointResult]) -> dict[str, str]:

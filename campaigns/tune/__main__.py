@@ -25,6 +25,7 @@ Options of this command (all options of `mlperf-sut run` also apply):
   seeds=3           other seeds of LoadGen that confirm it; 0: none
   budget_s=SECONDS  start no run that would end later, by the runs so far
   seed=0            seed of the proposals
+  --quiet, --json   warnings and the result only; the result as one JSON object
   run.dir=DIR       folder (default: runs/<UTC time>-tune); the same command with the
                     same folder resumes an interrupted campaign
   --write PATH      write the best setting as an experiment, for experiment_file=PATH
@@ -49,6 +50,9 @@ from base.child import Children
 from base.errors import ExitCode, NotGood, UserError
 from base.log import logger
 from campaigns.folders import interrupted, make_root
+from campaigns.output import output_flags, show
+from campaigns.progress import CampaignFile
+from campaigns.series import new_campaign
 from campaigns.sweep.points import Point, point_options
 from campaigns.tune.experiment import accuracy_options, check_path, write_experiment
 from campaigns.tune.forecast import ForecastSimulator, known_knobs
@@ -56,10 +60,11 @@ from campaigns.tune.measure import TuneRunner
 from campaigns.tune.options import TuneOptions, allowed, load_point, parse
 from campaigns.tune.proposals import OptunaProposer, check_optuna
 from campaigns.tune.record import NAME, AccuracyCheck, Tune
-from campaigns.tune.result import result_line, shell, write_page
+from campaigns.tune.result import campaign_runs, shell, summary, write_page
 from campaigns.tune.tuner import Tuner
 from conf.engines import EndpointConfig
 from conf.secrets import masked_arguments
+from record.campaign import Status
 from record.folder import RecordError, RunFolder, read_json, write_json
 from record.structs import Verdict
 from report.wording import clock_time
@@ -77,19 +82,31 @@ def _command(arguments: Sequence[str]) -> int:
     if not arguments or "--help" in arguments or "-h" in arguments:
         print(__doc__)
         return ExitCode.GOOD if arguments else ExitCode.BAD_INPUT
+    output, arguments = output_flags(arguments)
     options = parse(arguments)
     if options.write is not None:
         check_path(options.write)
-    for line in _plan(options):
-        print(line)
     if options.dry_run:
+        print("\n".join(_plan(options)))
         return ExitCode.GOOD
+    for line in _plan(options):
+        _LOG.info("%s", line)
     check_optuna()
     root = make_root(options.root, "tune")
     tune = _resumed(root, options)
     command = shell(["python", "-m", "campaigns.tune", *masked_arguments(arguments)])
-    with Children() as children:
-        return _tune(options, tune, root, children, command)
+    file = CampaignFile(
+        root=root, campaign=new_campaign("tune", arguments, options.config)
+    )
+    with output.children() as children:
+        status: Status = "interrupted"
+        try:
+            code = _tune(options, tune, root, children, command, file)
+            status = "good" if code == ExitCode.GOOD else "not good"
+        finally:
+            file.end(status, campaign_runs(root, tune))
+            show(output, summary(root, tune, status))
+    return code
 
 
 def _plan(options: TuneOptions) -> list[str]:
@@ -165,7 +182,12 @@ def _resumed(root: Path, options: TuneOptions) -> Tune:
 
 
 def _tune(
-    options: TuneOptions, tune: Tune, root: Path, children: Children, command: str
+    options: TuneOptions,
+    tune: Tune,
+    root: Path,
+    children: Children,
+    command: str,
+    file: CampaignFile,
 ) -> int:
     """Make the campaign; return the exit code.
 
@@ -185,12 +207,12 @@ def _tune(
         effort=options.effort,
         make=runner,
         propose=_proposer(options, root),
-        save=lambda: write_json(root / NAME, tune),
+        save=lambda: _save(root, tune, options, file),
     )
     try:
         result = tuner.find()
     except NotGood as error:
-        print(f"no result: {error}")
+        _LOG.warning("no result: %s", error)
         return ExitCode.NOT_GOOD
     finally:
         if tune.made:
@@ -204,10 +226,18 @@ def _tune(
     write_page(root, tune)
     if result.better and options.write is not None:
         write_experiment(options.write, root, tune, command)
-        print(f"experiment_file={options.write}")
-    print(result_line(tune))
-    print(f"report: {root / 'tune.md'}")
+        _LOG.info("experiment_file=%s", options.write)
     return ExitCode.GOOD if good else ExitCode.NOT_GOOD
+
+
+def _save(root: Path, tune: Tune, options: TuneOptions, file: CampaignFile) -> None:
+    """Write the record, and how far the campaign is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_json(root / NAME, tune)
+    file.update(campaign_runs(root, tune), options.effort.left_s(tune))
 
 
 def _proposer(options: TuneOptions, root: Path) -> OptunaProposer:

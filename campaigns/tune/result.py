@@ -6,11 +6,15 @@ import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from campaigns.output import Summary
+from campaigns.progress import campaign_run
 from campaigns.sweep.points import label
 from campaigns.tune.measure import Objective
 from campaigns.tune.record import Gain, Tune, TuneResult
 from campaigns.tune.scores import TuneScores
+from record.campaign import CampaignRun, Status
 from record.folder import RecordError, write_text
+from record.structs import Json
 from report.compare.comparison import compare_sides
 from report.compare.pages import write_comparison
 from report.reading.folder import read_run
@@ -57,6 +61,50 @@ def _gained(gain: Gain | None) -> str:
             f" {gain.pairs} pairs)"
         )
     return text
+
+
+def campaign_runs(root: Path, tune: Tune) -> list[CampaignRun]:
+    """Return the runs for `campaign.json`."""
+    return [
+        campaign_run(root, run.run, run.seconds, run.reason)
+        for run in tune.made
+        if run.run is not None
+    ]
+
+
+def summary(root: Path, tune: Tune, status: Status) -> Summary:
+    """Return the result: a row for each setting, the best one first."""
+    objective = Objective(tune.objective)
+    scores = TuneScores(tune, objective).by_candidate()
+    rows: list[dict[str, Json]] = []
+    for number in sorted(scores, key=lambda n: -statistics.fmean(scores[n])):
+        runs = [run for run in tune.made if run.candidate == number]
+        values = [run.value for run in runs if run.value is not None]
+        gain = 100 * math.expm1(statistics.fmean(scores[number]))
+        rows.append(
+            {
+                "setting": label(tune.candidates[number].point) or "default",
+                "proposed_by": tune.candidates[number].origin,
+                "runs": len(runs),
+                "value": statistics.fmean(values) if values else None,
+                "gain": round(gain, 1) if number else None,
+            }
+        )
+    return Summary(
+        campaign="tune",
+        status=status,
+        conclusion=result_line(tune),
+        folder=str(root),
+        report=str(root / "tune.md") if tune.made else None,
+        columns={
+            "setting": "setting",
+            "proposed_by": "proposed by",
+            "runs": "runs",
+            "value": tune.objective,
+            "gain": "over the default, %",
+        },
+        rows=rows,
+    )
 
 
 def write_page(root: Path, tune: Tune) -> None:

@@ -23,11 +23,11 @@ from typing import Protocol
 
 from base.errors import NotGood
 from base.log import logger
+from campaigns.progress import left_words, time_left
 from campaigns.sweep.points import Point, label
 from campaigns.tune.measure import Measurement, Objective
 from campaigns.tune.record import Candidate, Phase, Tune, TuneResult, TuneRun
 from campaigns.tune.scores import SMALLEST, TuneScores
-from report.wording import clock_time
 
 _LOG = logger(__name__)
 
@@ -86,6 +86,14 @@ class Effort:
     def screening(self) -> int:
         """Runs that are left for the screening."""
         return self.runs - self.confirming
+
+    def left_s(self, tune: Tune) -> float | None:
+        """Return how many seconds `tune` takes at most; None: not known yet."""
+        made = [(run.candidate, run.seconds) for run in tune.made]
+        left = time_left(made, [None] * (self.runs - len(made)))
+        if left is not None and self.budget_s is not None:
+            left = min(left, self.budget_s - sum(seconds for _, seconds in made))
+        return None if left is None else max(0.0, left)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -283,7 +291,7 @@ class Tuner:
             len(self.tune.made) + 1,
             self.effort.runs,
             ", ".join(words),
-            self._eta(),
+            left_words(self.effort.left_s(self.tune)),
         )
         shown = self.make.run(point, seed)
         made = TuneRun(
@@ -306,13 +314,3 @@ class Tuner:
         elif made.value is not None:
             _LOG.info("   %s %.5g", self.objective.name, made.value)
         return made
-
-    def _eta(self) -> str:
-        if not self.tune.made:
-            return ""
-        usual = statistics.median(run.seconds for run in self.tune.made)
-        left = usual * (self.effort.runs - len(self.tune.made))
-        if self.effort.budget_s is not None:
-            passed = sum(run.seconds for run in self.tune.made)
-            left = min(left, self.effort.budget_s - passed)
-        return f"; {clock_time(max(0.0, left))} left at most"

@@ -1,6 +1,7 @@
 """A run as a run of MLflow: options as parameters, figures as metrics, its report."""
 
 import os
+import re
 
 from base.decode import flat
 from base.errors import UserError
@@ -9,6 +10,7 @@ from record.folder import RunFolder, read_yaml
 from record.structs import Json
 
 _EXPERIMENT = "mlperf-sut"
+_PASSWORD = re.compile(r"//[^/@\s]*@")
 _LONGEST = 500
 """Characters of a parameter that every release of MLflow takes."""
 _FIGURES = ("samples_per_s", "tokens_per_s", "ttft_p99_ms", "tpot_p99_ms", "replicas")
@@ -22,24 +24,28 @@ def log_run(folder: RunFolder, uri: str) -> str:
         UserError: MLflow is not installed, or does not take the run.
         RecordError: `config.yaml` is missing or damaged.
     """
-    # MLflow reads both when it is imported: it asks for the first before it uses a
+    # MLflow reads these when it is imported: it asks for the first before it uses a
     # folder as its store, and the second keeps it from sending anything anywhere.
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # A server that does not answer: half a minute, in place of MLflow's many minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     try:
         import mlflow  # no dependency: only this command needs it
     except ImportError as error:
         raise UserError(
-            "--mlflow needs MLflow, which excludes packages of vLLM; install"
-            " mlflow-skinny and this package in an environment of their own"
+            "--mlflow needs MLflow: pip install 'mlperf-loadgen-sut[mlflow]', or"
+            " scripts/install.sh mlflow in a clone"
         ) from error
     options = _options(folder)
     entry = read_entry(folder.path, folder.path.parent)
     try:
         return _log(mlflow.MlflowClient(tracking_uri=uri), folder, entry, options)
-    except (mlflow.exceptions.MlflowException, OSError) as error:
-        text = " ".join(str(error).split())
-        raise UserError(f"--mlflow {uri}: {text}") from error
+    except (mlflow.exceptions.MlflowException, OSError, ImportError) as error:
+        # A database needs its driver; the address may have a password.
+        text = _PASSWORD.sub("//***@", " ".join(f"{uri}: {error}".split()))
+        raise UserError(f"--mlflow {text}") from error
 
 
 def _log(

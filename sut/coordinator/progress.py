@@ -36,6 +36,8 @@ class Progress:
         self._history: list[tuple[float, int, dict[int, int]]] = []
         self._end: float | None = None
         """When the last answer is expected, by `monotonic`."""
+        self._share_before = 0.0
+        """Share of the work that was done at the last estimate of the end."""
 
     @property
     def elapsed_s(self) -> float:
@@ -47,7 +49,7 @@ class Progress:
         self._began = self._monotonic()
         self._begin_ns = self._coordinator.clock.now_ns()
         self._expected = expected
-        self._end = None
+        self._end, self._share_before = None, 0.0
 
     def look(self) -> RunStatus:
         """Return the status now."""
@@ -151,7 +153,10 @@ class Progress:
         if not share:
             return None
         end = now + (now - self._began) * (1 - share) / share
-        self._end = end if self._end is None else self._end + _TRUST * (end - self._end)
+        # What was estimated from a tenth of today's share has a tenth of its weight.
+        trust = max(_TRUST, 1 - self._share_before / share)
+        self._share_before = share
+        self._end = end if self._end is None else self._end + trust * (end - self._end)
         return max(0.0, self._end - now) if share < 1 else 0.0
 
 

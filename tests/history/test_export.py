@@ -67,7 +67,6 @@ def test_junit_has_a_case_for_each_check(folder: RunFolder, tmp_path: Path) -> N
 def test_mlflow_gets_options_figures_and_report(
     folder: RunFolder, tmp_path: Path
 ) -> None:
-    pytest.importorskip("mlflow")
     store = (tmp_path / "mlruns").as_uri()
     assert main([str(folder.path), "--mlflow", store]) == 0
     (outcome,) = (tmp_path / "mlruns").glob("*/*/tags/outcome")
@@ -75,6 +74,15 @@ def test_mlflow_gets_options_figures_and_report(
     params = outcome.parent.parent / "params"
     assert (params / "scenario.name").read_text() == "offline"
     assert (outcome.parent.parent / "artifacts" / "verdict.json").exists()
+
+
+def test_an_address_that_mlflow_refuses_ends_in_one_line_without_its_password(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(folder.path), "--mlflow", "foo://user:secret@host/x"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --mlflow foo://***@host/x: ")
+    assert "secret" not in line
 
 
 def test_bad_input_is_refused(

@@ -17,6 +17,13 @@ from tests.integration.command import FAST, ROOT, SYNTHETIC, Command, kill_group
 pytestmark = pytest.mark.integration
 SERVER = [*SYNTHETIC, *FAST, "scenario=server", "scenario.target_qps=45"]
 
+FORMS = {
+    "watch": [],
+    "watch-narrow": ["--window-size=390,1600"],
+    "watch-dark": ["--blink-settings=preferredColorScheme=0"],
+}
+"""Pictures of the page, with options of Chromium."""
+
 
 @contextmanager
 def watch(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
@@ -46,11 +53,12 @@ def browse(address: str, folder: Path) -> str:
         [browser, *options, "--dump-dom", address], capture_output=True, timeout=60
     )
     if shots := os.environ.get("MLPERF_SUT_SCREENSHOTS"):
-        subprocess.run(
-            [browser, *options, f"--screenshot={shots}/watch.png", address],
-            capture_output=True,
-            timeout=60,
-        )
+        for name, more in FORMS.items():
+            subprocess.run(
+                [browser, *options, *more, f"--screenshot={shots}/{name}.png", address],
+                capture_output=True,
+                timeout=60,
+            )
     return done.stdout.decode()
 
 

@@ -128,7 +128,8 @@ function show(data) {
   $("calm").hidden = Boolean(data.events.length);
   $("campaign").hidden = !data.campaign;
   if (data.campaign) {
-    $("campaign").querySelector("h2").textContent = `Campaign ${data.campaign.kind}: ${data.campaign.status}`;
+    $("campaign").querySelector("h2").textContent = `Campaign ${data.campaign.kind}: ${data.campaign.status}`
+      + (data.campaign_left_s === null ? "" : `, about ${duration(data.campaign_left_s)} left`);
     table($("campaign").querySelector("table"),
       [["run", "text"], ["replicas", ""], ["rate, queries/s", ""], ["seconds", ""], ["result", "text"]],
       data.campaign.runs.map((one) => ({ bad: !one.counts,

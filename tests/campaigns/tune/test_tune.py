@@ -199,7 +199,7 @@ def test_the_command_writes_record_page_and_experiment(
     ]
     assert command.main(given) == 0
     printed = capsys.readouterr().out
-    line = next(text for text in printed.splitlines() if text.startswith("max_num"))
+    line = next(text for text in printed.splitlines() if "95% interval" in text)
     assert line.startswith("max_num_seqs=16: +20.0% (95% interval +")
     assert "other seeds +2" in line
     found = json.loads((tmp_path / "tune" / "tune.json").read_text())

@@ -139,6 +139,21 @@ def test_offline_counts_tokens_from_the_first_steps_on(
     assert "0/256 done (12%)" in capsys.readouterr().err
 
 
+def test_a_slow_start_does_not_outlast_the_first_answers() -> None:
+    """In its first seconds a run may do a thousandth of its work."""
+    playback = Playback()
+    total = playback.EXPECTED * (100 + 128)
+    for second in range(1, 9):
+        share = 0.002 if second <= 3 else (second - 3) / 10
+        playback.coordinator.recorder.step_tokens = int(total * share)
+        playback.now = second
+        playback.view.update()
+    eta = playback.coordinator.recorded[-1].eta_s
+    assert eta is not None
+    # 8 s at the mean speed so far; the first estimate was 500 s.
+    assert 4 < eta < 25
+
+
 def test_the_last_state_is_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     playback = Playback()
     with playback.view:
