@@ -1,8 +1,10 @@
 """Real vLLM on a Ray cluster of three nodes on this host: minutes each."""
 
+import os
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.command import Command, Finished, alive
@@ -13,11 +15,18 @@ from tests.tiny_llama import write_tiny_llama
 __all__ = ["nothing_is_left", "ray"]
 pytestmark = [pytest.mark.integration, pytest.mark.acceptance]
 COUNT = 24
-THREE = ["cluster.replicas=3", "cluster.order=spread", "engine.cpu_kv_cache_gib=1"]
+SMALL = ["engine.cpu_kv_cache_gib=1", "engine.warmup_requests=2"]
+THREE = ["cluster.replicas=3", "cluster.order=spread", *SMALL]
 SERVER = ["scenario=server", "scenario.target_qps=0.5", f"run.min_queries={COUNT}"]
 _START_S = 400
 """Longest start: three engines load at once on few cores."""
 _RUN_S = 590
+
+
+def node_of(ray: RayNodes, pid: int) -> int:
+    """Return the number of the node on which a replica runs."""
+    parents = [os.getpgid(parent.pid) for parent in psutil.Process(pid).parents()]
+    return next(number for number, one in enumerate(ray.groups) if one in parents)
 
 
 def check_valid(done: Finished, count: int, nodes: int) -> None:
@@ -52,16 +61,18 @@ def test_smollm2_on_three_nodes(
 def test_a_dead_node_loses_nothing_and_its_replica_is_replaced(
     ray: RayNodes, tmp_path: Path, tiny: list[str]
 ) -> None:
-    # Long enough for a new engine to start and take part.
-    count = 150
-    options = [*THREE, *tiny, "cluster.restarts=1", f"dataset.count={count}"]
+    # Two replicas, so that one node is free for the new engine; and long enough for it
+    # to load, which takes minutes on busy cores.
+    count = 300
+    options = ["cluster.replicas=2", "cluster.order=spread", *SMALL, *tiny]
+    options += ["cluster.restarts=1", f"dataset.count={count}"]
     options += ["scenario=server", "scenario.target_qps=1", f"run.min_queries={count}"]
     command = Command(tmp_path, *options, *ray.overrides)
     command.wait_for(command.folder.replicas.exists, "replicas.json", _START_S)
     pids = command.replica_pids()
     command.wait_for_samples(count // 6, _RUN_S)
     killed = time.time_ns()
-    ray.kill(-1)
+    ray.kill(max(node_of(ray, pid) for pid in pids))
     done = command.finish(_RUN_S)
     ray.add()
     assert done.lost_nothing, done.err + done.out
