@@ -81,8 +81,8 @@ def test_scrapers_and_attackers_cost_the_run_nothing(tmp_path: Path) -> None:
             if len(attack) > 1 and attack[:1] == b"G":
                 # A server that leaves bytes of a request unread resets the connection.
                 with contextlib.suppress(ConnectionResetError):
-                    code = attacker.recv(100)[9:12]
-                    assert code in (b"403", b"404", b"400", b"405")
+                    answered = attacker.recv(100)[9:12]
+                    assert answered in (b"403", b"404", b"400", b"405")
     longest, text = 0.0, ""
     for _ in range(1000):
         begin = time.monotonic()
