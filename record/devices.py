@@ -54,3 +54,6 @@ class HostHealth(Struct, kw_only=True):
     """How many of them the kernel isolates from its scheduler."""
     cpu_quota: float | None = None
     """Cores that its container may use at once; None: no limit."""
+    memory_bytes: dict[int, int] | None = None
+    """Memory of its processes on each NUMA node when it was ready, without files; None:
+    the host has one node, or does not report it."""

@@ -1,28 +1,33 @@
-"""The scripts for clusters, as far as they can be tried without one."""
+"""The script for Slurm, with a stand-in for srun and under a real Slurm."""
 
 import os
-import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-import yaml
 
-from conf.clusters import ExternalConfig, RayConfig
-from conf.load import load_config
 from record.folder import RunFolder, read_json, read_lines
 from record.structs import EventRecord, ReplicaRecord, SampleRecord, Verdict
-from sut.node import joining as node
-from sut.wire.keys import make_key
 from tests.external_nodes import free_port
 from tests.integration.command import FAST
 from tests.slurm_cluster import SlurmCluster, missing
 
+PYXIS = """#!/bin/sh
+# Takes the options of a step in a container, and runs its command without one.
+options=
+while case $1 in --*) ;; *) false ;; esac; do options="$options $1"; shift; done
+echo "$options $3" >> "$SRUN_LOG"
+case $options in *--overlap*) exec "$@" ;; esac
+trap 'kill $one $two' TERM
+"$@" --name host1 & one=$!
+"$@" --name host2 & two=$!
+wait $one $two
+wait $one $two
+"""
 ROOT = Path(__file__).resolve().parents[1]
 SRUN = """#!/bin/sh
 # Two hosts: each gets what srun would start there; a signal ends both.
@@ -36,149 +41,63 @@ wait $one $two
 """
 
 
-@pytest.fixture(scope="module")
-def manifests() -> dict[str, Any]:
-    text = (ROOT / "deploy/kubernetes.yaml").read_text()
-    return {one["kind"]: one for one in yaml.safe_load_all(text)}
-
-
-def _container(manifest: Any) -> Any:
-    (container,) = manifest["spec"]["template"]["spec"]["containers"]
-    return container
-
-
-@pytest.mark.integration
-def test_kubernetes_job_and_nodes_fit_each_other(
-    manifests: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job, nodes = _container(manifests["Job"]), _container(manifests["StatefulSet"])
-    assert job["command"] == ["python", "-m", "sut.main"]
-    cluster = load_config(job["args"]).cluster
-    assert isinstance(cluster, ExternalConfig)
-    assert cluster.nodes == manifests["StatefulSet"]["spec"]["replicas"]
-    assert nodes["command"] == ["python", "-m", "sut.node"]
-    monkeypatch.setattr(sys, "argv", ["sut.node", *nodes["args"]])
-    options = node._parse()
-    service = manifests["Service"]
-    port = int(cluster.listen.rpartition(":")[2])
-    assert options.connect == f"{service['metadata']['name']}:{port}"
-    assert [p["port"] for p in service["spec"]["ports"]] == [port, port + 1]
-    labels = manifests["Job"]["spec"]["template"]["metadata"]["labels"]
-    assert service["spec"]["selector"] == labels
-    assert str(options.key) == cluster.key
-
-
-@pytest.mark.integration
-def test_the_containers_of_kubernetes_make_a_run(
-    manifests: dict[str, Any], tmp_path: Path
-) -> None:
-    """Runs both command lines; what only a cluster has is replaced, and no GPU used."""
-    port, key = free_port(), tmp_path / "key"
-    make_key(key)
-    replaced = {
-        "mlperf-coordinator:5555": f"127.0.0.1:{port}",
-        "/key/key": str(key),
-        "run.dir=/runs": f"run.dir={tmp_path}/runs",
-        "--wait-s=86400": "--wait-s=60",
-    }
-
-    def command(container: Any, **fields: str) -> list[str]:
-        words = [*container["command"], *container["args"]]
-        for old, new in (replaced | fields).items():
-            words = [word.replace(old, new) for word in words]
-        # Checkpoint and data set are on a volume, and the rate is that of GPUs.
-        absent = ("model", "dataset", "scenario.target_qps")
-        return [sys.executable, *(w for w in words[1:] if not w.startswith(absent))]
-
-    nodes = [
-        subprocess.Popen(
-            command(_container(manifests["StatefulSet"]), **{"$(NODE)": name}),
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for name in ("host1", "host2")
-    ]
-    try:
-        done = subprocess.run(
-            [
-                *command(_container(manifests["Job"])),
-                *(f"cluster.listen=127.0.0.1:{port}", "cluster.replicas=2"),
-                *("experiment=harness", "cluster.gpus_per_replica=0", "run=smoke"),
-                *(*FAST, "engine=synthetic", "dataset=synthetic", "dataset.count=64"),
-            ],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-    finally:
-        for process in nodes:
-            process.terminate()
-        for process in nodes:
-            process.wait(30)
-    assert done.returncode == 0, done.stderr
-    folder = RunFolder(tmp_path / "runs/latest")
-    replicas = read_json(folder.replicas, list[ReplicaRecord])
-    assert [replica.node for replica in replicas] == ["host1", "host2"]
-
-
-def test_network_policies_let_nodes_reach_the_coordinator_and_nothing_else() -> None:
-    text = (ROOT / "deploy/kubernetes.yaml").read_text()
-    every = list(yaml.safe_load_all(text))
-    policies = {
-        one["metadata"]["name"]: one["spec"]
-        for one in every
-        if one["kind"] == "NetworkPolicy"
-    }
-    (service,) = [one for one in every if one["kind"] == "Service"]
-    pods = [
-        one["spec"]["template"]["metadata"]["labels"]
-        for one in every
-        if one["kind"] in ("Job", "StatefulSet")
-    ]
-    selected = [spec["podSelector"]["matchLabels"] for spec in policies.values()]
-    assert sorted(map(str, selected)) == sorted(map(str, pods))
-    coordinator = policies["mlperf-coordinator"]
-    (rule,) = coordinator["ingress"]
-    (source,) = rule["from"]
-    assert source["podSelector"] == policies["mlperf-node"]["podSelector"]
-    ports = [port["port"] for port in service["spec"]["ports"]]
-    assert [port["port"] for port in rule["ports"]] == ports
-    assert "ingress" not in policies["mlperf-node"]
-
-
-@pytest.mark.integration
-def test_slurm_script_makes_a_run_over_its_nodes(tmp_path: Path) -> None:
-    srun = tmp_path / "bin/srun"
-    srun.parent.mkdir()
-    srun.write_text(SRUN)
-    srun.chmod(0o755)
+def _run_script(folder: Path, srun: str, **variables: str) -> None:
+    program = folder / "bin/srun"
+    program.parent.mkdir()
+    program.write_text(srun)
+    program.chmod(0o755)
     done = subprocess.run(
         [
             *("sh", str(ROOT / "deploy/slurm.sh"), "experiment=harness", *FAST),
-            *("dataset.count=64", "cluster.replicas=2", f"run.dir={tmp_path}/runs"),
+            *("dataset.count=64", "cluster.replicas=2", f"run.dir={folder}/runs"),
         ],
         cwd=ROOT,
         env=os.environ
         | {
-            "PATH": f"{srun.parent}:{os.environ['PATH']}",
+            "PATH": f"{program.parent}:{os.environ['PATH']}",
             "PYTHON": sys.executable,
             "PORT": str(free_port()),
             "SLURM_JOB_NUM_NODES": "2",
             "SLURM_CPUS_ON_NODE": "2",
-        },
+        }
+        | variables,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    folder = RunFolder(tmp_path / "runs/latest")
-    replicas = read_json(folder.replicas, list[ReplicaRecord])
+    found = RunFolder(folder / "runs/latest")
+    replicas = read_json(found.replicas, list[ReplicaRecord])
     assert [replica.node for replica in replicas] == ["host1", "host2"]
     assert not list(ROOT.glob(".cluster-key.*")), "the key goes with the job"
+
+
+@pytest.mark.integration
+def test_slurm_script_makes_a_run_over_its_nodes(tmp_path: Path) -> None:
+    _run_script(tmp_path, SRUN)
+
+
+@pytest.mark.integration
+def test_slurm_script_runs_each_step_in_a_container(tmp_path: Path) -> None:
+    log = tmp_path / "srun.log"
+    _run_script(
+        tmp_path,
+        PYXIS,
+        **{"CONTAINER": "/images/sut.sqsh", "MOUNTS": "/data:/data"},
+        **{"SLURMD_NODENAME": "n1", "SRUN_LOG": str(log)},
+    )
+    steps = log.read_text().splitlines()
+    assert sorted(step.split()[-1] for step in steps) == [
+        "sut.keys",
+        "sut.main",
+        "sut.node",
+    ]
+    mounts = f"--container-mounts={ROOT}:{ROOT},/data:/data"
+    for step in steps:
+        assert "--container-image=/images/sut.sqsh" in step
+        assert mounts in step
+        assert ("--overlap" in step) is ("sut.node" not in step)
 
 
 @pytest.mark.integration
@@ -234,20 +153,6 @@ def test_slurm_job_over_three_nodes_one_of_which_fails(tmp_path: Path) -> None:
     assert [event.node for event in fences] == ["n3"]
     assert not list(ROOT.glob(".cluster-key.*")), "the key goes with the job"
     assert not psutil.pid_exists(lost.pid)
-
-
-def test_the_rayjob_starts_a_run_that_can_be() -> None:
-    (job,) = yaml.safe_load_all((ROOT / "deploy/kuberay.yaml").read_text())
-    program, flag, module, *overrides = shlex.split(job["spec"]["entrypoint"])
-    assert (program, flag, module) == ("python", "-m", "sut.main")
-    cluster = load_config(overrides).cluster
-    assert isinstance(cluster, RayConfig)
-    spec = job["spec"]["rayClusterSpec"]
-    (workers,) = spec["workerGroupSpecs"]
-    (container,) = workers["template"]["spec"]["containers"]
-    gpus = int(container["resources"]["limits"]["nvidia.com/gpu"])
-    assert cluster.replicas == workers["replicas"] * gpus
-    assert f"ray=={spec['rayVersion']}" in (ROOT / "requirements/ray.in").read_text()
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:

@@ -84,6 +84,7 @@ from campaigns.series import RunSeries, cores_per_replica, new_campaign
 from conf.schema import Config
 from conf.secrets import masked_arguments
 from qsl.dataset import load_dataset
+from record.folder import RecordError
 from sut.clusters.placement import place, this_host
 
 _LOG = logger(__name__)
@@ -199,15 +200,17 @@ def _root(
     """Return the folder, the record, and the runs that are in it already.
 
     Raises:
-        UserError: it holds another campaign, or one that is done.
-        RecordError: the record in it is damaged.
+        UserError: it holds another campaign, one that is done, or a damaged record.
     """
     wanted = options.root
     if wanted is not None:
         make_root(wanted, "qualify")
     if wanted is None or not (wanted / NAME).exists():
         return new_root(wanted, "qualify"), record, []
-    known = read_qualification(wanted)
+    try:
+        known = read_qualification(wanted)
+    except RecordError as error:
+        raise UserError(f"{error}; name another run.dir") from error
     same = _without_folder(known.command) == _without_folder(record.command)
     if not same or known.status in ("passed", "failed"):
         raise UserError(

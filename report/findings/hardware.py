@@ -1,14 +1,13 @@
-"""Findings on the health of devices, their links, and the cores that feed them."""
+"""Findings on the health of devices and their links, and on the cores near them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 from record.devices import DeviceHealth
-from record.structs import ReplicaRecord
-from report.findings.finding import Finding, Found, Severity
+from report.findings.cores import cores, on_replicas
+from report.findings.finding import Found
 from report.reading.run import Run
 from report.statistics.device_lines import DeviceLines
-from report.wording import count, name_replicas, some
+from report.wording import name_replicas, some
 
 _XIDS = {
     13: "an illegal address or instruction of a kernel",
@@ -43,29 +42,7 @@ def hardware(run: Run) -> Iterator[Found]:
     yield from _links(lines)
     yield from _pcie(lines)
     yield from _persistence(run)
-    yield from _cores(run)
-
-
-def _finding(
-    code: str,
-    severity: Severity,
-    title: str,
-    replicas: Sequence[int],
-    evidence: str,
-    cause: str,
-    remedy: str,
-) -> Found:
-    return Found(
-        finding=Finding(
-            code=code,
-            severity=severity,
-            title=title,
-            where=[f"replica {number}" for number in replicas],
-            evidence=evidence,
-            cause=cause,
-            measure=remedy,
-        )
-    )
+    yield from cores(run)
 
 
 def _xids(run: Run) -> Iterator[Found]:
@@ -80,7 +57,7 @@ def _xids(run: Run) -> Iterator[Found]:
         if xid in _BY_PROGRAM:
             remedy = "Read the log of the replica: a defect of a program has this"
             remedy += " effect as well. Then run dcgmi diag -r 3 on the device."
-        yield _finding(
+        yield on_replicas(
             "xid",
             "critical",
             f"The driver reported XID {xid} on {name_replicas(replicas)}",
@@ -99,7 +76,7 @@ def _rose(lines: DeviceLines, measure: str) -> dict[int, int]:
 
 def _corrected(lines: DeviceLines) -> Iterator[Found]:
     if rose := _rose(lines, "ecc_corrected"):
-        yield _finding(
+        yield on_replicas(
             "ecc.corrected",
             "note",
             f"Corrected memory errors on {name_replicas([*rose])}",
@@ -136,7 +113,7 @@ def _remapped(run: Run) -> Iterator[Found]:
         if bad:
             devices = some([one.device for own in bad.values() for one in own])
             state = "could not be replaced" if failed else "wait to be replaced"
-            yield _finding(
+            yield on_replicas(
                 "memory.rows",
                 "critical" if failed else "warning",
                 f"Rows of memory {state} on {name_replicas([*bad])}",
@@ -151,7 +128,7 @@ def _remapped(run: Run) -> Iterator[Found]:
 
 def _links(lines: DeviceLines) -> Iterator[Found]:
     if rose := _rose(lines, "nvlink_errors"):
-        yield _finding(
+        yield on_replicas(
             "nvlink.errors",
             "warning",
             f"NVLink errors on {name_replicas([*rose])}",
@@ -171,7 +148,7 @@ def _links(lines: DeviceLines) -> Iterator[Found]:
             for replica, own in down.items()
             for one in own
         ]
-        yield _finding(
+        yield on_replicas(
             "nvlink.down",
             "warning",
             f"NVLinks are down on {name_replicas([*down])}",
@@ -182,7 +159,7 @@ def _links(lines: DeviceLines) -> Iterator[Found]:
             " the fabric manager, then the host.",
         )
     if rose := _rose(lines, "pcie_replays"):
-        yield _finding(
+        yield on_replicas(
             "pcie.replays",
             "note",
             f"PCIe packets were sent again on {name_replicas([*rose])}",
@@ -212,7 +189,7 @@ def _pcie(lines: DeviceLines) -> Iterator[Found]:
                     f" of gen{most[0]} x{most[1]}"
                 )
     if poor:
-        yield _finding(
+        yield on_replicas(
             "pcie.link",
             "warning",
             f"The PCIe link is below its maximum on {name_replicas([*poor])}",
@@ -227,7 +204,7 @@ def _pcie(lines: DeviceLines) -> Iterator[Found]:
 def _persistence(run: Run) -> Iterator[Found]:
     off = _with_health(run, lambda one: one.persistence_mode is False)
     if off:
-        yield _finding(
+        yield on_replicas(
             "persistence",
             "note",
             f"Persistence mode is off on {name_replicas([*off])}",
@@ -237,87 +214,3 @@ def _persistence(run: Run) -> Iterator[Found]:
             " seconds longer, and settings such as clocks are lost.",
             "Start nvidia-persistenced, or run nvidia-smi -pm 1.",
         )
-
-
-@dataclass(slots=True)
-class _Cores:
-    """A condition of the cores of replicas."""
-
-    code: str
-    severity: Severity
-    title: str
-    cause: str
-    remedy: str
-    describe: Callable[[ReplicaRecord], str]
-    """Empty if the replica does not have the condition."""
-
-
-def _far(record: ReplicaRecord) -> str:
-    if record.host is None or not record.host.numa_nodes:
-        return ""
-    own = set(record.host.numa_nodes)
-    far = [
-        f"{one.device} on node {one.numa_node}"
-        for one in record.health
-        if one.numa_node is not None and own != {one.numa_node}
-    ]
-    nodes = some(sorted(own))
-    return f"{', '.join(far)}, cores on {nodes}" if far else ""
-
-
-def _isolated(record: ReplicaRecord) -> str:
-    number = record.host.isolated_cpus if record.host else None
-    return f"{number} of {len(record.cpus)} cores" if number else ""
-
-
-def _quota(record: ReplicaRecord) -> str:
-    quota = record.host.cpu_quota if record.host else None
-    if quota is None or quota >= len(record.cpus):
-        return ""
-    return f"{quota:g} of {len(record.cpus)} cores"
-
-
-_CORES = [
-    _Cores(
-        "numa",
-        "note",
-        "Cores lie on another NUMA node than the device",
-        "Memory and interrupts cross the link between sockets. That costs a host that"
-        " is nearly too slow some of its speed.",
-        "Bind the replica to the cores of the device's node (numactl --cpunodebind).",
-        _far,
-    ),
-    _Cores(
-        "isolated",
-        "warning",
-        "Replicas run on isolated cores",
-        "The kernel does not move threads away from a busy isolated core, so threads of"
-        " the replica wait for each other.",
-        "Start the product with taskset on the other cores.",
-        _isolated,
-    ),
-    _Cores(
-        "quota",
-        "warning",
-        "The container's CPU limit is below the cores of replicas",
-        "At the limit the kernel stops every thread of the container for a moment.",
-        "Raise the container's CPU limit, or leave it out.",
-        _quota,
-    ),
-]
-
-
-def _cores(run: Run) -> Iterator[Found]:
-    for kind in _CORES:
-        found = {r.replica: text for r in run.replicas if (text := kind.describe(r))}
-        if found:
-            values = [f"replica {number}: {text}" for number, text in found.items()]
-            yield _finding(
-                kind.code,
-                kind.severity,
-                f"{kind.title} ({count(len(found), 'replica')})",
-                [*found],
-                f"{some(values)}.",
-                kind.cause,
-                kind.remedy,
-            )

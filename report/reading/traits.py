@@ -84,6 +84,10 @@ def _traits(record: ReplicaRecord) -> _Values:
     kinds = [device.rpartition(" #")[0] or device for device in record.devices]
     yield "devices", "", ", ".join(sorted(kinds))
     yield "cores", "", float(len(record.cpus))
+    remote = remote_memory(record)
+    if remote is not None:
+        # In steps of 10%: the exact share differs a little in every start.
+        yield "memory on remote NUMA nodes", "%", 10.0 * round(10 * remote)
     yield from _versions(record)
     yield from _engine_settings(record)
     for name, unit, values in (
@@ -94,6 +98,23 @@ def _traits(record: ReplicaRecord) -> _Values:
         known = [value for value in values if value is not None]
         if known:
             yield name, unit, float(min(known))
+
+
+def remote_memory(record: ReplicaRecord) -> float | None:
+    """Return the share of a replica's memory on remote NUMA nodes; None: not known.
+
+    Remote is what is not the node of its devices; where that is not known, what is not
+    a node of its cores.
+    """
+    if record.host is None or not record.host.memory_bytes:
+        return None
+    near = {one.numa_node for one in record.health if one.numa_node is not None}
+    near = near or set(record.host.numa_nodes or ())
+    held = record.host.memory_bytes
+    total = sum(held.values())
+    if not near or not total:
+        return None
+    return sum(size for node, size in held.items() if node not in near) / total
 
 
 def _versions(record: ReplicaRecord) -> _Values:

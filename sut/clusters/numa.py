@@ -8,7 +8,7 @@ import contextlib
 import ctypes
 import os
 import platform
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 _SYS = Path("/sys")
@@ -107,6 +107,31 @@ def bind_memory(node: int) -> str | None:
     if libc.syscall(number, _MPOL_BIND, words, ctypes.c_ulong(_MASK_BITS + 1)) == 0:
         return None
     return os.strerror(ctypes.get_errno())
+
+
+def memory_by_node(
+    pids: Iterable[int], proc: Path = Path("/proc")
+) -> dict[int, int] | None:
+    """Return the bytes of processes' own memory on each NUMA node; None: not known.
+
+    Pages of files are not counted: they are shared, and lie where a process first read
+    them. Source: Documentation/filesystems/proc.rst, numa_maps.
+    """
+    sums: dict[int, int] = {}
+    for pid in pids:
+        # A process may have ended.
+        with contextlib.suppress(OSError, ValueError):
+            for line in (proc / f"{pid}/numa_maps").read_text().splitlines():
+                words = [word.partition("=") for word in line.split()]
+                fields = {name: value for name, _, value in words}
+                if "file" in fields:
+                    continue
+                size = int(fields.get("kernelpagesize_kB", "4")) * 1024
+                for name, pages in fields.items():
+                    if name[0] == "N" and name[1:].isdigit():
+                        node = int(name[1:])
+                        sums[node] = sums.get(node, 0) + int(pages) * size
+    return dict(sorted(sums.items())) or None
 
 
 def parse_list(text: str) -> list[int]:

@@ -54,6 +54,8 @@ class NodeAgent:
     """Folder for temporary files and logs; gone at the end."""
     cache: Path
     """Folder under which each replica keeps its compile caches."""
+    show_alive: Callable[[], None] = lambda: None
+    """Called several times a second while this node works."""
     clock: Callable[[], float] = time.monotonic
     """A monotonic clock, in s."""
     _cluster: LocalCluster = field(init=False)
@@ -93,6 +95,7 @@ class NodeAgent:
         heard, pause = self.clock(), OwnPause(self.clock)
         while True:
             self.socket.poll(_TICK_S)
+            self.show_alive()
             pause.look()
             heard = pause.excuse(heard)
             if self.socket.lost:

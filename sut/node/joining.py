@@ -8,6 +8,7 @@ limit what it offers.
 """
 
 import argparse
+import contextlib
 import os
 import re
 import socket as sockets
@@ -37,6 +38,7 @@ from sut.wire.sockets import ProtocolError
 _LOG = logger(__name__)
 
 _JOIN_S = 1.0
+_ALIVE_S = 1.0
 _LOG_S = 30.0
 _LAST_PORT = 65535
 
@@ -52,6 +54,8 @@ class Options:
     name: str | None
     once: bool
     wait_s: float
+    alive: Path | None
+    """File that is touched once a second, for a probe."""
     parent: int | None
     """Process with which this one ends."""
 
@@ -82,10 +86,11 @@ def _command(arguments: Sequence[str] | None) -> int:
     )
     if (problem := join_problem(join)) is not None:
         raise UserError(f"{problem}; --name gives another name")
+    alive = _SignOfLife(options.alive)
     gpus, cores = len(host.gpus), len(host.cpus)
     _LOG.info("node %s: %d GPUs, %d cores", host.name, gpus, cores)
     while True:
-        wrong = _take_part(options, key, join)
+        wrong = _take_part(options, key, join, alive)
         if wrong:
             _LOG.info("run given up, no replica is left here: %s", wrong)
         else:
@@ -94,7 +99,39 @@ def _command(arguments: Sequence[str] | None) -> int:
             return ExitCode.ABORTED if wrong else ExitCode.GOOD
 
 
-def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
+class _SignOfLife:
+    """Touches a file at most once a second, so that a probe sees a node that works."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Touch it.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        self._path = path
+        self._touched = -_ALIVE_S
+        try:
+            self._touch()
+        except OSError as error:
+            raise UserError(
+                f"--alive {path}: {error.strerror}; name a file that can be written"
+            ) from error
+
+    def show(self) -> None:
+        """Touch it if a second has passed; a full disk does not end a node."""
+        if time.monotonic() - self._touched >= _ALIVE_S:
+            with contextlib.suppress(OSError):
+                self._touch()
+
+    def _touch(self) -> None:
+        self._touched = time.monotonic()
+        if self._path is not None:
+            self._path.touch()
+
+
+def _take_part(
+    options: Options, key: ClusterKey, join: Join, alive: _SignOfLife
+) -> str | None:
     """Take part in one run; return its error, or None.
 
     Raises:
@@ -108,7 +145,7 @@ def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
     except zmq.ZMQError as error:
         raise UserError(f"--connect {options.connect}: {error}") from error
     try:
-        welcome = _join(socket, options, join)
+        welcome = _join(socket, options, join, alive)
         _LOG.info("run joined: %d replica(s) here", len(welcome.placements))
         with Scratch() as scratch:
             # Replicas read it there.
@@ -120,6 +157,7 @@ def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
                 key=scratch.path / "key",
                 scratch=scratch.path,
                 cache=cache_folder() / "compile",
+                show_alive=alive.show,
             ).run()
     except Aborted:
         ignore_interrupts()
@@ -128,7 +166,9 @@ def _take_part(options: Options, key: ClusterKey, join: Join) -> str | None:
         socket.close()
 
 
-def _join(socket: NodeSocket, options: Options, join: Join) -> Welcome:
+def _join(
+    socket: NodeSocket, options: Options, join: Join, alive: _SignOfLife
+) -> Welcome:
     """Offer this host until a coordinator accepts it.
 
     Raises:
@@ -145,6 +185,7 @@ def _join(socket: NodeSocket, options: Options, join: Join) -> Welcome:
         if not socket.send(join):
             socket.connect_again()
         socket.poll(_JOIN_S)
+        alive.show()
         try:
             while (message := socket.receive()) is not None:
                 if isinstance(message, Refused):
@@ -183,6 +224,12 @@ def _parse(arguments: Sequence[str] | None = None) -> Options:
     add("--name", help="this node's name in reports (default: Slurm's, or the host's)")
     add("--once", action="store_true", help="leave after one run")
     add("--wait-s", type=float, default=600.0, help="leave if none comes (default 600)")
+    add(
+        "--alive",
+        type=Path,
+        metavar="FILE",
+        help="touch this file once a second while the node works (for a probe)",
+    )
     add("--parent", type=int, help=argparse.SUPPRESS)
     options = Options(**vars(parser.parse_args(arguments)))
     host, _, port = options.connect.rpartition(":")

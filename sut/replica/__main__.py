@@ -21,7 +21,8 @@ import numpy as np
 
 from base.memory import spare_garbage_collector
 from record.structs import ReplicaRecord
-from sut.clusters.numa import bind_memory
+from sut.clusters.guard import members
+from sut.clusters.numa import bind_memory, memory_by_node, numa_nodes
 from sut.device_health import host_health
 from sut.engines.base import Engine, EngineConfigError, RequestError
 from sut.engines.factory import make_engine
@@ -155,6 +156,9 @@ def _start(
     link.engine = engine
     warm = warm_up(engine, spec.warmup, lambda: link.stepped(engine.busy))
     info = engine.info
+    host = host_health(os.sched_getaffinity(0))
+    if len(numa_nodes()) > 1:
+        host.memory_bytes = memory_by_node(members(os.getpgrp()))
     record = ReplicaRecord(
         replica=arguments.replica,
         node=arguments.node,
@@ -171,7 +175,7 @@ def _start(
         limits=monitor.limits(),
         before=before,
         health=health,
-        host=host_health(os.sched_getaffinity(0)),
+        host=host,
         memory_bytes=sum(r.memory_used_bytes or 0 for r in monitor.read()) or None,
         load_s=load_s,
         compile_s=info.compile_s,

@@ -205,3 +205,16 @@ def test_a_target_that_cannot_be_written_is_refused_before_any_run(
 ) -> None:
     assert command.main([*HARNESS, option]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"runs": null}', "\0" * 20])
+def test_a_damaged_record_is_never_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    (tmp_path / NAME).write_text(text)
+    words = [*HARNESS, "cluster.replicas=2", f"run.dir={tmp_path}"]
+    assert command.main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {tmp_path / NAME}: ")
+    assert line.endswith("; name another run.dir")
+    assert (tmp_path / NAME).read_text() == text

@@ -20,6 +20,8 @@ CODES = (
     "pcie.replays",
     "persistence",
     "numa",
+    "numa.memory",
+    "numa.binding",
     "isolated",
     "quota",
 )
@@ -50,6 +52,8 @@ def hardware_run(
     health: dict[str, Any],
     host: HostHealth,
     readings: dict[str, list[int]],
+    *,
+    bound: bool = True,
 ) -> Run:
     """Return a run whose replica 1 is in this state; replica 0 is healthy.
 
@@ -58,12 +62,14 @@ def hardware_run(
         health: fields of the state before the run that are not good.
         host: state of its cores.
         readings: values of telemetry, a second each; the healthy device has the first.
+        bound: whether its memory is bound to a NUMA node.
     """
     spec = good_spec(400)
     spec.records = [replica_record(0), replica_record(1)]
     for number, record in enumerate(spec.records):
         own = GOOD | health if number else GOOD
         record.health = [DeviceHealth(device=f"gpu{number}", **own)]
+        record.memory_node = 0 if bound or not number else None
         record.host = host if number else HostHealth(numa_nodes=[0], isolated_cpus=0)
     link: dict[str, Any] = {"pcie_generation": 5, "pcie_width": 16}
     link["utilization_pct"] = 99.0
@@ -92,7 +98,12 @@ def poor_hardware(path: Path) -> Run:
     return hardware_run(
         path,
         BAD,
-        HostHealth(numa_nodes=[0], isolated_cpus=1, cpu_quota=0.5),
+        HostHealth(
+            numa_nodes=[0],
+            isolated_cpus=1,
+            cpu_quota=0.5,
+            memory_bytes={0: 3_000_000_000, 1: 7_000_000_000},
+        ),
         {
             "xid": [63, 94],
             "ecc_corrected": [4, 6],
@@ -100,4 +111,5 @@ def poor_hardware(path: Path) -> Run:
             "pcie_replays": [0, 5],
             "pcie_width": [8, 8],
         },
+        bound=False,
     )

@@ -41,6 +41,12 @@ def test_every_fault_is_named_with_its_replica_and_a_remedy(tmp_path: Path) -> N
         ({"persistence_mode": False}, HOST, {}, "persistence"),
         ({"numa_node": 1}, HOST, {}, "numa"),
         ({}, HostHealth(numa_nodes=[0, 1]), {}, "numa"),
+        (
+            {},
+            HostHealth(numa_nodes=[0], memory_bytes={0: 80, 1: 20}),
+            {},
+            "numa.memory",
+        ),
         ({}, HostHealth(numa_nodes=[0], isolated_cpus=1), {}, "isolated"),
         ({}, HostHealth(numa_nodes=[0], cpu_quota=0.5), {}, "quota"),
     ],
@@ -74,6 +80,22 @@ def test_a_healthy_device_gives_none(
 ) -> None:
     run = hardware_run(tmp_path / "run", health, HOST, readings)
     assert list(hardware(run)) == []
+
+
+def test_little_remote_memory_is_no_finding(tmp_path: Path) -> None:
+    host = HostHealth(numa_nodes=[0], memory_bytes={0: 95, 1: 5})
+    assert list(hardware(hardware_run(tmp_path / "run", {}, host, {}))) == []
+
+
+def test_replicas_that_differ_in_their_binding_are_named(tmp_path: Path) -> None:
+    run = hardware_run(tmp_path / "run", {}, HOST, {}, bound=False)
+    (found,) = hardware(run)
+    assert found.finding.code == "numa.binding"
+    assert found.finding.where == ["replica 1"]
+    assert found.finding.evidence == "n1: 1 of 2 replicas bound."
+    for record in run.replicas:
+        record.memory_node = None
+    assert list(hardware(run)) == [], "they do not differ"
 
 
 def test_a_run_without_readings_says_nothing(tmp_path: Path) -> None:

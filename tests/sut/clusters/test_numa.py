@@ -1,12 +1,15 @@
 import ctypes
 import multiprocessing
+import os
 from pathlib import Path
 
+import psutil
 import pytest
 
 from conf.clusters import ClusterConfig
 from sut.clusters.numa import (
     bind_memory,
+    memory_by_node,
     memory_node,
     near_gpus,
     node_of_pci,
@@ -121,3 +124,25 @@ def test_lists_of_the_kernel() -> None:
     assert parse_list("\n") == []
     with pytest.raises(ValueError, match="invalid literal"):
         parse_list("x")
+
+
+def test_memory_of_files_is_not_counted(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/numa_maps").write_text(
+        "5635 default file=/usr/bin/python mapped=9 N0=9 kernelpagesize_kB=4\n"
+        "7f00 bind:1 anon=5 dirty=5 N0=2 N1=3 kernelpagesize_kB=4\n"
+        "7f01 default heap anon=1 dirty=1 active=0 N1=1 kernelpagesize_kB=2048\n"
+        "7f02 default\n"
+    )
+    found = memory_by_node([7, 8], tmp_path)
+    assert found == {0: 2 * 4096, 1: 3 * 4096 + 2048 * 1024}
+    assert memory_by_node([8], tmp_path) is None
+
+
+def test_memory_of_this_process_is_about_what_it_holds() -> None:
+    held = bytearray(b"x") * 64_000_000
+    found = memory_by_node([os.getpid()])
+    if found is None:
+        pytest.skip("this kernel does not report it")
+    assert sum(found.values()) > len(held)
+    assert sum(found.values()) <= psutil.Process().memory_info().rss
