@@ -80,7 +80,7 @@ class Forwarded(click.Command):
             "campaigns.search",
             "campaigns.sweep",
             "campaigns.qualify.__main__",
-            "campaigns.corun",
+            "campaigns.corun.__main__",
             "campaigns.tune",
         ):
             return [CompletionItem(incomplete, type="file")]
@@ -147,7 +147,7 @@ for _command in (
     Forwarded("sweep", "campaigns.sweep", "A run for each point of a grid or list."),
     Forwarded("tune", "campaigns.tune", "The best settings, confirmed in pairs."),
     Forwarded("qualify", "campaigns.qualify.__main__", _QUALIFY),
-    Forwarded("corun", "campaigns.corun", _CORUN),
+    Forwarded("corun", "campaigns.corun.__main__", _CORUN),
 ):
     _campaign.add_command(_command)
 _COMMANDS: tuple[click.Command, ...] = (
@@ -161,7 +161,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     Forwarded("export", "history.export.__main__", "A run as Parquet, JUnit, MLflow."),
     Forwarded("qualify", "campaigns.qualify.__main__", _QUALIFY),
     _campaign,
-    Forwarded("corun", "campaigns.corun", _CORUN),
+    Forwarded("corun", "campaigns.corun.__main__", _CORUN),
     Forwarded("forecast", "forecast.__main__", "Predict other rates and settings."),
     Forwarded("keys", "sut.keys", "Make the key that the nodes of a cluster share."),
     Forwarded("node", "sut.node.joining", "Let this host join runs.", is_run=True),
