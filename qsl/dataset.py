@@ -133,12 +133,11 @@ def check_prompts(
     """
     answers = answer_limits(dataset, config)
     longest = int(np.argmax(dataset.lengths + answers))
-    limit = max_model_len - int(answers[longest])
-    if dataset.lengths[longest] > limit:
+    if dataset.lengths[longest] + answers[longest] > max_model_len:
         raise UserError(
             f"{_where(config)}: row {longest}: the prompt has"
-            f" {dataset.lengths[longest]} tokens, but model.max_model_len allows only"
-            f" {limit}; raise it"
+            f" {dataset.lengths[longest]} tokens and its answer up to"
+            f" {answers[longest]}, but model.max_model_len={max_model_len}; raise it"
         )
     outside = np.flatnonzero((dataset.tokens < 0) | (dataset.tokens >= vocab_size))
     if len(outside):
