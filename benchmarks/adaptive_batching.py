@@ -182,6 +182,7 @@ def _holds(case: Case, model: StepTime, rate: float) -> bool:
         [engine],
         make_balancer(BalancerName.round_robin, streaming=True),
         lengths.tolist(),
+        [TOKENS] * len(lengths),
         by_demand=False,
     )
     result = simulation.run(arrivals, rows)

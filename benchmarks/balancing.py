@@ -76,6 +76,7 @@ def simulation(
         [TimedSynthetic(spec, factor, prompts) for factor in slowdown],
         make_balancer(policy, streaming),
         dataset.lengths.tolist(),
+        [TOKENS] * len(dataset),
         by_demand=by_demand,
     )
 

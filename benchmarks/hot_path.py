@@ -56,7 +56,8 @@ def chunk_us(streaming: bool, samples: int) -> np.ndarray:
     """Return microseconds per sample of each chunk, in ascending order."""
     clock, records, responder = RunClock(), _Records(), _Responder()
     recorder = RunRecorder(records, clock)  # type: ignore[arg-type]
-    dispatcher = Dispatcher(make_balancer(None, streaming), [833] * ROWS)
+    balancer = make_balancer(None, streaming)
+    dispatcher = Dispatcher(balancer, [833] * ROWS, [128] * ROWS)
     handler = ResponseHandler(
         dispatcher, recorder, responder, clock, streaming, max_attempts=3
     )

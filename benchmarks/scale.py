@@ -58,7 +58,8 @@ class Coordinator:
     def __init__(self, count: int, streaming: bool) -> None:
         """Start with idle replicas."""
         self.clock, self.streaming = RunClock(), streaming
-        self.dispatcher = Dispatcher(make_balancer(None, streaming), [833] * _ROWS)
+        balancer = make_balancer(None, streaming)
+        self.dispatcher = Dispatcher(balancer, [833] * _ROWS, [128] * _ROWS)
         self.handler = ResponseHandler(
             self.dispatcher,
             RunRecorder(_Records(), self.clock),  # type: ignore[arg-type]

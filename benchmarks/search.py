@@ -137,7 +137,7 @@ class SimulatedRuns:
         arrivals = schedule.times(queries)[:queries] / rate
         recorder = RecordingEngine(self.engine, 97 * self.seed + self.runs, outputs)
         simulation = Simulation(
-            [recorder], make_balancer(None, True), lengths, by_demand=False
+            [recorder], make_balancer(None, True), lengths, outputs, by_demand=False
         )
         indices = np.arange(queries) % _ROWS
         result = simulation.run(arrivals, indices)

@@ -80,7 +80,7 @@ class Forwarded(click.Command):
             "campaigns.search.__main__",
             "campaigns.sweep.__main__",
             "campaigns.qualify.__main__",
-            "campaigns.corun",
+            "campaigns.corun.__main__",
             "campaigns.tune.__main__",
         ):
             return [CompletionItem(incomplete, type="file")]
@@ -155,7 +155,7 @@ for _command in (
         "tune", "campaigns.tune.__main__", "The best settings, confirmed in pairs."
     ),
     Forwarded("qualify", "campaigns.qualify.__main__", _QUALIFY),
-    Forwarded("corun", "campaigns.corun", _CORUN),
+    Forwarded("corun", "campaigns.corun.__main__", _CORUN),
 ):
     _campaign.add_command(_command)
 _COMMANDS: tuple[click.Command, ...] = (
@@ -169,7 +169,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     Forwarded("export", "history.export.__main__", "A run as Parquet, JUnit, MLflow."),
     Forwarded("qualify", "campaigns.qualify.__main__", _QUALIFY),
     _campaign,
-    Forwarded("corun", "campaigns.corun", _CORUN),
+    Forwarded("corun", "campaigns.corun.__main__", _CORUN),
     Forwarded("forecast", "forecast.__main__", "Predict other rates and settings."),
     Forwarded("keys", "sut.keys", "Make the key that the nodes of a cluster share."),
     Forwarded("node", "sut.node.joining", "Let this host join runs.", is_run=True),

@@ -21,6 +21,8 @@ class Workload:
     """Prompt tokens by index of the data set."""
     outputs: list[int]
     """Answer tokens by index of the data set."""
+    answer_limits: list[int]
+    """Answer tokens by index of the data set that the run allows, or prescribes."""
 
 
 def workload(
@@ -43,6 +45,10 @@ def workload(
     lengths, outputs = np.zeros(size, np.int64), np.zeros(size, np.int64)
     lengths[evidence.indices] = evidence.prompts
     outputs[evidence.indices] = evidence.tokens.astype(np.int64)
+    limits = np.full(size, evidence.settings.max_output_tokens)
+    if evidence.settings.prescribed_lengths:
+        # A recorded answer has exactly the length that its row prescribes.
+        limits = outputs
     times = np.zeros(queries)
     if server:
         schedule = ServerSchedule(seed=seed, pass_queries=queries, min_duration_s=0.0)
@@ -53,4 +59,5 @@ def workload(
         indices=np.tile(evidence.indices, repeats)[:queries],
         lengths=lengths.tolist(),
         outputs=outputs.tolist(),
+        answer_limits=limits.tolist(),
     )

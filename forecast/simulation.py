@@ -161,6 +161,7 @@ class Simulation:
         engines: Sequence[TimedEngine],
         balancer: Balancer,
         lengths: Sequence[int],
+        answers: Sequence[int],
         *,
         by_demand: bool,
         network_s: Iterator[float] | None = None,
@@ -172,12 +173,14 @@ class Simulation:
             engines: one for each replica.
             balancer: chooses among them.
             lengths: prompt tokens by index of the data set.
+            answers: answer tokens at their limit by index of the data set, which the
+                balancer counts.
             by_demand: whether samples are handed out as queues have room (Offline), or
                 all at once.
             network_s: time that each message takes; None: 0.2 ms.
             issue_s: time from the issue until a sample is handed out.
         """
-        self._dispatcher = Dispatcher(balancer, lengths)
+        self._dispatcher = Dispatcher(balancer, lengths, answers)
         self._lengths = lengths
         self._replicas = [_Replica(engine=engine) for engine in engines]
         self._network_s = network_s or itertools.repeat(_NETWORK_S)
@@ -246,7 +249,8 @@ class Simulation:
                 now = max(now, comes[place])
             while comes[place] <= now:
                 row = rows[place]
-                engine.queue(Sample(place, place, row, lengths[row], 0, 1), now)
+                sample = Sample(place, place, row, lengths[row], 0, attempt=1)
+                engine.queue(sample, now)
                 place += 1
             now += engine.begin_step(now, comes[place] - now)
             produced = engine.end_step(now)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from base.benchmark import MAX_TOKENS
 from conf.clusters import BalancerName
 from forecast.adaptive import AdaptiveModelEngine, as_step_model
 from forecast.arrivals import Workload, workload
@@ -36,6 +35,8 @@ class Target:
     balancer: BalancerName | None
     shape: EngineShape
     limits: Limits
+    max_output_tokens: int
+    """Most tokens of an answer, by which adaptive batching plans."""
     adaptive: bool = False
     """Whether each step's tokens are chosen by the limit of TPOT."""
 
@@ -66,6 +67,7 @@ def recorded_target(evidence: Evidence) -> Target:
             graph_sizes=first.graph_sizes,
         ),
         limits=evidence.limits,
+        max_output_tokens=evidence.settings.max_output_tokens,
         adaptive="step_model" in engine,
     )
 
@@ -109,7 +111,8 @@ def _engine(
     # The engine's own model is measured in its warm-up: as good as the fitted one.
     known = as_step_model(model, float(prompts.mean()))
     most = shape.max_num_batched_tokens
-    budget = PrefillBudget(known, tpot_s, MAX_TOKENS, most, shape.graph_sizes)
+    answer = target.max_output_tokens
+    budget = PrefillBudget(known, tpot_s, answer, most, shape.graph_sizes)
     return AdaptiveModelEngine(shape, model, load.outputs, noise, budget)
 
 
@@ -122,6 +125,7 @@ def run_engines(
         engines,
         make_balancer(target.balancer, streaming),
         load.lengths,
+        load.answer_limits,
         by_demand=not streaming,
         network_s=_drawn(evidence.ways_s),
         issue_s=evidence.issue_s,

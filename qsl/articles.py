@@ -249,11 +249,31 @@ def _from_csv(path: Path, columns: SourceColumns) -> Iterator[Article]:
         rows = csv.DictReader(file, strict=True)
         number = 0
         try:
-            _check_columns(str(path), rows.fieldnames or [], columns)
+            names = list(rows.fieldnames or [])
+            _check_header(path, names)
+            _check_columns(str(path), names, columns)
             for number, row in enumerate(rows, 1):
                 yield _converted(f"{path}: row {number}", row, columns)
-        except (csv.Error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: not UTF-8 text; save it as UTF-8") from error
+        except csv.Error as error:
             raise UserError(f"{path}: row {number + 1}: {error}") from error
+
+
+def _check_header(path: Path, names: Sequence[str]) -> None:
+    """Check the names of a CSV file's columns.
+
+    Raises:
+        UserError: there are none, a name is there twice, or no comma separates them.
+    """
+    if not names:
+        raise UserError(f"{path}: is empty; its first line must name the columns")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"{path}: two columns are named {twice[0]}; rename one")
+    if len(names) == 1 and (separator := re.search("[;\t|]", names[0])):
+        raise UserError(
+            f"{path}: {separator[0]!r} separates its columns; save it with commas"
+        )
 
 
 def _from_parquet(path: Path, columns: SourceColumns) -> Iterator[Article]:

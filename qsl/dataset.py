@@ -104,9 +104,17 @@ def check_answers(dataset: Dataset, config: DatasetConfig) -> None:
 
 def longest_sample(dataset: Dataset, config: DatasetConfig) -> int:
     """Return the most tokens of a prompt and its answer."""
-    if dataset.output_tokens is None:
-        return int(dataset.lengths.max()) + config.max_output_tokens
-    return int((dataset.lengths + dataset.output_tokens).max())
+    return int((dataset.lengths + answer_limits(dataset, config)).max())
+
+
+def answer_limits(dataset: Dataset, config: DatasetConfig) -> NDArray[np.int32]:
+    """Return the most tokens of each answer, shape (samples,).
+
+    It is the length that the data prescribe, else dataset.max_output_tokens.
+    """
+    if dataset.output_tokens is not None:
+        return dataset.output_tokens
+    return np.full(len(dataset), config.max_output_tokens, np.int32)
 
 
 def check_prompts(
@@ -123,16 +131,13 @@ def check_prompts(
     Raises:
         UserError: a prompt is too long, or a token id is outside the vocabulary.
     """
-    answers = dataset.output_tokens
-    if answers is None:
-        answers = np.full(len(dataset), config.max_output_tokens, np.int32)
+    answers = answer_limits(dataset, config)
     longest = int(np.argmax(dataset.lengths + answers))
-    limit = max_model_len - int(answers[longest])
-    if dataset.lengths[longest] > limit:
+    if dataset.lengths[longest] + answers[longest] > max_model_len:
         raise UserError(
             f"{_where(config)}: row {longest}: the prompt has"
-            f" {dataset.lengths[longest]} tokens, but model.max_model_len allows only"
-            f" {limit}; raise it"
+            f" {dataset.lengths[longest]} tokens and its answer up to"
+            f" {answers[longest]}, but model.max_model_len={max_model_len}; raise it"
         )
     outside = np.flatnonzero((dataset.tokens < 0) | (dataset.tokens >= vocab_size))
     if len(outside):

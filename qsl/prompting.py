@@ -12,6 +12,7 @@ from qsl.cnn_eval import TEMPLATE
 from qsl.tokenizer import load_chat, load_encoder
 
 PLACE = "{input}"
+_PROBE = "A text that no template has."
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,10 +77,15 @@ def load_prompting(folder: Path, template: str, *, chat: bool) -> Prompting:
         )
     prompting = Prompting(encoder=encoder, template=template, chat=loaded)
     try:
-        prompting.text("text")
+        rendered = prompting.text(_PROBE)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder}: its chat template fails: {reason}") from error
+    if _PROBE not in rendered:
+        raise UserError(
+            f"{folder}: its chat template leaves the user's text out; leave out"
+            " --chat-template, or correct the template"
+        )
     return prompting
 
 

@@ -244,6 +244,8 @@ class SettingsRecord(Struct, kw_only=True):
     """Version of this package; empty in runs of versions that did not record it."""
     max_output_tokens: int = MAX_TOKENS
     """Most tokens of an answer."""
+    prescribed_lengths: bool = False
+    """Whether the data set prescribes the length of each answer."""
 
 
 class Check(Struct, kw_only=True):

@@ -1,5 +1,6 @@
 """LoadGen's TestSettings for a planned run, asserted against the rules."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -24,6 +25,18 @@ _MODES = {
     # The audit file selects the mode by itself; PerformanceOnly is where it starts.
     Mode.compliance: lg.TestMode.PerformanceOnly,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """Facts of model and data that settings.json records."""
+
+    stop_token_ids: list[int]
+    """Tokens that end an answer; empty where the data prescribe its length."""
+    tokenizer: Path | None
+    dataset_sha256: str | None
+    prescribed_lengths: bool
+    """Whether the data set prescribes the length of each answer."""
 
 
 def build_settings(plan: ScenarioPlan, folder: RunFolder) -> lg.TestSettings:
@@ -135,9 +148,7 @@ def record_settings(
     settings: lg.TestSettings,
     plan: ScenarioPlan,
     folder: RunFolder,
-    stop_token_ids: list[int],
-    tokenizer: Path | None,
-    dataset_sha256: str | None = None,
+    facts: RunFacts,
 ) -> SettingsRecord:
     """Write `settings.json` and return it."""
     values = effective(settings)
@@ -150,14 +161,15 @@ def record_settings(
         loadgen_model=plan.loadgen_model,
         loadgen_scenario=plan.loadgen_scenario,
         is_benchmark=plan.is_benchmark,
-        stop_token_ids=stop_token_ids,
-        tokenizer=str(tokenizer) if tokenizer else None,
+        stop_token_ids=facts.stop_token_ids,
+        tokenizer=str(facts.tokenizer) if facts.tokenizer else None,
         effective=values,
         rules=plan.rules,
         relaxed=_relaxed(plan, values),
-        dataset_sha256=dataset_sha256,
+        dataset_sha256=facts.dataset_sha256,
         version=VERSION,
         max_output_tokens=plan.max_output_tokens,
+        prescribed_lengths=facts.prescribed_lengths,
     )
     write_json(folder.settings, record)
     return record

@@ -11,10 +11,11 @@ import numpy as np
 from base.errors import UserError
 from conf.engines import EndpointConfig, EngineConfig, SyntheticConfig, VllmConfig
 from conf.schema import Config, RunKind, Weights
-from qsl.dataset import Dataset
+from qsl.dataset import Dataset, answer_limits
 from record.folder import RunFolder
 from record.structs import Json
 from record.writer import RecordWriter
+from scenarios.settings import RunFacts
 from sut.balancers import make_balancer
 from sut.clock import RunClock, clock_id
 from sut.clusters.base import Cluster
@@ -107,6 +108,7 @@ def _coordinator(
             dispatcher=Dispatcher(
                 make_balancer(config.cluster.balancer, streaming),
                 lengths,
+                answer_limits(dataset, config.dataset).tolist(),
                 block=_block(config, dataset, streaming),
             ),
             recorder=RunRecorder(writer, clock),
@@ -286,3 +288,15 @@ def model_for(config: Config, notify: Callable[[str], None]) -> Model:
         return Model(path=None, vocab_size=_ANY_ID, stop_token_ids=[_ANY_ID])
     serves = not isinstance(config.engine, EndpointConfig)
     return find_model(config.model, notify, needs_weights=serves)
+
+
+def run_facts(model: Model, dataset: Dataset) -> RunFacts:
+    """Return the facts of model and data that settings.json records."""
+    prescribed = dataset.output_tokens is not None
+    return RunFacts(
+        # Answers of a prescribed length go on after a stop token.
+        stop_token_ids=[] if prescribed else model.stop_token_ids,
+        tokenizer=model.tokenizer,
+        dataset_sha256=dataset.sha256 or None,
+        prescribed_lengths=prescribed,
+    )

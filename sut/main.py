@@ -50,7 +50,7 @@ from sut.coordinator.coordinator import Coordinator
 from sut.coordinator.live import RunView
 from sut.coordinator.loadgen import LoadGenRun
 from sut.fit import check_fits, fit_lengths
-from sut.launch import build_coordinator, model_for
+from sut.launch import build_coordinator, model_for, run_facts
 from sut.metrics import Serve, metrics_server
 from sut.model import Model
 from sut.postprocess import conclude
@@ -212,7 +212,7 @@ def _prepared(
             settings = build_settings(plan, folder)
             for note in plan.notes:
                 _LOG.info("%s", note)
-            record_settings(settings, plan, folder, *_facts(model, dataset))
+            record_settings(settings, plan, folder, run_facts(model, dataset))
             scratch = stack.enter_context(ExitStack())
             writer = stack.enter_context(RecordWriter(folder, steps=config.run.steps))
             coordinator = build_coordinator(
@@ -240,13 +240,6 @@ def _has_limits(plan: ScenarioPlan) -> bool:
     return plan.loadgen_scenario == "Server"
 
 
-def _facts(model: Model, dataset: Dataset) -> tuple[list[int], Path | None, str | None]:
-    """Return the facts of model and data that `record_settings` records."""
-    # Answers of a prescribed length go on after a stop token.
-    stops = model.stop_token_ids if dataset.output_tokens is None else []
-    return stops, model.tokenizer, dataset.sha256 or None
-
-
 def _measure(
     config: Config,
     model: Model,
@@ -264,7 +257,7 @@ def _measure(
             if plan.needs_latency:
                 latency_ns = _slowest_warm_request_ns(coordinator)
                 set_expected_latency(settings, plan, folder, latency_ns)
-                record_settings(settings, plan, folder, *_facts(model, dataset))
+                record_settings(settings, plan, folder, run_facts(model, dataset))
             wait_for_others(lambda: _update(coordinator, view))
             view.begin_run(plan.expected_samples(len(dataset)))
             _run_loadgen(config, settings, dataset, coordinator, view, folder)

@@ -114,8 +114,16 @@ def find_model(
     if config.is_benchmark:
         _check_shape(config, path, shape)
     text = shape.text
-    if not text.vocab_size:
+    if text.vocab_size is None or text.vocab_size < 1:
         raise UserError(f"{path / 'config.json'}: no vocab_size; {DOWNLOAD_AGAIN}")
+    named = _stop_tokens(path, shape)
+    # No answer can have another one, and vLLM's samplers index the vocabulary by them.
+    stops = [stop for stop in named if 0 <= stop < text.vocab_size]
+    if not stops:
+        raise UserError(
+            f"{path}: the stop token {named[0]} is outside the vocabulary of"
+            f" {text.vocab_size}; correct eos_token_id in its configuration"
+        )
     longest = text.longest
     wanted = config.max_model_len
     if wanted is not None and longest is not None and wanted > longest:
@@ -131,7 +139,7 @@ def find_model(
     return Model(
         path=path,
         vocab_size=text.vocab_size,
-        stop_token_ids=_stop_tokens(path, shape),
+        stop_token_ids=stops,
         architecture=(shape.architectures or [""])[0],
         longest=longest,
         quantization=_quantization(shape.quantization_config),

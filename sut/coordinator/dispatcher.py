@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from base.benchmark import MAX_TOKENS
 from sut.balancers import Balancer, ScoringBalancer
 
 _QUEUED_STEPS = 4
@@ -37,6 +36,8 @@ class Sample(Struct, gc=False):
     qsl_index: int
     prompt_tokens: int
     issued_ns: int
+    work_tokens: int = 0
+    """Prompt tokens, and answer tokens at their limit; policies balance them."""
     attempt: int = 0
     replica: int | None = None
     dispatched_ns: int | None = None
@@ -84,7 +85,7 @@ class ReplicaLoad:
             self.busy_from_ns = now_ns
         self.outstanding[sample.seq] = sample
         self.outstanding_samples += 1
-        self.outstanding_tokens += sample.prompt_tokens + MAX_TOKENS
+        self.outstanding_tokens += sample.work_tokens
         self.outstanding_prefills += 1
         self.sent += 1
 
@@ -134,6 +135,7 @@ class Dispatcher:
         self,
         balancer: Balancer,
         prompt_tokens: Sequence[int],
+        answer_tokens: Sequence[int],
         block: int | None = None,
     ) -> None:
         """Start without replicas.
@@ -141,6 +143,8 @@ class Dispatcher:
         Args:
             balancer: policy that chooses among the replicas with room.
             prompt_tokens: prompt length by index of the data set.
+            answer_tokens: length that the data set prescribes for each answer, by
+                index; where it prescribes none, the limit of the run.
             block: size of the data set where the longest prompts may go first: MLPerf
                 lets Offline sort inside one pass over the data set. None: in order.
         """
@@ -151,8 +155,15 @@ class Dispatcher:
         self._waiting: deque[Sample] = deque()
         self._balancer = balancer
         self._prompt_tokens = prompt_tokens
-        self.mean_prompt_tokens = sum(prompt_tokens) / max(1, len(prompt_tokens))
+        self._work_tokens = [
+            prompt + answer
+            for prompt, answer in zip(prompt_tokens, answer_tokens, strict=True)
+        ]
+        count = max(1, len(prompt_tokens))
+        self.mean_prompt_tokens = sum(prompt_tokens) / count
         """Of the data set."""
+        self.mean_answer_tokens = sum(answer_tokens) / count
+        """Of the data set, at their limit."""
 
     @property
     def open_samples(self) -> int:
@@ -170,7 +181,7 @@ class Dispatcher:
 
     def issue(self, queries: Iterable[Query]) -> None:
         """Take in samples in the order in which LoadGen issued them."""
-        lengths, seq = self._prompt_tokens, self.issued
+        lengths, work, seq = self._prompt_tokens, self._work_tokens, self.issued
         samples: list[Sample] = []
         add = samples.append
         for issued_ns, ids, indices in queries:
@@ -178,7 +189,8 @@ class Dispatcher:
             # hold one sample each.
             for position, query_id in enumerate(ids):
                 index = indices[position]
-                add(Sample(seq, query_id, index, lengths[index], issued_ns))
+                length, tokens = lengths[index], work[index]
+                add(Sample(seq, query_id, index, length, issued_ns, tokens))
                 seq += 1
         self.issued = seq
         if (block := self._block) is not None:
@@ -312,7 +324,7 @@ class Dispatcher:
     def _release(sample: Sample, load: ReplicaLoad) -> None:
         del load.outstanding[sample.seq]
         load.outstanding_samples -= 1
-        load.outstanding_tokens -= sample.prompt_tokens + MAX_TOKENS
+        load.outstanding_tokens -= sample.work_tokens
         if not sample.begun:
             load.outstanding_prefills -= 1
         sample.begun = False

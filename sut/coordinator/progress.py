@@ -8,7 +8,6 @@ import platform
 import time
 from collections.abc import Callable
 
-from base.benchmark import MAX_TOKENS
 from record.status import Percentiles, ReplicaStatus, RunStatus
 from sut.coordinator.coordinator import Coordinator
 from sut.coordinator.replica import State
@@ -141,7 +140,9 @@ class Progress:
         tokens = self._coordinator.recorder.step_tokens
         if tokens and dispatcher.issued >= expected:
             answered = sum(r.output_tokens for r in list(dispatcher.replicas.values()))
-            each = answered / completed if completed and answered else MAX_TOKENS
+            each = dispatcher.mean_answer_tokens
+            if completed and answered:
+                each = answered / completed
             total = expected * (dispatcher.mean_prompt_tokens + each)
             return min(tokens / total, 0.999)
         if completed < max(1, running):

@@ -109,7 +109,7 @@ def write_run(
     noise = int(rate) if noise_seed is None else noise_seed
     engine = RecordingEngine(shape, outputs, noise, coefficients)
     simulation = Simulation(
-        [engine], make_balancer(None, True), lengths, by_demand=False
+        [engine], make_balancer(None, True), lengths, outputs, by_demand=False
     )
     result = simulation.run(arrivals, indices)
     return _write(path, rate, result, engine, lengths, indices, seed)

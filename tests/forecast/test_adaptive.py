@@ -31,7 +31,7 @@ def _result(adaptive: bool, asynchronous: bool, most: int = 8192) -> Result:
         budget = PrefillBudget(as_step_model(MODEL, 800), LIMIT_S, TOKENS, most)
         engine = AdaptiveModelEngine(shape, MODEL, outputs, noise, budget)
     simulation = Simulation(
-        [engine], make_balancer(None, True), [800] * 400, by_demand=False
+        [engine], make_balancer(None, True), [800] * 400, outputs, by_demand=False
     )
     arrivals = np.arange(400) / 100
     return simulation.run(arrivals, np.arange(400))

@@ -133,7 +133,7 @@ def test_steps_taken_at_once_change_nothing(
         luck = zip(factors, itertools.repeat(0.0), strict=False)
         engine = kind(shape, model(1.0, 1e-3, 0.01, 0.1, 1e-4), outputs, luck)
         simulation = Simulation(
-            [engine], make_balancer(None, True), prompts, by_demand=False
+            [engine], make_balancer(None, True), prompts, outputs, by_demand=False
         )
         results.append(simulation.run(arrivals, np.arange(80)))
         assert engine._free == blocks

@@ -1,18 +1,20 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from base.errors import UserError
+from conf.schema import BalancerName
 from forecast import highest_rate, predict
 from forecast.__main__ import main
-from forecast.evidence import read_evidence
+from forecast.evidence import Evidence, read_evidence
 from forecast.limits import Limits
 from forecast.measures import measures
 from forecast.predict import forecast
 from forecast.request import make_target
-from forecast.target import recorded_target, simulate
+from forecast.target import recorded_target, simulate, target_load
 from record.folder import read_json, write_json
 from record.steps import header
 from record.structs import SettingsRecord
@@ -197,3 +199,24 @@ def test_adaptive_batching_that_cannot_be(
 ) -> None:
     with pytest.raises(UserError, match=message):
         make_target(read_evidence(recorded), options)
+
+
+def test_answers_count_with_the_length_that_the_run_prescribed(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", 30, queries=120)
+    target = replace(recorded_target(read_evidence(folder.path)), replicas=3)
+
+    def change(**fields: object) -> Evidence:
+        settings = read_json(folder.settings, SettingsRecord)
+        write_json(folder.settings, msgspec.structs.replace(settings, **fields))
+        return read_evidence(folder.path)
+
+    free = change(max_output_tokens=300)
+    load = target_load(free, target)
+    assert set(load.answer_limits) == {300}
+    assert recorded_target(free).max_output_tokens == 300
+    fixed = change(prescribed_lengths=True)
+    load = target_load(fixed, target)
+    assert load.answer_limits == load.outputs
+    # The balancer counts them, so other replicas get the samples.
+    policy = replace(target, balancer=BalancerName.least_outstanding_tokens)
+    assert list(simulate(fixed, policy).done) != list(simulate(free, policy).done)

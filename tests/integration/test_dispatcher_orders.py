@@ -16,7 +16,8 @@ class DispatcherMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.dispatcher = Dispatcher(LeastOutstandingTokens(), [100, 101, 106] * 3)
+        lengths = [100, 101, 106] * 3
+        self.dispatcher = Dispatcher(LeastOutstandingTokens(), lengths, lengths)
         self.completed: list[int] = []
         self.next_replica = 0
         self.add(3)
@@ -98,7 +99,7 @@ TestDispatcher.settings = settings(max_examples=60, deadline=None)
 @given(st.integers(1, 200), st.integers(1, 5))
 @settings(max_examples=30, deadline=None)
 def test_every_sample_is_completed_exactly_once(count: int, replicas: int) -> None:
-    dispatcher = Dispatcher(RoundRobin(), range(100, 1000))
+    dispatcher = Dispatcher(RoundRobin(), range(100, 1000), [128] * 900)
     for number in range(replicas):
         dispatcher.add_replica(number, "n", 3)
     dispatcher.issue([(5, range(1000, 1000 + count), range(count))])

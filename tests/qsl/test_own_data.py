@@ -9,9 +9,11 @@ import pyarrow.parquet
 import pytest
 from tokenizers import Tokenizer
 
+from base.errors import UserError
 from conf.load import load_config
 from qsl.dataset import Dataset, load_dataset
 from qsl.prepare import main
+from qsl.prompting import load_prompting
 from tests.tiny_checkpoints import write_configuration
 
 ROWS = [
@@ -241,3 +243,43 @@ def test_damaged_lengths_are_named(
     )
     with pytest.raises(Exception, match=message):
         _loaded(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("question,answer\ncaf\u00e9,b\n".encode("latin-1"), "save it as UTF-8"),
+        ("question,answer\na,b\n".encode("utf-16"), "save it as UTF-8"),
+        (b"question;answer\na;b\n", "';' separates its columns; save it with commas"),
+        (b"question\tanswer\na\tb\n", "save it with commas"),
+        (b"question,answer,answer\na,b,c\n", "two columns are named answer"),
+        (b"", "its first line must name the columns"),
+    ],
+)
+def test_a_csv_file_of_another_form_is_refused_with_the_remedy(
+    content: bytes,
+    message: str,
+    tmp_path: Path,
+    checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+    target = str(tmp_path / "out.json")
+    assert main([str(path), str(checkpoint), target, *COLUMNS]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_chat_template_without_the_text_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Chat:
+        chat_template = "fixed"
+
+        def apply_chat_template(self, *_: object, **_options: object) -> str:
+            return "fixed"
+
+    monkeypatch.setattr("qsl.prompting.load_chat", lambda _folder: Chat())
+    folder = write_configuration("llama", tmp_path / "llama")
+    with pytest.raises(UserError, match="leaves the user's text out"):
+        load_prompting(folder, "{input}", chat=True)

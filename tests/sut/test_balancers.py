@@ -22,7 +22,7 @@ def _loads(*prompts: int) -> list[ReplicaLoad]:
 def _hand(load: ReplicaLoad, count: int, prompt_tokens: int = 100) -> None:
     """Hand `count` more samples to a replica."""
     for seq in range(load.sent, load.sent + count):
-        load.hand(Sample(seq, seq, seq, prompt_tokens, 0), 0)
+        load.hand(Sample(seq, seq, seq, prompt_tokens, 0, prompt_tokens + 128), 0)
 
 
 def _show_speeds(loads: list[ReplicaLoad], *tokens_per_s: int) -> None:

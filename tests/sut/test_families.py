@@ -65,14 +65,14 @@ def _write(folder: Path, config: dict[str, Any], **files: object) -> Path:
     return folder
 
 
-TEXT = {"vocab_size": 100, "max_position_embeddings": 300, "eos_token_id": [1, 106]}
+TEXT = {"vocab_size": 200, "max_position_embeddings": 300, "eos_token_id": [1, 106]}
 
 
 def test_the_language_model_of_a_checkpoint_that_reads_images(tmp_path: Path) -> None:
     """As Gemma 3 with 4B parameters or more: everything is in `text_config`."""
     whole = {"architectures": ["Gemma3ForConditionalGeneration"], "text_config": TEXT}
     model = _found(_write(tmp_path / "a", whole))
-    assert (model.vocab_size, model.longest) == (100, 300)
+    assert (model.vocab_size, model.longest) == (200, 300)
     assert model.stop_token_ids == [1, 106]
 
 
@@ -134,7 +134,12 @@ def test_the_length_is_what_the_data_need(
         ([200], None, [], "can hold 300 tokens, but .* needs 328"),
         ([10], [129], [], "row 0: the answer must have 129 tokens.*raise it"),
         ([10], [9], ["run=full"], "run=full: .* prescribes the length of answers"),
-        ([10], None, ["model.max_model_len=100"], "max_model_len allows only -28"),
+        (
+            [10],
+            None,
+            ["model.max_model_len=100"],
+            "model.max_model_len=100; raise it",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -168,3 +173,19 @@ def test_accuracy_needs_references(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="own has none; give mode=performance"):
         fit_lengths(config, _found(folder), load_dataset(config.dataset))
+
+
+@pytest.mark.parametrize("stop", [-1, 200, [10**6, 10**7]])
+def test_a_stop_token_outside_the_vocabulary_is_refused(
+    stop: int | list[int], tmp_path: Path
+) -> None:
+    folder = _write(tmp_path / "a", TEXT)
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": stop}))
+    with pytest.raises(UserError, match=r"the stop token .* is outside the vocabulary"):
+        _found(folder)
+
+
+def test_one_of_several_stop_tokens_may_be_outside(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "a", TEXT)
+    (folder / "generation_config.json").write_text('{"eos_token_id": [7, 1000000]}')
+    assert _found(folder).stop_token_ids == [7]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from base.errors import UserError
 from conf.load import load_config
+from conf.schema import DatasetConfig
 from qsl.cnn_eval import prompt
-from qsl.dataset import Dataset
+from qsl.dataset import Dataset, answer_limits
 from sut.fit import check_fits
-from sut.launch import engine_spec
+from sut.launch import engine_spec, run_facts
 from sut.model import Model
 from sut.wire.messages import AdaptiveSpec, StepModel
 
@@ -37,6 +39,17 @@ def _dataset(ids: list[int]) -> Dataset:
 
 def _check(options: list[str], model: Model, ids: list[int]) -> None:
     check_fits(load_config(options), model, _dataset(ids))
+
+
+def test_policies_count_the_prescribed_length_else_the_limit() -> None:
+    data = DatasetConfig(name="custom", path="own.json", max_output_tokens=300)
+    assert answer_limits(_dataset([1, 2]), data).tolist() == [300]
+    given = replace(_dataset([1, 2]), output_tokens=np.array([7], np.int32))
+
+    assert answer_limits(given, data).tolist() == [7]
+    assert run_facts(_model(), given).prescribed_lengths
+    assert run_facts(_model(), given).stop_token_ids == []
+    assert not run_facts(_model(), _dataset([1])).prescribed_lengths
 
 
 def test_another_vocabulary_is_refused_with_the_remedy() -> None:

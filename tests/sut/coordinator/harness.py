@@ -125,7 +125,9 @@ def coordinator_parts(
     return CoordinatorParts(
         config=ClusterConfig(name="local", heartbeat_timeout_s=60, max_attempts=3),
         cluster=cluster,
-        dispatcher=Dispatcher(make_balancer(None, True), [10] * SAMPLES),
+        dispatcher=Dispatcher(
+            make_balancer(None, True), [10] * SAMPLES, [128] * SAMPLES
+        ),
         recorder=RunRecorder(writer, clock),
         clock=clock,
         responder=Answers(),

@@ -10,7 +10,7 @@ from sut.coordinator.dispatcher import Dispatcher, UnexpectedAnswer
 
 
 def _dispatcher(replicas: int = 2, room: int | None = None) -> Dispatcher:
-    dispatcher = Dispatcher(RoundRobin(), range(100, 1000))
+    dispatcher = Dispatcher(RoundRobin(), range(100, 1000), [128] * 900)
     for number in range(replicas):
         dispatcher.add_replica(number, "n", room)
     return dispatcher
@@ -45,10 +45,34 @@ def test_a_replica_with_a_queue_gets_no_more_until_it_asks() -> None:
 
 def test_the_longest_go_first_inside_one_pass_over_the_data() -> None:
     lengths = [5, 9, 7]
-    dispatcher = Dispatcher(RoundRobin(), lengths, block=3)
+    dispatcher = Dispatcher(RoundRobin(), lengths, [128] * 3, block=3)
     dispatcher.add_replica(0, "n", None)
     dispatcher.issue([(0, range(6), [i % 3 for i in range(6)])])
     assert [s.seq for s in dispatcher.assign(0)[0]] == [1, 2, 0, 4, 5, 3]
+
+
+def test_a_sample_counts_with_the_answer_length_that_its_row_has() -> None:
+    dispatcher = Dispatcher(
+        make_balancer(BalancerName.least_outstanding_tokens, streaming=False),
+        [100, 100, 100, 100],
+        [900, 20, 30, 40],
+    )
+    for number in range(2):
+        dispatcher.add_replica(number, "n", None)
+    dispatcher.issue([(0, range(4), range(4))])
+    batches = dispatcher.assign(0)
+    # The long answer keeps its replica busy; the short ones go to the other.
+    assert {r: [s.qsl_index for s in b] for r, b in batches.items()} == {
+        0: [0],
+        1: [1, 2, 3],
+    }
+    assert dispatcher.replicas[0].outstanding_tokens == 1000
+    assert dispatcher.replicas[1].outstanding_tokens == 390
+    dispatcher.complete(batches[1][1], 30, 1)
+    assert dispatcher.replicas[1].outstanding_tokens == 260
+    dispatcher.remove_replica(0)
+    assert [s.qsl_index for s in dispatcher.assign(2)[1]] == [0]
+    assert dispatcher.replicas[1].outstanding_tokens == 1260
 
 
 def test_speed_counts_only_time_with_work() -> None:
@@ -137,7 +161,8 @@ def test_many_replicas_get_what_a_look_at_each_would_give_them(
         monkeypatch.setattr(balancers, "_REFRESH", 1)
         rng = random.Random(7)
         lengths = [rng.randrange(100, 2000) for _ in range(50)]
-        dispatcher = Dispatcher(make_balancer(name, streaming=True), lengths)
+        answers = [rng.randrange(1, 500) for _ in range(50)]
+        dispatcher = Dispatcher(make_balancer(name, streaming=True), lengths, answers)
         for replica in range(24):
             dispatcher.add_replica(replica, "n", target)
         found = []

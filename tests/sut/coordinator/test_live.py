@@ -23,7 +23,7 @@ class FakeCoordinator:
     """What the view reads of a coordinator."""
 
     def __init__(self) -> None:
-        self.dispatcher = Dispatcher(RoundRobin(), [100] * 10)
+        self.dispatcher = Dispatcher(RoundRobin(), [100] * 10, [128] * 10)
         self.answers = SimpleNamespace(latencies=RecentLatencies())
         self.replicas = SimpleNamespace(
             by_number={0: Replica(0, "n1"), 1: Replica(1, "n1")}, fences=2
@@ -70,7 +70,8 @@ class Playback:
 
     def __init__(self) -> None:
         self.coordinator, self.now = FakeCoordinator(), 0.0
-        dispatcher = self.coordinator.dispatcher = Dispatcher(RoundRobin(), [100])
+        dispatcher = Dispatcher(RoundRobin(), [100], [128])
+        self.coordinator.dispatcher = dispatcher
         self.coordinator.replicas.fences = 0
         for replica in self.coordinator.replicas.active():
             replica.enter(State.READY)

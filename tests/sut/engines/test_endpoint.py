@@ -155,6 +155,16 @@ def test_a_connection_that_breaks_before_an_answer_is_no_loss() -> None:
     assert sorted(answer.seq for answer in done) == list(range(5))
 
 
+@pytest.mark.parametrize("fault", ["half_closed", "fin"])
+def test_an_answer_that_has_begun_is_not_asked_for_again(fault: str) -> None:
+    """Else its first token would be reported twice, and its tokens counted twice."""
+    behavior = Behavior(fault=fault, from_request=3, times=1)
+    with StubServer(behavior) as server, engine_on(server, retries=2) as engine:
+        assert len(run(engine, request(1))[1]) == 1
+        with pytest.raises(EngineLostError, match="broke half-way"):
+            run(engine, request(2))
+
+
 def test_connections_that_a_server_closes_after_each_answer_are_no_loss() -> None:
     behavior = Behavior(fault="close_after")
     with (

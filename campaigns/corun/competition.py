@@ -7,8 +7,8 @@ the same device or server. A slowdown without such evidence is named as unexplai
 
 from collections.abc import Iterator, Sequence
 
-from campaigns.corun_record import Competition
-from campaigns.corun_signals import Signals, equal_work_ratio
+from campaigns.corun.record import Competition
+from campaigns.corun.signals import Signals, equal_work_ratio
 
 _LONGER = 1.05
 """A step with the same work that takes so much longer is slowed."""

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import campaigns.corun as command
-from campaigns.corun_competition import competition
-from campaigns.corun_plan import parse, steps
-from campaigns.corun_record import Corun, CorunRun, Workload
-from campaigns.corun_signals import RunData, Signals, equal_work_ratio, figures
+import campaigns.corun.__main__ as command
+from campaigns.corun.competition import competition
+from campaigns.corun.options import parse
+from campaigns.corun.plan import left, steps
+from campaigns.corun.record import Corun, CorunRun, Workload
+from campaigns.corun.signals import RunData, Signals, equal_work_ratio, figures
 from record.folder import RunFolder
 from record.steps import STEP, Steps
 from record.structs import SampleRecord
@@ -49,6 +50,17 @@ def test_options_belong_to_all_or_to_one() -> None:
         ([*TWO, "core=1"], "unknown option core; did you mean cores="),
         ([*TWO, "engine.urls=x"], "batch: "),
         (["a:", "scenario=nope", "b:"], "a: scenario=nope: no such scenario"),
+        (["--dry-run", "mode=accuracy", *TWO], "chat: mode=accuracy: a corun compares"),
+        ([*TWO, "mode=compliance"], "batch: mode=compliance: a corun compares"),
+        (["--dry-run", "run=full", *TWO], "chat: run=full"),
+        (
+            ["--dry-run", *TWO, "dataset=custom", "dataset.path=/no"],
+            "batch: /no: No such",
+        ),
+        (
+            ["--dry-run", *TWO, "model=custom", "model.path=/no"],
+            "batch: model.path=/no",
+        ),
     ],
 )
 def test_bad_input_ends_before_any_run(
@@ -104,7 +116,7 @@ def test_only_what_is_missing_is_run() -> None:
         CorunRun(round=0, workload=name, together=True, run=name, seconds=1.0)
         for name in ("chat", "batch")
     ]
-    todo = command.left(_corun(repeats=1, runs=made))
+    todo = left(_corun(repeats=1, runs=made))
     assert sorted(names for _, names in todo) == [["batch"], ["chat"]]
 
 

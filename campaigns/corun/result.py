@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from base.benchmark import ScenarioName
-from campaigns.corun_competition import competition
-from campaigns.corun_plan import configurations
-from campaigns.corun_record import (
+from campaigns.corun.competition import competition
+from campaigns.corun.plan import configurations
+from campaigns.corun.record import (
     NAME,
     Corun,
     CorunRun,
@@ -18,7 +18,7 @@ from campaigns.corun_record import (
     Workload,
     WorkloadResult,
 )
-from campaigns.corun_signals import (
+from campaigns.corun.signals import (
     RunData,
     Signals,
     figures,

@@ -30,28 +30,24 @@ from base.command import run_command, start_module
 
 if __name__ == "__main__":
     # Before the imports below, in which memory can run out.
-    start_module("campaigns.corun")
+    start_module("campaigns.corun.__main__")
 
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from base.barrier import Barrier
-from base.child import Children, Ended, Job, module_environment
 from base.errors import ExitCode, UserError
 from base.log import logger
-from campaigns.corun_plan import check_cores, configurations, parse, steps
-from campaigns.corun_record import NAME, Corun, CorunRun, Workload
-from campaigns.corun_result import summary, write_results
+from campaigns.corun.options import parse
+from campaigns.corun.plan import check_cores, check_runs, configurations, steps
+from campaigns.corun.record import NAME, Corun
+from campaigns.corun.result import summary, write_results
+from campaigns.corun.runs import campaign_runs, make_runs
 from campaigns.folders import interrupted, make_root
 from campaigns.output import output_flags, show
-from campaigns.progress import CampaignFile, campaign_run, left_words, time_left
-from campaigns.series import new_campaign, run_command_line
-from record.campaign import CampaignRun, Status
-from record.folder import RecordError, RunFolder, read_json, write_json
-from record.structs import Verdict
+from campaigns.progress import CampaignFile
+from campaigns.series import new_campaign
+from record.campaign import Status
 
 _LOG = logger(__name__)
 
@@ -74,6 +70,7 @@ def _command(arguments: Sequence[str]) -> int:
         repeats=options.repeats,
         seed=options.seed,
     )
+    check_runs(corun)
     config = next(iter(configurations(corun).values()))
     if options.dry_run:
         print("\n".join(_described(corun)))
@@ -86,14 +83,14 @@ def _command(arguments: Sequence[str]) -> int:
     text = ""
     with output.children() as children:
         try:
-            _run_all(root, corun, children, file)
+            make_runs(root, corun, children, file)
             status = "not good"
         finally:
             if corun.runs:
                 text = write_results(root, corun)
             if status == "not good" and _is_complete(corun):
                 status = "good"
-            file.end(status, _campaign_runs(root, corun))
+            file.end(status, campaign_runs(root, corun))
             if corun.runs:
                 show(output, summary(root, corun, status), text)
     _LOG.info("corun: %s", root)
@@ -105,14 +102,6 @@ def _is_complete(corun: Corun) -> bool:
     return all(
         result.rounds == corun.repeats and result.measures for result in corun.results
     )
-
-
-def _campaign_runs(root: Path, corun: Corun) -> list[CampaignRun]:
-    return [
-        campaign_run(root, run.run, run.seconds, run.reason)
-        for run in corun.runs
-        if run.run is not None
-    ]
 
 
 def _described(corun: Corun) -> list[str]:
@@ -145,101 +134,3 @@ def _resumed(root: Path, planned: Corun) -> Corun:
     found.repeats, found.seed = planned.repeats, planned.seed
     _LOG.info("resumed: %d runs are done", len(found.runs))
     return found
-
-
-def left(corun: Corun) -> list[tuple[int, list[str]]]:
-    """Return the steps that are to be made, in their order."""
-    made = {(run.round, run.workload, run.together) for run in corun.runs}
-    return [
-        (number, names)
-        for number, names in steps(corun)
-        if (number, names[0], len(names) > 1) not in made
-    ]
-
-
-def _run_all(root: Path, corun: Corun, children: Children, file: CampaignFile) -> None:
-    """Make the runs that are missing.
-
-    Raises:
-        Aborted: a signal came.
-        UserError: a run refused its configuration.
-        OSError: the record cannot be written.
-    """
-    write_json(root / NAME, corun)
-    todo = left(corun)
-    by_name = {workload.name: workload for workload in corun.workloads}
-    for place, (number, names) in enumerate(todo, 1):
-        # Runs at once are one step, of which each has the seconds.
-        left_s = time_left(
-            [(run.together or run.workload, run.seconds) for run in corun.runs],
-            [len(names) > 1 or names[0] for _, names in todo[place - 1 :]],
-        )
-        file.update(_campaign_runs(root, corun), left_s)
-        _LOG.info(
-            "== step %d of %d, round %d: %s%s",
-            *(place, len(todo), number + 1, " + ".join(names), left_words(left_s)),
-        )
-        begin = time.monotonic()
-        ended = _run_step(root, corun, [by_name[name] for name in names], children)
-        children.check()
-        seconds = round(time.monotonic() - begin, 3)
-        for name, one in zip(names, ended, strict=True):
-            if one.code == ExitCode.BAD_INPUT:
-                raise UserError(f"the run of {name} was refused; see above")
-            made = _read(one, number, name, len(names) > 1, seconds)
-            if made.reason:
-                _LOG.info("   %s: %s", name, made.reason)
-            corun.runs.append(made)
-        write_json(root / NAME, corun)
-
-
-def _run_step(
-    root: Path, corun: Corun, workloads: Sequence[Workload], children: Children
-) -> list[Ended]:
-    """Run the workloads at once; their clocks start together."""
-    with tempfile.TemporaryDirectory(prefix="mlperf-sut-") as scratch:
-        barrier = Barrier(Path(scratch), [workload.name for workload in workloads])
-        jobs = []
-        for workload in workloads:
-            arguments = [*corun.shared, *workload.options, f"run.dir={root}"]
-            environment = {
-                **module_environment(),
-                **barrier.environment(workload.name),
-            }
-            if workload.gpus is not None:
-                environment["CUDA_VISIBLE_DEVICES"] = workload.gpus
-            jobs.append(
-                Job(
-                    command=run_command_line(arguments),
-                    env=environment,
-                    cores=workload.cores,
-                )
-            )
-        return children.run_together(jobs, barrier.update)
-
-
-def _read(
-    ended: Ended, number: int, name: str, together: bool, seconds: float
-) -> CorunRun:
-    made = CorunRun(
-        round=number,
-        workload=name,
-        together=together,
-        run=None if ended.folder is None else ended.folder.name,
-        seconds=seconds,
-        reason=f"exit code {ended.code} without a run folder; see above",
-    )
-    if ended.folder is None:
-        return made
-    try:
-        verdict = read_json(RunFolder(ended.folder).verdict, Verdict)
-    except RecordError as error:
-        made.reason = str(error)
-        return made
-    made.valid = verdict.outcome == "passed" and ended.code == ExitCode.GOOD
-    # A run that missed its latency limits beside another one is a result.
-    lost = {"samples_lost", "samples_completed", "loadgen_errors"}
-    failed = {check.name for check in verdict.failures}
-    made.measured = verdict.outcome in ("passed", "failed") and not failed & lost
-    made.reason = "" if made.valid else verdict.reason
-    return made

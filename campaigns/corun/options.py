@@ -1,18 +1,14 @@
 """The command line of a corun: options of all runs, and those of each workload."""
 
-import os
-import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from base.decode import whole_number
 from base.errors import UserError
-from campaigns.corun_record import Corun, Workload
+from campaigns.corun.record import Workload
 from campaigns.options import refuse_repeated, refuse_unknown, whole_option
-from conf.load import load_config
-from conf.schema import Config
 
 COMMAND = "mlperf-sut corun"
 OWN = ("repeats", "seed", "run.dir")
@@ -105,48 +101,3 @@ def _cores(text: str) -> list[int]:
             raise UserError(f"{text}: write cores like cores=0-3,8")
         cores |= set(range(begin, end + 1))
     return sorted(cores)
-
-
-def check_cores(corun: Corun) -> None:
-    """Check that this process may use the cores of each workload.
-
-    Raises:
-        UserError: it may not use one of them.
-    """
-    known = os.sched_getaffinity(0)
-    for workload in corun.workloads:
-        if absent := set(workload.cores or ()) - known:
-            raise UserError(
-                f"{workload.name}: cores= has core {min(absent)}; this process may use"
-                f" {', '.join(map(str, sorted(known)))}"
-            )
-
-
-def configurations(corun: Corun) -> dict[str, Config]:
-    """Return the configuration of each workload.
-
-    Raises:
-        UserError: one is not possible; the message names the workload.
-    """
-    found = {}
-    for workload in corun.workloads:
-        try:
-            found[workload.name] = load_config([*corun.shared, *workload.options])
-        except UserError as error:
-            raise UserError(f"{workload.name}: {error}") from error
-    return found
-
-
-def steps(corun: Corun) -> Iterator[tuple[int, list[str]]]:
-    """Yield (round, workloads that run at once) in the order of the campaign.
-
-    Each round has every workload alone and all of them together, in another order, so
-    that drift (temperature, other work on the host) falls on all alike.
-    """
-    generator = random.Random(corun.seed)
-    names = [workload.name for workload in corun.workloads]
-    for number in range(corun.repeats):
-        parts = [[name] for name in names] + [names]
-        generator.shuffle(parts)
-        for part in parts:
-            yield number, part

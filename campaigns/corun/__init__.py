@@ -1,0 +1,1 @@
+"""Several models at once on one cluster, each alone and together."""
