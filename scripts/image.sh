@@ -23,8 +23,18 @@ if [ -z "${BASE:-}" ]; then
   fi
 fi
 
-setting() { python3 -m pip config get "global.$1" 2>/dev/null || true; }
+# What pip uses here, whichever file or variable says it. `pip config get` reads one file.
+setting() {
+  python3 -m pip config list 2>/dev/null |
+    sed -n "s/^\(:env:\|global\|install\)\.$1='\(.*\)'\$/\2/p" | sed 's/\\n/ /g;1q'
+}
 options=()
+mounted=$'\n'
+mount() {  # FOLDER: the same path in the build, once
+  case $mounted in *$'\n'$1$'\n'*) return ;; esac
+  mounted+=$1$'\n'
+  [ ! -d "$1" ] || options+=(--volume "$1:$1:ro")
+}
 {
   echo "[global]"
   for name in index-url extra-index-url find-links; do
@@ -35,10 +45,11 @@ options=()
   [ -z "$certificate" ] || echo "cert = /run/pip.crt"
 } > "$store/pip.conf"
 options+=(--volume "$store/pip.conf:/etc/pip.conf:ro")
-certificate=$(setting cert)
 [ -z "$certificate" ] || options+=(--volume "$certificate:/run/pip.crt:ro")
-for folder in $(setting find-links); do
-  [ ! -d "$folder" ] || options+=(--volume "$folder:$folder:ro")
+for folder in $(setting find-links); do mount "${folder#file://}"; done
+# An index of files names them by paths beside its own folder.
+for url in $(setting index-url) $(setting extra-index-url); do
+  case $url in file:///*/*) url=${url%/}; mount "$(dirname "${url#file://}")" ;; esac
 done
 [ -z "${TORCH_INDEX:-}" ] || options+=(--build-arg "TORCH_INDEX=$TORCH_INDEX")
 
