@@ -14,12 +14,17 @@ engine() { "$1" --root "$store/storage" --runroot "$store/run" --storage-driver 
 if [ -z "${BASE:-}" ]; then
   BASE=localhost/debian-root
   if ! engine buildah inspect --type image "$BASE" >/dev/null 2>&1; then
-    if [ ! -e "$store/root/etc/debian_version" ]; then
-      debootstrap --variant=minbase bookworm "$store/root"
-    fi
+    # An interrupted call may have left a part of it.
+    rm -rf "$store/root"
+    # Passwords are dated by SOURCE_DATE_EPOCH.
+    SOURCE_DATE_EPOCH=0 debootstrap --variant=minbase bookworm "$store/root"
+    # What names this host or this day: the same packages must give the same base.
+    rm -rf "$store"/root/etc/{hostname,resolv.conf} "$store"/root/var/log/* \
+      "$store"/root/var/cache/{apt,ldconfig}/* "$store"/root/var/lib/apt/lists/*
     holder=$(engine buildah from scratch)
     engine buildah copy --quiet "$holder" "$store/root" / >/dev/null
-    engine buildah commit --quiet --rm "$holder" "$BASE" >/dev/null
+    engine buildah commit --quiet --rm --timestamp 0 "$holder" "$BASE" >/dev/null
+    rm -rf "$store/root"
   fi
 fi
 
