@@ -34,15 +34,16 @@ def installed_packages() -> dict[str, str]:
     }
 
 
-def lock_of(has_gpus: bool, torch: str | None) -> Path:
+def lock_of(has_gpus: bool, installed: Mapping[str, str]) -> Path:
     """Return the lock that this host was to be installed from.
 
     Args:
-        has_gpus: whether it has NVIDIA GPUs.
-        torch: the installed release; one of 2.11 belongs to a lock of its own.
+        has_gpus: whether it has NVIDIA GPUs. A host without them may have the build for
+            GPUs all the same, as a coordinator that runs the image.
+        installed: packages; torch 2.11 belongs to a lock of its own.
     """
-    name = "cuda" if has_gpus else "cpu"
-    if has_gpus and (torch or "").startswith("2.11."):
+    name = "cuda" if has_gpus or "vllm" in installed else "cpu"
+    if name == "cuda" and installed.get("torch", "").startswith("2.11."):
         name = "cuda-torch2.11"
     return carried_path(f"requirements/{name}.lock", package="cli/locks")
 
@@ -217,7 +218,7 @@ def software_checks(
     """
     installed = installed_packages()
     yield check_python()
-    lock = lock_of(gpus is not None, installed.get("torch"))
+    lock = lock_of(gpus is not None, installed)
     yield check_packages(lock, installed)
     yield check_engine(installed, has_gpus=gpus is not None)
     yield from library_checks(has_gpus=gpus is not None)

@@ -185,10 +185,12 @@ def test_packages_are_compared_with_the_lock(tmp_path: Path) -> None:
 
 
 def test_each_host_has_its_lock() -> None:
-    assert lock_of(False, None) == ROOT / "requirements" / "cpu.lock"
-    assert lock_of(True, "2.13.0").name == "cuda.lock"
-    assert lock_of(True, "2.11.0+cu130").name == "cuda-torch2.11.lock"
-    assert lock_of(True, "2.11.0").exists()
+    assert lock_of(False, {}) == ROOT / "requirements" / "cpu.lock"
+    assert lock_of(True, {"torch": "2.13.0"}).name == "cuda.lock"
+    # A coordinator without GPUs, in the image for GPUs.
+    assert lock_of(False, {"vllm": "0.32.0", "torch": "2.13.0"}).name == "cuda.lock"
+    assert lock_of(True, {"torch": "2.11.0+cu130"}).name == "cuda-torch2.11.lock"
+    assert lock_of(True, {"torch": "2.11.0"}).exists()
 
 
 def test_gpus_without_an_answering_driver(tmp_path: Path) -> None:
