@@ -130,3 +130,7 @@ def test_the_image_for_gpus_on_a_host_without_any(cuda: str) -> None:
     assert found["packages"]["found"].endswith("as in cuda.lock")
     assert found["engine"]["level"] == "warning"
     assert "--gpus all" in found["engine"]["remedy"]
+    refused = _run(cuda, [*_RUN, "model=llama3_1-8b_dummy"])
+    assert refused.returncode == 2, refused.stderr
+    assert "this host shows none" in refused.stderr
+    assert "Traceback" not in refused.stderr
