@@ -34,7 +34,9 @@ unit: .dev
 	  $(addprefix -p no:,anyio hydra_pytest hypothesispytest logging pytest_cov)
 
 integration: .dev
-	$(VENV)/pytest -m "integration and not gpu and not acceptance" --durations=10
+	$(VENV)/pytest -m "integration and not alone and not gpu and not acceptance" \
+	  --durations=10 --numprocesses=3 --dist=loadfile
+	$(VENV)/pytest -m "integration and alone and not gpu and not acceptance" --durations=5
 
 soak: .dev
 	@$(VENV)/python -m tests.soak $(ARGS)

@@ -161,7 +161,9 @@ def interval(
             least 1.
     """
     low, high = (float(np.quantile([value, *draws], share)) for share in _LEVEL)
-    if not 0 < low <= value <= high:
+    # One of seventeen values may well be the lowest or the highest.
+    low, high = min(low, value), max(high, value)
+    if low <= 0:
         return Estimate(value=value, low=low, high=high)
     more = math.hypot(math.log(backtest), widening(name))
     below, above = math.log(value / low), math.log(high / value)

@@ -13,8 +13,13 @@ from typing import Any
 import pytest
 
 _TESTS = Path(__file__).parent
-_NOT_UNIT = ("benchmarks", "fuzz", "integration", "sut/engines/hopper")
-"""Folders whose tests import torch or start processes: no test there is a unit test."""
+_NOT_UNIT = (
+    *("benchmarks", "fuzz", "history", "integration", "sut/engines/hopper"),
+    *("campaigns/qualify/test_qualify.py", "qsl/test_cache.py"),
+    *(f"report/{part}" for part in ("compare", "findings", "rendering", "sections")),
+    *("report/timeline", "report/test_build.py", "report/test_two_nodes.py"),
+)
+"""Where tests import torch, start processes or build whole reports: no unit tests."""
 
 
 @cache
@@ -23,13 +28,13 @@ def _is_unit(path: Path) -> bool:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not import those folders where only unit tests are asked for."""
+    """Do not import those files where only unit tests are asked for."""
     only_unit = "not integration" in config.getoption("markexpr")
     return True if only_unit and not _is_unit(collection_path) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies in those folders, so that each test runs in one of the parts."""
+    """Mark what lies there, so that each test runs in one of the parts."""
     for item in items:
         if not _is_unit(item.path):
             item.add_marker(pytest.mark.integration)

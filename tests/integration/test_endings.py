@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
@@ -116,29 +117,40 @@ def test_a_disk_without_room_for_the_report_is_no_success(small_disk: Path) -> N
     assert "open next" not in done.out
 
 
-def test_runs_of_two_containers_share_a_temporary_folder(tmp_path: Path) -> None:
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder with a short name: paths of sockets in it have a limit."""
+    with TemporaryDirectory(prefix="ends-") as folder:
+        yield Path(folder)
+
+
+def test_runs_of_two_containers_share_a_temporary_folder(
+    tmp_path: Path, temporary: Path
+) -> None:
     """The first run's process numbers mean nothing to the second."""
     unshare = [shutil.which("unshare") or "unshare", "--pid", "--fork", "--mount-proc"]
     with contextlib.suppress(OSError):
         if subprocess.run([*unshare, "true"], check=False).returncode:
             pytest.skip("no right to make PID namespaces")
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
     environment = os.environ | {"TMPDIR": str(temporary)}
     command = [sys.executable, "-m", "sut.main"]
     # Numbers that nobody has here, so that only the lock says who is alive.
     last = 'echo 3000000 > /proc/sys/kernel/ns_last_pid; exec "$@" & wait $!'
-    with subprocess.Popen(
-        [*unshare, "sh", "-c", last, "-", *command, f"run.dir={tmp_path}/a", *SLOW],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as first:
+    output = tmp_path / "output"
+    with (
+        output.open("w") as file,
+        subprocess.Popen(
+            [*unshare, "sh", "-c", last, "-", *command, f"run.dir={tmp_path}/a", *SLOW],
+            cwd=ROOT,
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        ) as first,
+    ):
         deadline = time.monotonic() + 120
         while not (tmp_path / "a/latest/replicas.json").exists():
             assert time.monotonic() < deadline, "the first run never began"
-            assert first.poll() is None
+            assert first.poll() is None, output.read_text()
             time.sleep(0.05)
         (scratch,) = temporary.iterdir()
         number = scratch.name.split("-")[2]
@@ -149,15 +161,13 @@ def test_runs_of_two_containers_share_a_temporary_folder(tmp_path: Path) -> None
         )
         assert (scratch / "socket").exists()
         first.wait(120)
-    assert first.returncode == 0
+    assert first.returncode == 0, output.read_text()
     assert list(temporary.iterdir()) == []
 
 
 def test_a_killed_coordinator_of_nodes_leaves_no_temporary_folder(
-    tmp_path: Path,
+    tmp_path: Path, temporary: Path
 ) -> None:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
     make_key(tmp_path / "key")
     command = Command(
         tmp_path / "runs",

@@ -1,5 +1,6 @@
 """The metrics of a real run, scraped hard, and by Prometheus."""
 
+import contextlib
 import http.client
 import socket
 import time
@@ -78,7 +79,10 @@ def test_scrapers_and_attackers_cost_the_run_nothing(tmp_path: Path) -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as attacker:
             attacker.sendall(attack)
             if len(attack) > 1 and attack[:1] == b"G":
-                assert attacker.recv(100)[9:12] in (b"403", b"404", b"400", b"405")
+                # A server that leaves bytes of a request unread resets the connection.
+                with contextlib.suppress(ConnectionResetError):
+                    code = attacker.recv(100)[9:12]
+                    assert code in (b"403", b"404", b"400", b"405")
     longest, text = 0.0, ""
     for _ in range(1000):
         begin = time.monotonic()

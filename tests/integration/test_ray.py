@@ -19,7 +19,7 @@ from tests.ray_nodes import MARK, RayNodes, left_behind
 from tests.sut.clusters.contract import wait_for
 
 pytest.importorskip("ray", reason="Ray is not installed: scripts/install.sh ray")
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 SAMPLES = 300
 SLOW = [
     *("experiment=harness", f"dataset.count={SAMPLES}", "engine.step_s=0.02"),

@@ -52,6 +52,7 @@ def test_the_end_of_a_run_leaves_nothing_behind(work: Path, name: str) -> None:
     assert [outcome.fault for outcome in trial.outcomes] == [name]
 
 
+@pytest.mark.alone
 def test_a_killed_engine_core_of_vllm_costs_nothing(work: Path) -> None:
     apart = ["engine.in_process=false", "dataset.count=900"]
     engine = replace(vllm_engine(work / "model"), spread_s=5.0, queries=900)

@@ -205,6 +205,7 @@ def test_a_checkpoint_without_a_chat_template_says_so(
     assert "has no chat template" in capsys.readouterr().err
 
 
+@pytest.mark.integration  # the hub's library tries again for seconds
 def test_a_name_on_the_hub_without_a_network_is_one_line(
     tmp_path: Path,
     checkpoint: Path,
