@@ -14,7 +14,8 @@ engine() { "$1" --root "$store/storage" --runroot "$store/run" --storage-driver 
 if [ -z "${BASE:-}" ]; then
   BASE=localhost/debian-root
   if ! engine buildah inspect --type image "$BASE" >/dev/null 2>&1; then
-    # An interrupted call may have left a part of it.
+    # An interrupted call may have left a part of it, with what debootstrap mounted.
+    umount "$store"/root/proc "$store"/root/sys 2>/dev/null || true
     rm -rf "$store/root"
     # Passwords are dated by SOURCE_DATE_EPOCH.
     SOURCE_DATE_EPOCH=0 debootstrap --variant=minbase bookworm "$store/root"
