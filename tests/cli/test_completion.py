@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.bash import OptionsInBash
 from cli.complete import completions
 from cli.main import command
+from cli.shells import OptionsInBash, OptionsInZsh
 
 _ENGINES = ("endpoint", "synthetic", "vllm", "vllm_hopper")
 _PROGRAM = Path(sys.executable).with_name("mlperf-sut")
@@ -66,22 +66,76 @@ def test_each_shell_gets_its_script(shell: str) -> None:
         assert check.returncode == 0, check.stderr
 
 
+def test_paths_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models" / "[a]").mkdir(parents=True)
+    (tmp_path / "more").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert completions("model.path=mo") == ["model.path=models/", "model.path=more"]
+    assert completions("dataset.path=./mor") == ["dataset.path=./more"]
+    assert completions("run.dir=models/[") == ["run.dir=models/[a]/"]
+    assert completions("model.path=~/mor") == ["model.path=~/more"]
+    assert completions("cluster.key=none") == []
+    # Names of files are no values of the others.
+    assert completions("engine=mo") == []
+
+
+def test_zsh_leaves_the_space_out() -> None:
+    # click's own text, which is replaced, may change with its release.
+    assert 'compadd -U -S "" -- "$key"' in OptionsInZsh.source_template
+    assert "[[ $value == *[=/] ]]" in OptionsInBash.source_template
+
+
+_STARTS = {
+    "bash": ("start.sh", 'eval "$(_MLPERF_SUT_COMPLETE=bash_source mlperf-sut)"'),
+    "zsh": (
+        ".zshrc",
+        "autoload -Uz compinit; compinit -u\n"
+        'eval "$(_MLPERF_SUT_COMPLETE=zsh_source mlperf-sut)"',
+    ),
+    "fish": (
+        "fish/config.fish",
+        "_MLPERF_SUT_COMPLETE=fish_source mlperf-sut | source",
+    ),
+}
+
+
+@pytest.mark.parametrize("shell", _STARTS)
 @pytest.mark.integration  # starts a shell
-def test_the_tab_key_completes_an_option_in_bash(tmp_path: Path) -> None:
-    start = tmp_path / "start.sh"
-    start.write_text(
-        f'PATH="{_PROGRAM.parent}:$PATH"\nPS1="> "\n'
-        'eval "$(_MLPERF_SUT_COMPLETE=bash_source mlperf-sut)"\necho ready\n'
-    )
+def test_the_tab_key_completes_an_option(shell: str, tmp_path: Path) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    name, script = _STARTS[shell]
+    start = tmp_path / name
+    start.parent.mkdir(exist_ok=True)
+    start.write_text(f"{script}\necho ready\n")
+    commands = {
+        "bash": ["bash", "--noprofile", "--rcfile", str(start), "-i"],
+        "zsh": ["zsh", "-i"],
+        "fish": ["fish", "-i"],
+    }
+    environment = os.environ | {
+        "PATH": f"{_PROGRAM.parent}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "ZDOTDIR": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "TERM": "xterm",
+    }
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execvp("bash", ["bash", "--noprofile", "--rcfile", str(start), "-i"])
+        os.chdir(tmp_path)
+        os.execvpe(shell, commands[shell], environment)
     try:
         _read_until(terminal, "ready")
         os.write(terminal, b"mlperf-sut run engine=synth\t")
-        _read_until(terminal, "engine=synthetic ")
-        os.write(terminal, b"cluster.repl\t")
+        _read_until(terminal, "engine=synthetic")
+        os.write(terminal, b" cluster.repl\t")
         _read_until(terminal, "cluster.replicas=")
+        # No space is in between; shells draw only what changes.
+        os.write(terminal, b"2 mode=acc\t")
+        _read_until(terminal, "mode=accuracy")
+        os.write(terminal, b"\x01echo \x05\r")
+        _read_until(terminal, "cluster.replicas=2 mode=accuracy")
     finally:
         os.kill(pid, 9)
         os.waitpid(pid, 0)

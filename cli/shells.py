@@ -1,10 +1,16 @@
-"""Completion in bash, which ends a word at `=`: `engine=vl` arrives as three words."""
+"""Completion in bash and zsh, where options differ from what click expects.
+
+bash ends a word at `=`: `engine=vl` arrives as three words. Both shells put a space
+after what they completed, which must not be where a value or more of a path follows.
+fish leaves it out by itself.
+"""
 
 import os
 
 from click.shell_completion import (
     BashComplete,
     CompletionItem,
+    ZshComplete,
     add_completion_class,
     split_arg_string,
 )
@@ -13,10 +19,9 @@ from click.shell_completion import (
 class OptionsInBash(BashComplete):
     """Puts options together again, and returns only what follows their `=`."""
 
-    # Without a space after `=`, so that a value can follow.
     source_template = BashComplete.source_template.replace(
         "COMPREPLY+=($value)",
-        "COMPREPLY+=($value); [[ $value == *= ]] && compopt -o nospace",
+        "COMPREPLY+=($value); [[ $value == *[=/] ]] && compopt -o nospace",
     )
 
     def get_completion_args(self) -> tuple[list[str], str]:
@@ -38,6 +43,17 @@ class OptionsInBash(BashComplete):
         return f"{item.type},{value}"
 
 
+class OptionsInZsh(ZshComplete):
+    """Adds what ends in `=` or `/` without the space."""
+
+    source_template = ZshComplete.source_template.replace(
+        'completions+=("$key")',
+        'if [[ "$key" == *[=/] ]]; then compadd -U -S "" -- "$key";'
+        ' else completions+=("$key"); fi',
+    )
+
+
 def register() -> None:
-    """Let click use this class for bash."""
+    """Let click use these classes."""
     add_completion_class(OptionsInBash)
+    add_completion_class(OptionsInZsh)
