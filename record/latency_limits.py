@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from record.structs import Json, SettingsRecord
+from record.structs import SettingsRecord
 
 _PERCENTILE = 0.99
 """Of settings that do not have it."""
@@ -30,16 +30,16 @@ class LatencyLimits:
 
 def latency_limits(settings: SettingsRecord) -> LatencyLimits:
     """Return the limits of a run; only Server and Interactive have any."""
-    effective = settings.effective
-    percentile = _positive(effective.get("server_target_latency_percentile"))
+    percentile = _positive(settings, "server_target_latency_percentile")
     if settings.loadgen_scenario != "Server":
         return LatencyLimits(percentile=percentile or _PERCENTILE)
     return LatencyLimits(
-        ttft_ns=_positive(effective.get("ttft_latency")),
-        tpot_ns=_positive(effective.get("tpot_latency")),
+        ttft_ns=_positive(settings, "ttft_latency"),
+        tpot_ns=_positive(settings, "tpot_latency"),
         percentile=percentile or _PERCENTILE,
     )
 
 
-def _positive(value: Json) -> float | None:
-    return value if isinstance(value, int | float) and value > 0 else None
+def _positive(settings: SettingsRecord, name: str) -> float | None:
+    value = settings.number(name)
+    return value if value is not None and value > 0 else None

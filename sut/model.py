@@ -122,6 +122,7 @@ def find_model(
         raise UserError(
             f"model.max_model_len={wanted}: {path.name} can hold {longest} tokens"
         )
+    stops = _stop_tokens(path, shape)
     if needs_weights:
         if config.weights is not Weights.dummy and not list(path.glob("*.safetensors")):
             raise UserError(
@@ -131,7 +132,7 @@ def find_model(
     return Model(
         path=path,
         vocab_size=text.vocab_size,
-        stop_token_ids=_stop_tokens(path, shape),
+        stop_token_ids=stops,
         architecture=(shape.architectures or [""])[0],
         longest=longest,
         quantization=_quantization(shape.quantization_config),

@@ -152,7 +152,9 @@ class TestExternal(ClusterContract):
 def test_nodes_that_do_not_come_are_reported(nodes: Nodes) -> None:
     said: list[str] = []
     waiting = gathering(nodes, said, count=3, timeout_s=4)
-    with pytest.raises(UserError, match=r"2 of 3 nodes have joined within.*mlperf-sut node"):
+    with pytest.raises(
+        UserError, match=r"2 of 3 nodes have joined within.*mlperf-sut node"
+    ):
         waiting.wait()
     assert sorted(line for line in said if "joined:" in line) == [
         f"n{n} joined: 0 GPUs, {len(os.sched_getaffinity(0))} cores" for n in (0, 1)
