@@ -44,7 +44,7 @@ from base.log import logger
 from campaigns.corun_plan import check_cores, configurations, parse, steps
 from campaigns.corun_record import NAME, Corun, CorunRun, Workload
 from campaigns.corun_result import write_results
-from campaigns.folders import interrupted, make_root
+from campaigns.folders import damaged, interrupted, make_root
 from record.folder import RecordError, RunFolder, read_json, write_json
 from record.structs import Verdict
 
@@ -111,6 +111,8 @@ def _resumed(root: Path, planned: Corun) -> Corun:
     found = interrupted(root, NAME, Corun)
     if found is None:
         return planned
+    if problem := found.problem():
+        raise damaged(root, NAME, problem)
     if (found.shared, found.workloads) != (planned.shared, planned.workloads):
         raise UserError(
             f"run.dir={root} holds a corun with other options; name another folder"

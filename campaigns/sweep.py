@@ -37,7 +37,7 @@ from base.child import Children
 from base.errors import ExitCode, UserError
 from base.log import logger
 from campaigns.child_run import run_child
-from campaigns.folders import interrupted, make_root
+from campaigns.folders import damaged, interrupted, make_root
 from campaigns.options import number_option
 from campaigns.sweep_points import label, make_points, point_options, read_points
 from campaigns.sweep_record import NAME, Sweep, read_run_of
@@ -137,6 +137,8 @@ def _resumed(root: Path, planned: Sweep) -> Sweep:
     found = interrupted(root, NAME, Sweep)
     if found is None:
         return planned
+    if problem := found.problem():
+        raise damaged(root, NAME, problem)
     if (found.shared, found.points) != (planned.shared, planned.points):
         raise UserError(
             f"run.dir={root} holds a sweep with other options; name another folder"

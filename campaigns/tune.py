@@ -48,7 +48,7 @@ from pathlib import Path
 from base.child import Children
 from base.errors import ExitCode, NotGood, UserError
 from base.log import logger
-from campaigns.folders import interrupted, make_root
+from campaigns.folders import damaged, interrupted, make_root
 from campaigns.sweep_points import Point, point_options
 from campaigns.tune_experiment import accuracy_options, check_path, write_experiment
 from campaigns.tune_forecast import ForecastSimulator, known_knobs
@@ -151,9 +151,7 @@ def _resumed(root: Path, options: TuneOptions) -> Tune:
     if found is None:
         return planned
     if problem := found.problem():
-        raise UserError(
-            f"run.dir={root}: {root / NAME}: {problem}; name another folder"
-        )
+        raise damaged(root, NAME, problem)
     for name in ("shared", "knobs", "where", "objective", "limits"):
         if getattr(found, name) != getattr(planned, name):
             raise UserError(

@@ -94,6 +94,7 @@ from sut.wire.node_messages import (
 )
 from sut.wire.sockets import ProtocolError
 from tests.fuzz.damage import damaged_bytes, damaged_message, damaged_text
+from tests.fuzz.state_targets import state_targets
 from tests.fuzz.target import Target
 from tests.run_folder import good_spec, replica_record, write_folder
 from tests.sut.engines.contract import spec
@@ -149,6 +150,7 @@ def all_targets(folder: Path) -> list[Target]:
         *_data_sets(folder),
         *_models(folder),
         *_others(folder),
+        *state_targets(folder),
     ]
 
 
