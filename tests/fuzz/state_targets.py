@@ -114,28 +114,8 @@ def state_targets(folder: Path) -> list[Target]:
 
 def _of_a_run(folder: Path) -> list[Target]:
     run = write_folder(folder, good_spec(6))
-    write_json(
-        run.status,
-        RunStatus(
-            state="running",
-            updated_ns=2,
-            started_ns=1,
-            begin_ns=1,
-            pid=7,
-            host="n0",
-            expected=6,
-            samples_per_s=1.5,
-            tokens_per_s=2.5,
-            progress=0.5,
-            eta_s=9.0,
-            ttft_ms=Percentiles(p50=1.0, p99=2.0),
-            replicas=[ReplicaStatus(replica=0, node="n0", state="ready", phase="")],
-        ),
-    )
-    run.forecast.write_bytes(
-        b'{"replicas":1,"max_num_seqs":4,"max_num_batched_tokens":8,"beyond":[],'
-        b'"highest_rate":{"value":3.5,"low":3.0,"high":4.0}}'
-    )
+    write_json(run.status, A_STATUS)
+    run.forecast.write_bytes(A_FORECAST)
     run.source.write_bytes(b'{"sut/main.py":"0a"}')
     write_json(
         run.clock, ClockRecord(epoch_ns=0, begin_ns=1, end_ns=9, largest_drift_ns=0)
@@ -191,9 +171,9 @@ def _of_campaigns(folder: Path) -> list[Target]:
     points.write_bytes(_POINTS)
     references = folder / "reference.yaml"
     references.write_bytes(_REFERENCES)
-    write_json(folder / "campaign.json", _CAMPAIGN)
-    write_json(folder / "qualify.json", _QUALIFICATION)
-    for name, record in (("sweep", _SWEEP), ("corun", _CORUN), ("tune", _TUNE)):
+    write_json(folder / "campaign.json", A_CAMPAIGN)
+    write_json(folder / "qualify.json", A_QUALIFICATION)
+    for name, record in (("sweep", A_SWEEP), ("corun", A_CORUN), ("tune", A_TUNE)):
         write_json(folder / f"{name}.json", record)
     return [
         _target(points, read_points, "points of a sweep"),
@@ -214,7 +194,7 @@ def _qualified(folder: Path) -> None:
 
 
 def _swept(folder: Path) -> None:
-    found = sweep._resumed(folder, _SWEEP)
+    found = sweep._resumed(folder, A_SWEEP)
     sweep.left(found)
     results = point_results(found)
     _table(results, _latencies(results))
@@ -222,7 +202,7 @@ def _swept(folder: Path) -> None:
 
 
 def _corun(folder: Path) -> None:
-    found = corun._resumed(folder, _CORUN)
+    found = corun._resumed(folder, A_CORUN)
     corun.left(found)
     "\n".join(_page(found))
 
@@ -231,8 +211,27 @@ def _tuned(folder: Path) -> None:
     write_page(folder, tune._resumed(folder, _OPTIONS))
 
 
+A_STATUS = RunStatus(
+    state="running",
+    updated_ns=2,
+    started_ns=1,
+    begin_ns=1,
+    pid=7,
+    host="n0",
+    expected=6,
+    samples_per_s=1.5,
+    tokens_per_s=2.5,
+    progress=0.5,
+    eta_s=9.0,
+    ttft_ms=Percentiles(p50=1.0, p99=2.0),
+    replicas=[ReplicaStatus(replica=0, node="n0", state="ready", phase="")],
+)
+A_FORECAST = (
+    b'{"replicas":1,"max_num_seqs":4,"max_num_batched_tokens":8,"beyond":[],'
+    b'"highest_rate":{"value":3.5,"low":3.0,"high":4.0}}'
+)
 _FIGURES = {"tokens_per_s": 10.0, "tokens_per_s_per_device": 10.0, "samples_per_s": 1.0}
-_SWEEP = Sweep(
+A_SWEEP = Sweep(
     shared=["scenario=offline"],
     points=[{"a": "1"}, {"a": "2"}],
     repeats=2,
@@ -244,7 +243,7 @@ _SWEEP = Sweep(
         for p in range(2)
     ],
 )
-_CORUN = Corun(
+A_CORUN = Corun(
     shared=[],
     workloads=[Workload(name="a"), Workload(name="b", cores=[0])],
     repeats=1,
@@ -274,7 +273,7 @@ _CORUN = Corun(
 _OPTIONS: TuneOptions = parse(
     ["engine=synthetic", "dataset=synthetic", "max_num_seqs=8,16"]
 )
-_TUNE = Tune(
+A_TUNE = Tune(
     shared=_OPTIONS.shared,
     knobs=[str(knob) for knob in _OPTIONS.knobs],
     where=[],
@@ -301,7 +300,7 @@ _TUNE = Tune(
     ),
 )
 _CHECK = CheckResult(name="alone", outcome="failed", reason="slow", value=1.0)
-_QUALIFICATION = Qualification(
+A_QUALIFICATION = Qualification(
     command=["qualify"],
     started="2026-11-28T12:00:00Z",
     status="failed",
@@ -338,7 +337,7 @@ _QUALIFICATION = Qualification(
         NodeResult(node="n0", outcome="failed", replicas=1, failed=[0], checks=[_CHECK])
     ],
 )
-_CAMPAIGN = Campaign(
+A_CAMPAIGN = Campaign(
     kind="scaling",
     command=["python"],
     scenario="server",
