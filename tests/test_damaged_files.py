@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -128,7 +129,7 @@ def make_run(path: Path) -> RunFolder:
     steps = np.zeros(5, STEP)
     steps["start_ns"] = np.arange(5) * 1000
     run.steps.write_bytes(header() + steps.tobytes())
-    write_json(run.status, A_STATUS)
+    write_json(run.status, msgspec.structs.replace(A_STATUS, state="finished"))
     run.forecast.write_bytes(A_FORECAST)
     run.source.write_bytes(b'{"sut/main.py":"0a"}')
     write_json(
