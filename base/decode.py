@@ -71,6 +71,20 @@ def decode_yaml(data: bytes, kind: type[T]) -> T:
         raise DecodeError(error) from error
 
 
+def load_yaml(data: bytes) -> Any:
+    """Return the values of the YAML text `data`; only plain YAML, see `plain_yaml`.
+
+    Raises:
+        DecodeError: the text is damaged or not plain.
+    """
+    text = plain_yaml(data)
+    try:
+        return yaml.load(text, Loader=YAML_LOADER)  # noqa: S506  (a SafeLoader)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # Numbers of thousands of digits and dates that do not exist are ValueErrors.
+        raise DecodeError(f"not YAML: {error}") from error
+
+
 def plain_yaml(data: bytes) -> str:
     """Return `data` as text, after checking that it is YAML with plain values only.
 

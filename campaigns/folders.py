@@ -76,6 +76,11 @@ def interrupted(root: Path, name: str, kind: type[T]) -> T | None:
         raise UserError(f"run.dir={root}: {error}; name another folder") from error
 
 
+def damaged(root: Path, name: str, problem: str) -> UserError:
+    """Return the error of a record in `root` whose parts do not fit each other."""
+    return UserError(f"run.dir={root}: {root / name}: {problem}; name another folder")
+
+
 def check_target(option: str, path: Path) -> None:
     """Check that a campaign can write the file `path` when it ends, hours later.
 

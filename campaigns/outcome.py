@@ -74,12 +74,11 @@ def _read(folder: RunFolder) -> Trial:
     if not shows_rate(verdict):
         return _stopped(verdict.reason)
     settings = read_json(folder.settings, SettingsRecord)
-    log = read_detail(folder.detail_log).values
-    effective = settings.effective
-    percentile = float(effective.get("server_target_latency_percentile") or 0.0)
-    queries = int(log.get("result_query_count", 0))
+    log = read_detail(folder.detail_log)
+    percentile = settings.number("server_target_latency_percentile") or 0.0
+    queries = int(log.number("result_query_count") or 0)
     few = queries < fewest_queries(percentile)
-    too_few = few and log.get("result_perf_constraints_met") is True
+    too_few = few and log.values.get("result_perf_constraints_met") is True
     full = settings.kind == "full"
     return Trial(
         within_limits="loadgen_validity" not in failures,
@@ -88,7 +87,7 @@ def _read(folder: RunFolder) -> Trial:
         steady=judge_samples(read_lines(folder.samples, SampleRecord)),
         full=full,
         percentile=percentile,
-        ttft_limit_s=float(effective.get("ttft_latency") or 0.0) / 1e9,
+        ttft_limit_s=(settings.number("ttft_latency") or 0.0) / 1e9,
     )
 
 

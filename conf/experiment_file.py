@@ -4,9 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from base.decode import YAML_LOADER, DecodeError, plain_yaml
+from base.decode import DecodeError, load_yaml
 from base.errors import UserError
 
 OPTION = "experiment_file"
@@ -29,12 +27,11 @@ def read_experiment(text: str) -> tuple[dict[str, str], Tree]:
             data = file.read(_LARGEST_FILE + 1)
         if len(data) > _LARGEST_FILE:
             raise UserError(f"{OPTION}={text}: not an experiment (over 1 MiB)")
-        tree = yaml.load(plain_yaml(data), Loader=YAML_LOADER)  # noqa: S506  (a SafeLoader)
+        tree = load_yaml(data)
     except OSError as error:
         raise UserError(f"{OPTION}={text}: {error.strerror}") from error
-    except (DecodeError, yaml.YAMLError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{OPTION}={text}: not YAML: {reason}") from error
+    except DecodeError as error:
+        raise UserError(f"{OPTION}={text}: {error}") from error
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
         raise UserError(
             f"{OPTION}={text}: not a mapping of options; see conf/experiment/*.yaml"

@@ -20,7 +20,7 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from base.decode import YAML_LOADER, DecodeError, plain_yaml
+from base.decode import DecodeError, load_yaml
 from base.errors import UserError
 from base.files import data_path
 from conf import schema
@@ -190,12 +190,9 @@ def _from_file(path: Path) -> Tree:
     if len(data) > _LARGEST_FILE:
         raise UserError(f"{path}: not the config.yaml of a run (over 1 MiB)")
     try:
-        tree = yaml.load(plain_yaml(data), Loader=YAML_LOADER)  # noqa: S506  (a SafeLoader)
+        tree = load_yaml(data)
     except DecodeError as error:
         raise UserError(f"{path}: {error}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not YAML: {reason}") from error
     if not isinstance(tree, dict):
         raise UserError(f"{path}: not the config.yaml of a run (no engine.name)")
     for group, variants in _VARIANTS.items():

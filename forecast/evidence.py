@@ -69,8 +69,8 @@ class Evidence:
 
     def setting(self, name: str, default: float = 0.0) -> float:
         """Return a LoadGen setting that was in force."""
-        value = self.settings.effective.get(name, default)
-        return float(value) if isinstance(value, int | float) else default
+        value = self.settings.number(name)
+        return default if value is None else value
 
     @property
     def schedule_seed(self) -> int:

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from msgspec import Struct, field
 
-from base.decode import finite_number
 from record.find import find_runs
 from record.folder import RecordError, RunFolder, read_json, read_yaml
 from record.loadgen_log import read_detail
@@ -138,15 +137,15 @@ def _add_config(entry: RunEntry, folder: RunFolder) -> None:
 
 def _add_figures(entry: RunEntry, folder: RunFolder) -> None:
     try:
-        values = read_detail(folder.detail_log).values
+        log = read_detail(folder.detail_log)
     except RecordError:
         return
     for samples, tokens in _RATES:
-        if (rate := finite_number(values.get(samples))) is not None:
+        if (rate := log.number(samples)) is not None:
             entry.samples_per_s = rate
-            entry.tokens_per_s = finite_number(values.get(tokens))
-    ttft = finite_number(values.get("result_first_token_99.00_percentile_latency_ns"))
-    tpot = finite_number(values.get("result_time_per_output_token_99.00_percentile_ns"))
+            entry.tokens_per_s = log.number(tokens)
+    ttft = log.number("result_first_token_99.00_percentile_latency_ns")
+    tpot = log.number("result_time_per_output_token_99.00_percentile_ns")
     entry.ttft_p99_ms = None if ttft is None else ttft / 1e6
     entry.tpot_p99_ms = None if tpot is None else tpot / 1e6
 

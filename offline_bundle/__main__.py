@@ -19,7 +19,7 @@ from pathlib import Path
 from base.errors import ExitCode, UserError
 from base.files import ROOT, list_files
 from offline_bundle.archive import SCRIPT, write_bundle
-from offline_bundle.kernels import add_kernels
+from offline_bundle.kernels import add_kernels, find_kernels
 from offline_bundle.packages import (
     choose_lock,
     misfits,
@@ -125,6 +125,10 @@ def _run(options: argparse.Namespace) -> int:
         f"{chosen.lock.name}: {len(chosen.carried)} packages packed,"
         f" {len(chosen.on_host)} are on the host, {len(chosen.left_out)} left out"
     )
+    libraries: list[Path] = []
+    if options.kernels is not None:
+        pin = chosen.carried.get("flashinfer-python")
+        libraries = find_kernels(options.kernels, pin.version if pin else None)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as name:
         scratch = Path(name)
@@ -136,9 +140,8 @@ def _run(options: argparse.Namespace) -> int:
         for pattern in drop(site, leave_out):
             print(f"note: {pattern} names no file")
         kernels = ""
-        if options.kernels is not None:
-            pin = chosen.carried.get("flashinfer-python")
-            kernels = add_kernels(site, options.kernels, pin.version if pin else None)
+        if libraries:
+            kernels = add_kernels(site, libraries)
         draft = scratch / "bundle"
         draft.mkdir()
         made = write_bundle(

@@ -1,6 +1,7 @@
 """Carries FlashInfer's compiled kernels, so that no host compiles them again."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from base.errors import UserError
@@ -9,14 +10,10 @@ AHEAD = Path("flashinfer/data/aot")
 """Where FlashInfer looks for libraries that were compiled ahead, below site."""
 
 
-def add_kernels(site: Path, cache: Path, version: str | None) -> str:
-    """Copy compiled kernels into `site`; return the architecture, as in `90a`.
-
-    FlashInfer would build the kernels of a cache again: it compares times of files, and
-    the sources that are carried were unpacked later than the kernels were compiled.
+def find_kernels(cache: Path, version: str | None) -> list[Path]:
+    """Return the compiled kernels in a cache of FlashInfer.
 
     Args:
-        site: packages that are carried.
         cache: `.cache/flashinfer` of a host that compiled them.
         version: of the FlashInfer that is carried; None: it is not.
 
@@ -33,14 +30,31 @@ def add_kernels(site: Path, cache: Path, version: str | None) -> str:
             " (VERSION/ARCHITECTURE/cached_ops/NAME/NAME.so); name .cache/flashinfer of"
             " a host that ran with this release"
         )
-    architectures = {path.parents[2].name for path in libraries}
+    architectures = {_architecture(path) for path in libraries}
     if len(architectures) > 1:
         raise UserError(
             f"--kernels {cache}: kernels of {', '.join(sorted(architectures))}: keep"
             " those of one architecture"
         )
+    return libraries
+
+
+def add_kernels(site: Path, libraries: Sequence[Path]) -> str:
+    """Copy compiled kernels into `site`; return the architecture, as in `90a`.
+
+    FlashInfer would build the kernels of a cache again: it compares times of files, and
+    the sources that are carried were unpacked later than the kernels were compiled.
+
+    Args:
+        site: packages that are carried.
+        libraries: of `find_kernels`; at least one.
+    """
     for path in libraries:
         folder = site / AHEAD / path.stem
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder / path.name)
-    return architectures.pop()
+    return _architecture(libraries[0])
+
+
+def _architecture(library: Path) -> str:
+    return library.parents[2].name

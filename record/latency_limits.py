@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from base.decode import finite_number
 from record.structs import Json, SettingsRecord
 
 _PERCENTILE = 0.99
@@ -62,4 +63,5 @@ def limits_of(settings: Mapping[str, Json]) -> LatencyLimits:
 
 
 def _positive(value: Json) -> float | None:
-    return value if isinstance(value, int | float) and value > 0 else None
+    number = finite_number(value)
+    return number if number is not None and number > 0 else None

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from base.decode import DecodeError, decode_with
+from base.decode import DecodeError, decode_with, finite_number
 from record.folder import RecordError, refuse_pipe
 from record.structs import Json
 
@@ -24,13 +24,8 @@ _COUNTS = (
     "generated_samples_per_query",
     "result_query_count",
 )
-_NUMBERS = (
-    "result_99.00_percentile_latency_ns",
-    "result_first_token_99.00_percentile_latency_ns",
-    "result_scheduled_samples_per_sec",
-    "result_time_per_output_token_99.00_percentile_ns",
-)
-"""Values that readers of the log calculate with."""
+_NUMBERS = re.compile(r"result_.*(_ns|_per_sec|_per_second)")
+"""Values that readers of the log calculate with; null if LoadGen had none."""
 
 
 class _Entry(msgspec.Struct):
@@ -51,6 +46,10 @@ class DetailLog:
     values: dict[str, Json] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def number(self, key: str) -> float | None:
+        """Return a value as a number; None: it was not logged, or is none."""
+        return finite_number(self.values.get(key))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -139,11 +138,21 @@ def is_closed(path: Path) -> bool:
 
 
 def _check_number(entry: _Entry) -> None:
-    value = entry.value
-    if entry.key in _COUNTS and not (isinstance(value, int) and 0 <= value < 2**63):
-        raise DecodeError(f"{entry.key} is not a count: {value!r:.40}")
-    if entry.key in _NUMBERS and not isinstance(value, int | float | None):
-        raise DecodeError(f"{entry.key} is not a number: {value!r:.40}")
+    value, key = entry.value, entry.key
+    if key in _COUNTS and not (type(value) is int and 0 <= value < 2**63):
+        raise DecodeError(f"{key} is not a count: {value!r:.40}")
+    wanted = value is not None and _NUMBERS.fullmatch(key) is not None
+    # A whole number of any length would raise an error where it is calculated with.
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if (wanted or whole) and not _fits(value):
+        raise DecodeError(f"{key} is not a number of 64 bits: {value!r:.40}")
+
+
+def _fits(value: Json) -> bool:
+    if isinstance(value, float):
+        return True
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and -(2**63) <= value < 2**64
 
 
 def _tokens(hexadecimal: str) -> NDArray[np.int32]:

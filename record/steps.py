@@ -37,6 +37,14 @@ running, waiting: requests in either state after the step was scheduled.
 kv_blocks_free: free KV cache blocks at that time; -1 if the engine has none.
 preempted: requests whose cache was freed for this step; at most 65,535.
 """
+_DAY_NS = 86_400 * 10**9
+_BOUNDS = (
+    ("start_ns", 0, 2**62),
+    ("duration_ns", 0, _DAY_NS),
+    ("kv_blocks_free", -1, 2**31 - 1),
+)
+"""Least and largest possible values, so that sums of times fit 64 bits. A record is
+refused as a whole: nothing shows which of its other values are true."""
 _FORMAT = "mlperf-sut steps"
 _VERSION = 1
 HEADER_BYTES = 512
@@ -76,12 +84,13 @@ def read_steps(path: Path) -> Steps:
         steps: Steps = np.memmap(path, STEP, "r", HEADER_BYTES, (count,))
     except OSError as error:
         raise RecordError(path, error.strerror or str(error)) from error
-    for name, least in (("start_ns", 0), ("duration_ns", 0), ("kv_blocks_free", -1)):
-        wrong = steps[name] < least
-        if wrong.any():
-            place = int(wrong.argmax())
+    for name, least, most in _BOUNDS:
+        values = steps[name]
+        if values.min() < least or values.max() > most:
+            place = int(((values < least) | (values > most)).argmax())
             raise RecordError(
-                path, f"record {place}: {name} is {steps[name][place]}, below {least}"
+                path,
+                f"record {place}: {name} is {values[place]}, not {least} to {most}",
             )
     return steps
 

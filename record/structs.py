@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from base.benchmark import MAX_TOKENS
+from base.decode import finite_number
 from record.devices import DeviceHealth, DeviceLimits, DeviceUse, HostHealth
 
 Json = Any
@@ -246,6 +247,36 @@ class SettingsRecord(Struct, kw_only=True):
     """Most tokens of an answer."""
     prescribed_lengths: bool = False
     """Whether the data set prescribes the length of each answer."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot be calculated with.
+
+        Raises:
+            ValueError: a number is no number, or does not fit LoadGen's 64 bits.
+        """
+        for name, value in (*self.effective.items(), *self.rules.items()):
+            wanted = value is not None and name.endswith(_NUMBERS)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if (wanted or whole) and not _is_number(value):
+                raise ValueError(f"{name} is not a number of 64 bits: {value!r:.40}")
+
+    def number(self, name: str) -> float | None:
+        """Return a setting that was in force as a number; None: there is none."""
+        return finite_number(self.effective.get(name))
+
+
+_NUMBERS = (
+    *("_qps", "_percentile", "_latency", "_ns", "_ms", "_count", "_override", "_seed"),
+)
+"""How the names of LoadGen's settings that are numbers end."""
+
+
+def _is_number(value: Json) -> bool:
+    """Return whether a value is a number that fits LoadGen's 64 bits."""
+    if isinstance(value, float):
+        return True
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and -(2**63) <= value < 2**64
 
 
 class Check(Struct, kw_only=True):

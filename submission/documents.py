@@ -118,8 +118,9 @@ def samples_per_s(run: RunFolder) -> float | None:
     Raises:
         RecordError: the log is missing or damaged.
     """
-    values = read_detail(run.detail_log).values
-    return next((float(values[key]) for key in _RATES if key in values), None)
+    log = read_detail(run.detail_log)
+    rates = (log.number(key) for key in _RATES)
+    return next((rate for rate in rates if rate is not None), None)
 
 
 LARGEST_BYTES = 10 * 1024

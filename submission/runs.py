@@ -189,7 +189,7 @@ def known_rates(request: Request) -> dict[str, float]:
     return {
         name: value
         for name, value in rates.values.items()
-        if rates.options[name] == _options(request, ScenarioName(name))
+        if rates.options.get(name) == _options(request, ScenarioName(name))
     }
 
 
@@ -209,9 +209,12 @@ def probe(children: Children, request: Request, scenario: ScenarioName) -> float
         request.root / "probes",
     )
     try:
-        measured = read_detail(folder.detail_log).values[key] * factor
-    except (RecordError, KeyError) as error:
+        logged = read_detail(folder.detail_log).number(key)
+        if logged is None:
+            raise RecordError(folder.detail_log, f"no {key}")
+    except RecordError as error:
         raise UserError(f"{folder.path}: the probe measured nothing: {error}") from None
+    measured = logged * factor
     known = known_rates(request) | {scenario.value: float(f"{measured:.4g}")}
     write_json(
         request.root / _FILE,

@@ -101,11 +101,8 @@ def _marks(verdict: Verdict) -> str:
 
 def _loadgen_figures(folder: RunFolder) -> list[tuple[str, float]]:
     try:
-        values = read_detail(folder.detail_log).values
+        log = read_detail(folder.detail_log)
     except RecordError:
         return []
-    return [
-        (name, float(values[key]) * scale)
-        for key, name, scale in _FIGURES
-        if key in values
-    ]
+    found = [(name, log.number(key), scale) for key, name, scale in _FIGURES]
+    return [(name, value * scale) for name, value, scale in found if value is not None]

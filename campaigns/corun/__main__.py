@@ -43,7 +43,7 @@ from campaigns.corun.plan import check_cores, check_runs, configurations, steps
 from campaigns.corun.record import NAME, Corun
 from campaigns.corun.result import summary, write_results
 from campaigns.corun.runs import campaign_runs, make_runs
-from campaigns.folders import interrupted, make_root
+from campaigns.folders import damaged, interrupted, make_root
 from campaigns.output import output_flags, show
 from campaigns.progress import CampaignFile
 from campaigns.series import new_campaign
@@ -127,6 +127,8 @@ def _resumed(root: Path, planned: Corun) -> Corun:
     found = interrupted(root, NAME, Corun)
     if found is None:
         return planned
+    if problem := found.problem():
+        raise damaged(root, NAME, problem)
     if (found.shared, found.workloads) != (planned.shared, planned.workloads):
         raise UserError(
             f"run.dir={root} holds a corun with other options; name another folder"

@@ -88,3 +88,10 @@ class Corun(Struct, kw_only=True):
     seed: int
     runs: list[CorunRun] = field(default_factory=list)
     results: list[WorkloadResult] = field(default_factory=list)
+
+    def problem(self) -> str:
+        """Return why its parts do not fit each other; empty: they do."""
+        names = {workload.name for workload in self.workloads}
+        if any(run.workload not in names for run in self.runs):
+            return "a run is of a workload that is not there"
+        return ""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from base.benchmark import ScenarioName
+from base.log import logger
 from campaigns.corun.competition import competition
 from campaigns.corun.plan import configurations
 from campaigns.corun.record import (
@@ -33,6 +34,7 @@ from report.compare.ratios import paired
 from report.rendering.words import markdown
 from report.wording import sentence
 
+_LOG = logger(__name__)
 _WORSE = 0.95
 """With a single round, a ratio below this (or above its inverse) is a slowdown."""
 _LABELS = {
@@ -127,7 +129,8 @@ def _rounds(root: Path, corun: Corun, streamed: dict[str, bool]) -> Iterator[_Ro
                 key: _side(one, min(window, one.length_s), streamed[key[0]])
                 for key, one in data.items()
             }
-        except RecordError:
+        except RecordError as error:
+            _LOG.warning("round %d is left out: %s", number + 1, error)
             continue
         yield _Round(
             window_s=window,
@@ -139,7 +142,8 @@ def _rounds(root: Path, corun: Corun, streamed: dict[str, bool]) -> Iterator[_Ro
 def _read(root: Path, run: CorunRun) -> RunData | None:
     try:
         return None if run.run is None else read_run_data(root / run.run)
-    except RecordError:
+    except RecordError as error:
+        _LOG.warning("left out: %s", error)
         return None
 
 

@@ -37,7 +37,7 @@ from pathlib import Path
 from base.child import Children
 from base.errors import ExitCode, UserError
 from base.log import logger
-from campaigns.folders import interrupted, make_root
+from campaigns.folders import damaged, interrupted, make_root
 from campaigns.options import number_option, refuse_repeated, whole_option
 from campaigns.output import output_flags, show
 from campaigns.progress import CampaignFile, campaign_run, left_words, time_left
@@ -172,6 +172,8 @@ def _resumed(root: Path, planned: Sweep) -> Sweep:
     found = interrupted(root, NAME, Sweep)
     if found is None:
         return planned
+    if problem := found.problem():
+        raise damaged(root, NAME, problem)
     if (found.shared, found.points) != (planned.shared, planned.points):
         raise UserError(
             f"run.dir={root} holds a sweep with other options; name another folder"

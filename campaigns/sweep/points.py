@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from base.decode import YAML_LOADER, DecodeError, plain_yaml
+from base.decode import DecodeError, load_yaml
 from base.errors import UserError
 
 Point = dict[str, str]
@@ -88,12 +88,11 @@ def read_points(path: Path) -> list[Point]:
         UserError: it cannot be read, or is none.
     """
     try:
-        found = yaml.load(plain_yaml(path.read_bytes()), YAML_LOADER)  # noqa: S506
+        found = load_yaml(path.read_bytes())
     except OSError as error:
         raise UserError(f"points={path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, DecodeError) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"points={path} is not valid YAML: {line:.200}") from error
+    except DecodeError as error:
+        raise UserError(f"points={path} is not valid YAML: {error!s:.200}") from error
     if not isinstance(found, list) or not found:
         raise UserError(f"points={path} must be a list of mappings OPTION: VALUE")
     points = []

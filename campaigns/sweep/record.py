@@ -49,6 +49,15 @@ class Sweep(Struct, kw_only=True):
     runs: list[SweepRun] = field(default_factory=list)
     """In the order in which they ended."""
 
+    def problem(self) -> str:
+        """Return why its parts do not fit each other; empty: they do."""
+        for run in self.runs:
+            if not 0 <= run.point < len(self.points):
+                return "a run is of a point that is not there"
+            if run.figures and not run.figures.get("tokens_per_s_per_device", 0.0) > 0:
+                return "a run was measured and has no throughput"
+        return ""
+
 
 def read_run_of(
     point: int, repeat: int, folder: Path | None, code: int, seconds: float

@@ -49,7 +49,7 @@ from pathlib import Path
 from base.child import Children
 from base.errors import ExitCode, NotGood, UserError
 from base.log import logger
-from campaigns.folders import interrupted, make_root
+from campaigns.folders import damaged, interrupted, make_root
 from campaigns.output import output_flags, show
 from campaigns.progress import CampaignFile
 from campaigns.series import new_campaign
@@ -168,9 +168,7 @@ def _resumed(root: Path, options: TuneOptions) -> Tune:
     if found is None:
         return planned
     if problem := found.problem():
-        raise UserError(
-            f"run.dir={root}: {root / NAME}: {problem}; name another folder"
-        )
+        raise damaged(root, NAME, problem)
     for name in ("shared", "knobs", "where", "objective", "limits"):
         if getattr(found, name) != getattr(planned, name):
             raise UserError(

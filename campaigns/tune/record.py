@@ -160,4 +160,6 @@ class Tune(Struct, kw_only=True):
             named.append(self.result.candidate)
         if any(not 0 <= number < len(points) for number in named):
             return "a run is of a candidate that is not there"
+        if any(run.value is not None and not run.value > 0 for run in self.made):
+            return "a run has a value that is not above 0"
         return ""

@@ -48,7 +48,7 @@ def arrivals(run: Run) -> Iterator[Found]:
     rate, arrived = rate_of(run), arrived_per_s(run)
     if not is_server([run]) or not rate or abs(arrived / rate - 1) < _NOTICED:
         return
-    scheduled = float(run.log.values.get("result_scheduled_samples_per_sec") or 0.0)
+    scheduled = run.log.number("result_scheduled_samples_per_sec") or 0.0
     yield Found(
         finding=Finding(
             code="arrivals",

@@ -223,9 +223,7 @@ class Run:
 
     def _logged(self, key: str) -> float | None:
         """Return a rate from LoadGen's log; None if the record lacks samples."""
-        value = self.log.values.get(key)
-        whole = len(self.done) == self.issued
-        return float(value) if whole and isinstance(value, int | float) else None
+        return self.log.number(key) if len(self.done) == self.issued else None
 
     def _per_s(self, work: float) -> float:
         return work / self.wall_s if self.wall_s > 0 else 0.0

@@ -67,5 +67,4 @@ def logged_extreme(run: Run, kind: str, name: str) -> float | None:
 
 
 def _logged(run: Run, pattern: str, name: str) -> float | None:
-    value = run.log.values.get(pattern.format(name))
-    return float(value) if isinstance(value, int | float) else None
+    return run.log.number(pattern.format(name))

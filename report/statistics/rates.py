@@ -12,7 +12,7 @@ _CONFIRMED = 3
 
 def rate_of(run: Run) -> float:
     """Return the arrival rate that LoadGen was set to (Server), in queries/s."""
-    return float(run.settings.effective.get("server_target_qps") or 0.0)
+    return run.settings.number("server_target_qps") or 0.0
 
 
 def arrived_per_s(run: Run) -> float:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from record.folder import RunFolder
+from record.folder import RecordError, RunFolder
 from record.latency_limits import latency_limits
 from record.steps import read_steps
 from report.reading.run import Run
@@ -18,11 +18,7 @@ _PROCESSOR = "cpu"
 
 
 def inputs_of(run: Run) -> Inputs:
-    """Return a run as the analysis of time reads it.
-
-    Raises:
-        RecordError: the file of step records is damaged.
-    """
+    """Return a run as the analysis of time reads it."""
     numbers = [record.replica for record in run.replicas]
     samples = run.samples
     begin = run.begin_ns
@@ -74,11 +70,23 @@ def inputs_of(run: Run) -> Inputs:
 
 
 def _steps(run: Run, numbers: list[int]) -> StepRecords | None:
-    """Return the step records; None where the run has none."""
+    """Return the step records; None where the run has none.
+
+    Damaged ones are not used, and `Run.notes` says so: the rest of the report does not
+    need them.
+    """
     file = None if run.path is None else RunFolder(run.path).steps
     if file is None or not file.exists() or not file.stat().st_size:
         return None
-    return StepRecords(records=read_steps(file), begin_ns=run.begin_ns, numbers=numbers)
+    try:
+        records = read_steps(file)
+    except RecordError as error:
+        problem = str(error).removeprefix(f"{file}: ")
+        note = f"{file.name} is not used: {problem}"
+        if note not in run.notes:
+            run.notes.append(note)
+        return None
+    return StepRecords(records=records, begin_ns=run.begin_ns, numbers=numbers)
 
 
 def _readings(run: Run, numbers: list[int]) -> dict[str, Readings]:

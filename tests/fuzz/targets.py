@@ -5,6 +5,7 @@ from pathlib import Path
 from tests.fuzz.inputs import data_set_targets, model_targets, other_targets
 from tests.fuzz.options import option_targets
 from tests.fuzz.run_folder import run_folder_targets
+from tests.fuzz.state_targets import state_targets
 from tests.fuzz.target import Target
 from tests.fuzz.wire import wire_targets
 
@@ -18,4 +19,5 @@ def all_targets(folder: Path) -> list[Target]:
         *data_set_targets(folder),
         *model_targets(folder),
         *other_targets(folder),
+        *state_targets(folder),
     ]

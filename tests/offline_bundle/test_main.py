@@ -26,6 +26,7 @@ def test_bad_sizes_exit_2(
         (["--with", "gone.json"], "--with gone.json: there is no such file"),
         (["--lock", "empty.lock"], "empty.lock pins no torch"),
         (["--python", "3"], "--python 3 is not a version"),
+        (["--kernels", "gone"], "--kernels gone: there are no compiled kernels"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -36,6 +37,8 @@ def test_bad_input_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    # Everything is checked before gigabytes are fetched.
+    monkeypatch.setattr("offline_bundle.__main__.fetch", None)
     Path("empty.lock").touch()
     assert main(["out", *arguments]) == 2
     said = capsys.readouterr().err

@@ -44,7 +44,7 @@ def test_offline_has_none_even_where_loadgen_reports_some() -> None:
     assert (limits.ttft_s, limits.tpot_s) == (None, None)
 
 
-@pytest.mark.parametrize("value", [0, -1, "2", None])
+@pytest.mark.parametrize("value", [0, -1, None])
 def test_what_is_no_limit_is_none(value: object) -> None:
     effective = dict.fromkeys(EFFECTIVE, value)
     assert latency_limits(_settings("Server", effective)) == LatencyLimits()

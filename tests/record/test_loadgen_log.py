@@ -60,3 +60,35 @@ def test_log_that_was_cut_off_gives_its_records(tmp_path: Path) -> None:
     path = tmp_path / "mlperf_log_accuracy.json"
     path.write_text('[\n{ "seq_id" : 0, "qsl_idx" : 1, "data" : "01000000" },\n')
     assert len(read_answers(path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("result_99.00_percentile_latency_ns", "true"),
+        ("result_completed_samples_per_sec", '"fast"'),
+        ("result_completed_tokens_per_second", "[]"),
+        ("result_query_count", "true"),
+        ("result_query_count", "-1"),
+        ("effective_schedule_rng_seed", "9" * 400),
+    ],
+)
+def test_what_cannot_be_calculated_with_is_named(
+    tmp_path: Path, key: str, value: str
+) -> None:
+    path = tmp_path / "mlperf_log_detail.txt"
+    path.write_text(
+        f':::MLLOG {{"key": "{key}", "value": {value}, "metadata": {{}}}}\n'
+    )
+    with pytest.raises(RecordError, match=rf"detail\.txt:1: .*{key} is not a"):
+        read_detail(path)
+
+
+@pytest.mark.parametrize("value", ["-nan", "null"])
+def test_a_figure_that_loadgen_did_not_have(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "mlperf_log_detail.txt"
+    key = "result_completed_samples_per_sec"
+    path.write_text(
+        f':::MLLOG {{"key": "{key}", "value": {value}, "metadata": {{}}}}\n'
+    )
+    assert read_detail(path).number(key) is None

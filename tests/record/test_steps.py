@@ -69,7 +69,13 @@ def test_another_header(tmp_path: Path, content: bytes, problem: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("duration_ns", -1), ("start_ns", -5), ("kv_blocks_free", -2)],
+    [
+        ("duration_ns", -1),
+        ("start_ns", -5),
+        ("kv_blocks_free", -2),
+        ("start_ns", 2**63 - 1),
+        ("duration_ns", 2**62),
+    ],
 )
 def test_values_that_no_step_has(tmp_path: Path, name: str, value: int) -> None:
     steps = _steps(9)
