@@ -50,7 +50,10 @@ def _become_folder(path: Path) -> None:
 
 
 def _become(content: bytes) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(content) and None
+    def damage(path: Path) -> None:
+        path.write_bytes(content)
+
+    return damage
 
 
 DAMAGE: dict[str, Callable[[Path], None]] = {

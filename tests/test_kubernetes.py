@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from conf.clusters import ExternalConfig, RayConfig
 from conf.load import load_config
-from conf.schema import ExternalConfig, RayConfig
 from record.folder import RunFolder, read_json
 from record.structs import ReplicaRecord
 from sut.node import joining as node

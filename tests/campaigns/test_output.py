@@ -11,7 +11,7 @@ import pytest
 from base.child import Children, Ended
 from campaigns.output import Output, Summary, output_flags, show
 from campaigns.progress import time_left
-from campaigns.scaling import main
+from campaigns.scaling.__main__ import main
 from record.campaign import read_campaign
 from tests.run_folder import good_spec, write_folder
 

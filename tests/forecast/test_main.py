@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from base.errors import UserError
-from conf.schema import BalancerName
+from conf.clusters import BalancerName
 from forecast import highest_rate, predict
 from forecast.__main__ import main
 from forecast.evidence import Evidence, read_evidence

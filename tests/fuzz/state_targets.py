@@ -19,7 +19,7 @@ from campaigns.qualify.record import (
     HardwareFact,
     HistoryPoint,
     NodeResult,
-    OddReplica,
+    OddAnswers,
     Qualification,
     QualifyRun,
     ReplicaMeasure,
@@ -156,7 +156,7 @@ def _shown(status: RunStatus) -> str:
 def _watched(run: RunFolder) -> None:
     live = LiveRun(run)
     live.refresh()
-    generate_latest(_Registry(RunCollector(live, read_settings(run))))  # type: ignore[arg-type]
+    generate_latest(_Registry(RunCollector(live, read_settings(run))))
     run_lines(live)
     Console(file=io.StringIO()).print(run_screen(live))
 
@@ -325,7 +325,7 @@ A_QUALIFICATION = Qualification(
             ],
         )
     ],
-    odd_answers=[OddReplica(replica=0, node="n0", text="odd")],
+    odd_answers=[OddAnswers(replica=0, node="n0", text="odd")],
     replicas=[
         ReplicaResult(
             replica=0,
