@@ -130,7 +130,6 @@ def find_model(
         raise UserError(
             f"model.max_model_len={wanted}: {path.name} can hold {longest} tokens"
         )
-    stops = _stop_tokens(path, shape)
     if needs_weights:
         if config.weights is not Weights.dummy and not list(path.glob("*.safetensors")):
             raise UserError(
