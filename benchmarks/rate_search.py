@@ -217,6 +217,9 @@ class SimulatedSeries(RunSeries):
         self.finished.append(made)
         return made
 
+    def save(self) -> None:
+        """Write nothing: there is no folder."""
+
     def _valid(self, issued: Array, first: Array, done: Array) -> bool:
         """Return whether LoadGen's early stopping accepts both latencies."""
         over = (

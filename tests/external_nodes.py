@@ -42,14 +42,22 @@ class NodeProcess:
         cable: "Cable | None" = None,
     ) -> None:
         host, enter = ("127.0.0.1", []) if cable is None else (cable.host, cable.enter)
+        usual = {
+            "--connect": f"{host}:{port}",
+            "--key": str(key),
+            "--name": name,
+            "--wait-s": "60",
+        }
+        arguments = [
+            part
+            for option in usual.items()
+            if option[0] not in options
+            for part in option
+        ]
         self.log = key.with_name(f"{name}.log")
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [
-                    *(*enter, sys.executable, "-m", "sut.node"),
-                    *("--connect", f"{host}:{port}", "--key", str(key)),
-                    *("--name", name, "--wait-s", "60", *options),
-                ],
+                [*enter, sys.executable, "-m", "sut.node", *arguments, *options],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -16,8 +16,8 @@ class DispatcherMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        lengths = [100, 101, 106] * 3
-        self.dispatcher = Dispatcher(LeastOutstandingTokens(), lengths, lengths)
+        prompts, answers = [100, 101, 106] * 3, [128] * 9
+        self.dispatcher = Dispatcher(LeastOutstandingTokens(), prompts, answers)
         self.completed: list[int] = []
         self.next_replica = 0
         self.add(3)

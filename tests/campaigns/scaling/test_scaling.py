@@ -131,7 +131,7 @@ def test_offline_campaign(tmp_path: Path) -> None:
     assert [r["replicas"] for r in runs] != [1, 1, 1, 2, 2, 2]
     assert "scaling.heterogeneous" not in codes(report)
     assert "efficiency" in finished.stdout
-    assert "min left" in finished.stderr
+    assert " left (repeat)" in finished.stderr
     assert "replicas times the measured" in (tmp_path / "report.html").read_text()
     for run in runs:
         text = (tmp_path / run["run"] / "samples.jsonl").read_bytes()
