@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from base.errors import ExitCode, SutError, UserError
@@ -130,9 +131,9 @@ def start(main: Callable[[], int]) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _interrupt)
     try:
         code = main()
     except Exception:  # noqa: BLE001  (whatever it was, the code must be true)
@@ -140,6 +141,19 @@ def start(main: Callable[[], int]) -> NoReturn:
             traceback.print_exc()
         code = ExitCode.ABORTED
     sys.exit(code)
+
+
+class _Interrupted(KeyboardInterrupt):
+    """An interrupt that Python forgets once it was handled.
+
+    If KeyboardInterrupt itself passes through code that `exec` compiles (dataclasses
+    and named tuples are made by it, mostly in imports), CPython ends the process by
+    SIGINT at its exit, whatever its exit code: code 130.
+    """
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise _Interrupted
 
 
 def start_module(module: str) -> NoReturn:

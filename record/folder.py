@@ -32,7 +32,7 @@ class RecordError(SutError):
 T = TypeVar("T")
 
 _CHUNK_BYTES = 8 * 2**20
-_DAMAGED = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+DAMAGED = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 """What a decoder raises for damaged text."""
 
 
@@ -90,7 +90,7 @@ def _decode(
     path: Path, decoder: msgspec.json.Decoder[T], text: bytes, before: int
 ) -> list[T]:
     # All lines at once take half of the time; a damaged one is then looked for.
-    with contextlib.suppress(*_DAMAGED):
+    with contextlib.suppress(*DAMAGED):
         every = decoder.decode_lines(text)
         if len(every) == text.count(b"\n") + 1:
             return every
@@ -262,9 +262,12 @@ def write_text(path: Path, text: str) -> None:
     try:
         draft.write_text(text)
         draft.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             draft.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            # A full disk is noticed by `write`, which does not know the path.
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -311,6 +311,25 @@ def test_signals_end_a_command_as_aborted(number: signal.Signals) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_in_an_import_ends_a_command_as_aborted(
+    number: str, tmp_path: Path
+) -> None:
+    """Dataclasses are made by `exec`, after which `python -m` would exit with 130."""
+    text = f"import os, signal, time; os.kill(os.getpid(), signal.{number})"
+    body = f"exec({text + '; time.sleep(60)'!r})"
+    (tmp_path / "program.py").write_text(
+        "from base.command import run_command, start\n"
+        f"start(lambda: run_command(lambda: {body}))\n"
+    )
+    command = [sys.executable, "-m", "program"]
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    environment = os.environ | {"PYTHONPATH": path}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (3, "aborted: interrupted\n")
+
+
+@pytest.mark.integration
 def test_a_full_disk_behind_stdout_aborts_in_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-c", _TALKS]

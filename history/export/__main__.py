@@ -45,7 +45,8 @@ def _command(arguments: Sequence[str] | None) -> int:
             write_junit(folder, options.junit)
             print(options.junit)
     except OSError as error:
-        raise write_failure(error.filename, error, "name another target") from error
+        where = error.filename or options.parquet or options.junit
+        raise write_failure(where, error, "name another target") from error
     if options.mlflow is not None:
         from history.export.mlflow import log_run
 

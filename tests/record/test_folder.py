@@ -1,10 +1,18 @@
 import errno
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from record.folder import RecordError, RunFolder, read_json, read_lines, write_json
+from record.folder import (
+    RecordError,
+    RunFolder,
+    read_json,
+    read_lines,
+    write_json,
+    write_text,
+)
 from record.structs import DeviceLine, EngineLine, SampleRecord, TelemetryLine, Verdict
 from tests.run_folder import good_spec, write_folder
 
@@ -118,3 +126,12 @@ def test_damaged_line_is_named(tmp_path: Path) -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="No such file"):
         list(read_lines(tmp_path / "samples.jsonl", SampleRecord))
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        mock.patch.object(Path, "write_text", side_effect=full),
+        pytest.raises(OSError, match=r"No space left on device: '.*/sweep\.json'"),
+    ):
+        write_text(tmp_path / "sweep.json", "{}")
