@@ -68,6 +68,8 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "no UTF-8": _become(b"\xff\xfe\n" * 20),
     "a folder": _become_folder,
 }
+IN_CI = ("truncated", "a mapping, nested")
+"""Every command for every file of a run takes most of a minute."""
 OF_RUNS: dict[str, Command] = {
     "report": lambda run: report.main([str(run)]),
     "report compare": lambda run: compare.main(
@@ -150,7 +152,13 @@ def _files(run: RunFolder) -> Iterator[Path]:
     return (path for path in sorted(run.path.iterdir()) if path.is_file())
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(name, marks=() if name in IN_CI else pytest.mark.acceptance)
+        for name in DAMAGE
+    ],
+)
 def test_files_of_a_run(
     damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
