@@ -72,7 +72,7 @@ def test_server_streams_two_messages_a_sample(
 ) -> None:
     # Prompts of 64 tokens: a machine that answered whole articles at this rate in one
     # batch is far from busy.
-    rows = json.loads(EMBEDDED.read_text())[:24]
+    rows = json.loads(EMBEDDED.read_text())[:48]
     path = tmp_path / "data.json"
     path.write_text(json.dumps([r | {"tok_input": r["tok_input"][:64]} for r in rows]))
     offline = read_detail(embedded_default.folder.detail_log).values
