@@ -75,14 +75,16 @@ def test_scrapers_and_attackers_cost_the_run_nothing(tmp_path: Path) -> None:
     )
     command.wait_for_samples(20)
     half_open = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
+    replies = set()
     for attack in HOSTILE:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as attacker:
             attacker.sendall(attack)
             if len(attack) > 1 and attack[:1] == b"G":
                 # A server that leaves bytes of a request unread resets the connection.
                 with contextlib.suppress(ConnectionResetError):
-                    reply = attacker.recv(100)[9:12]
-                    assert reply in (b"403", b"404", b"400", b"405")
+                    replies.add(attacker.recv(100)[9:12])
+    assert replies
+    assert replies <= {b"403", b"404", b"400", b"405"}
     longest, text = 0.0, ""
     for _ in range(1000):
         begin = time.monotonic()
