@@ -122,13 +122,14 @@ class RayCluster(ExternalCluster):
         return self._joined[replica]
 
     def _exchange(self) -> None:
-        super()._exchange()
+        # Ray first: it knows why an agent is gone, the socket only that it is.
         while (message := self._launcher.receive()) is not None:
             match message:
                 case Placed():
                     self._placed[message.agent] = message
                 case Ended():
                     self._take_end(message)
+        super()._exchange()
         if self._launcher.lost is not None and not self._closing:
             for node in self._nodes.values():
                 self._end_agent(node, f"lost the launcher, which {self._launcher.lost}")
