@@ -4,7 +4,7 @@
         [--graphs] [--blind]
 
 For Server and Interactive: the highest rate at which the 99th percentiles of TTFT and
-TPOT hold MLPerf's limits, by budget and seed of arrivals, noise and lengths. Step time
+TPOT meet MLPerf's limits, by budget and seed of arrivals, noise and lengths. Step time
 and noise are those of STEPS, the steps.bin of a run with one replica and KV blocks of
 16 tokens; without it those of two made-up engines. --graphs: the engine has the CUDA
 graphs of `experiment=hopper_interactive`, as STEPS had, and one of each fixed budget;
@@ -129,7 +129,7 @@ def _print(
 
 
 def highest_rate(case: Case) -> float:
-    """Return the highest rate that holds the limits, in queries/s."""
+    """Return the highest rate that meets the limits, in queries/s."""
     model = _model(case)
     low, high = 20.0, 45.0
     while _holds(case, model, high):

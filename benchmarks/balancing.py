@@ -112,7 +112,7 @@ def server(
 def highest_rate(
     slowdown: list[float], policy: BalancerName, limits_s: tuple[float, float]
 ) -> float:
-    """Return the highest rate that holds the limits, to 0.5%."""
+    """Return the highest rate that meets the limits, to 0.5%."""
     low, high = 10.0 * len(slowdown), 110.0 * len(slowdown)
     while high / low > 1.005:
         rate = (low + high) / 2
@@ -139,7 +139,7 @@ def simulated_offline(slowdown: list[float]) -> str:
     for policy, by_demand in [*cases, (BalancerName.round_robin, False)]:
         result = offline(slowdown, policy, OFFLINE_PER_REPLICA, by_demand)
         spread = max(result.finished.values()) - min(result.finished.values())
-        name = f"{policy.value}, by demand" if by_demand else "equal shares at once"
+        name = f"{policy.value}, on demand" if by_demand else "equal shares at once"
         rows.append(
             f"| {name} | {result.makespan_s:.2f} | {result.makespan_s / ideal - 1:+.1%}"
             f" | {spread:.2f} |"

@@ -157,7 +157,7 @@ def simulate(engine: Engine, issued: Array) -> tuple[Array, Array]:
 
 
 def true_rate(engine: Engine, seed: int = 1000) -> float:
-    """Return the highest rate at which long simulations keep the limits."""
+    """Return the highest rate at which long simulations meet the limits."""
     gaps = np.random.default_rng(seed).exponential(1, _LONG)
     times = np.cumsum(gaps) - gaps[0]
     times *= (_LONG - 1) / times[-1]

@@ -15,7 +15,7 @@ _TEXT = """\
 Campaigns are series of runs. Each run is a process:
   mlperf-sut campaign scaling replicas=1,2,4 ...    how throughput grows with replicas;
                                                     Server: the highest sustained rate
-  mlperf-sut campaign search scenario=server ...    the highest rate that keeps the
+  mlperf-sut campaign search scenario=server ...    the highest rate that meets the
                                                     latency limits, in three runs
   mlperf-sut campaign sweep OPTION=A,B,C ...        a run for each point of a grid
   mlperf-sut campaign tune OPTION=A,B,C ...         the best settings, confirmed in

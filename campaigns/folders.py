@@ -6,13 +6,21 @@ import itertools
 import tempfile
 import time
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from base.errors import UserError
 from record.campaign import NAME
 from record.folder import RecordError, read_json
 
-T = TypeVar("T")
+
+class Record(Protocol):
+    """What a campaign writes, to be resumed."""
+
+    def problem(self) -> str:
+        """Return which parts do not fit each other; empty: all do."""
+
+
+T = TypeVar("T", bound=Record)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -66,19 +74,20 @@ def interrupted(root: Path, name: str, kind: type[T]) -> T | None:
         kind: of the record.
 
     Raises:
-        UserError: the record is damaged.
+        UserError: the record is damaged, or its parts do not fit each other.
     """
     if not (root / name).exists():
         return None
     try:
-        return read_json(root / name, kind)
+        found = read_json(root / name, kind)
+        problem = found.problem()
     except RecordError as error:
         raise UserError(f"run.dir={root}: {error}; name another folder") from error
-
-
-def damaged(root: Path, name: str, problem: str) -> UserError:
-    """Return the error of a record in `root` whose parts do not fit each other."""
-    return UserError(f"run.dir={root}: {root / name}: {problem}; name another folder")
+    if problem:
+        raise UserError(
+            f"run.dir={root}: {root / name}: {problem}; name another folder"
+        )
+    return found
 
 
 def check_target(option: str, path: Path) -> None:

@@ -28,13 +28,13 @@ def _rows(health: Sequence[DeviceHealth]) -> Iterator[Diagnosis]:
     if failed := _names(one for one in health if one.remap_failed):
         yield bad(
             "gpu memory",
-            f"{failed}: rows of memory could not be replaced",
+            f"{failed}: rows of memory could not be remapped",
             "replace the GPU",
         )
     if pending := _names(one for one in health if one.remap_pending):
         yield warning(
             "gpu memory",
-            f"{pending}: rows of memory wait to be replaced",
+            f"{pending}: rows of memory wait to be remapped",
             "reset the GPU (nvidia-smi -r), or restart the host",
         )
 

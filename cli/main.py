@@ -74,15 +74,7 @@ class Forwarded(click.Command):
         incomplete: str,
     ) -> list[CompletionItem]:
         """Complete options of a run; for all else the shell completes file names."""
-        if self.module not in (
-            "sut.main",
-            "campaigns.scaling.__main__",
-            "campaigns.search.__main__",
-            "campaigns.sweep.__main__",
-            "campaigns.qualify.__main__",
-            "campaigns.corun.__main__",
-            "campaigns.tune.__main__",
-        ):
+        if self.module != "sut.main" and not self.module.startswith("campaigns."):
             return [CompletionItem(incomplete, type="file")]
         from cli.complete import completions
 
@@ -131,7 +123,9 @@ def command() -> None:
 
 
 @click.group(
-    cls=_InOrder, name="campaign", help="Series of runs: scaling, search, sweep, tune."
+    cls=_InOrder,
+    name="campaign",
+    help="Series of runs: scaling, search, sweep, tune, qualify, corun.",
 )
 def _campaign() -> None:
     pass
@@ -146,7 +140,7 @@ for _command in (
         "scaling", "campaigns.scaling.__main__", "Throughput by the number of replicas."
     ),
     Forwarded(
-        "search", "campaigns.search.__main__", "The highest rate that keeps the limits."
+        "search", "campaigns.search.__main__", "The highest rate that meets the limits."
     ),
     Forwarded(
         "sweep", "campaigns.sweep.__main__", "A run for each point of a grid or list."

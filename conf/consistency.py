@@ -153,6 +153,7 @@ def place_endpoints(config: Config) -> None:
     if not _HEADER.fullmatch(engine.api_key_header):
         raise UserError(
             f"engine.api_key_header={engine.api_key_header}: not the name of a header"
+            "; use letters, digits and -"
         )
     engine.urls = urls
     cluster.replicas = cluster.replicas or len(urls)

@@ -62,7 +62,7 @@ def _table(record: ForecastRecord) -> str:
     elif record.keeps_limits:
         lines.append("highest rate/s: so few queries keep the limits at any rate")
     elif record.keeps_limits is not None:
-        lines.append("highest rate/s: no rate found that keeps the limits")
+        lines.append("highest rate/s: no rate found that meets the limits")
     if record.beyond:
         lines.append("extrapolated: " + "; ".join(record.beyond))
     else:

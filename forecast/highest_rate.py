@@ -1,4 +1,4 @@
-"""The highest rate that holds the limits, by simulation.
+"""The highest rate that meets the limits, by simulation.
 
 Two rates are computed. The *rate of the run* is for one run of a stated length, with
 LoadGen's own arrivals: bisection, since arrivals add no error. The *long-run rate* is
@@ -44,7 +44,7 @@ class RateEstimate:
     """What simulations say about the highest rate."""
 
     run_rate: float
-    """`scenario.target_qps` of the fastest run that holds the limits, queries/s."""
+    """`scenario.target_qps` of the fastest run that meets the limits, queries/s."""
     arrived: float
     """Queries/s that arrive in that run: LoadGen's draw is some percent off."""
     rate: float
@@ -119,7 +119,7 @@ class RateSearch:
         return low
 
     def estimate(self, near: float, speed_error: float) -> RateEstimate | None:
-        """Return both rates; None: no rate holds the limits, or every one does.
+        """Return both rates; None: no rate meets the limits, or every one does.
 
         Args:
             near: where to begin, queries/s.

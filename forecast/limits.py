@@ -168,7 +168,7 @@ class Limits:
 def good_samples(
     samples: Samples, limits: tuple[tuple[Metric, float], ...]
 ) -> NDArray[np.bool_]:
-    """Return which samples keep all of `limits`; what has no value keeps its limit."""
+    """Return which samples keep all of `limits`; what has no value meets its limit."""
     good = np.ones(len(samples.done), bool)
     for metric, seconds in limits:
         good &= ~(samples.latencies(metric) > seconds)

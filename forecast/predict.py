@@ -47,7 +47,7 @@ class Forecast:
     limits: list[LimitState]
     """Where the run is with each limit; empty: there are none."""
     highest_rate: Estimate | None
-    """Queries/s that hold the limits; None: there are no limits, or no rate does, or
+    """Queries/s that meet the limits; None: there are no limits, or no rate does, or
     (with `keeps_limits`) every rate does."""
     beyond: list[str]
     """How steps differ from all recorded ones: what is outside is extrapolated."""

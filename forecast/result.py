@@ -52,11 +52,11 @@ class ForecastRecord(Struct, kw_only=True):
     """Share of runs that an interval is meant to hold."""
     figures: dict[str, Estimate]
     keeps_limits: bool | None
-    """Whether this run would keep its limits; null: it has none."""
+    """Whether this run would meet its limits; null: it has none."""
     limits: list[LimitState]
     """Each limit with the value that is forecast; `load` above 1: it is missed."""
     highest_rate: Estimate | None
-    """Queries/s of the fastest run of this length that keeps all limits, with its 90%
+    """Queries/s of the fastest run of this length that meets all limits, with its 90%
     interval: for a run that failed, the rate that it would have held. null: there are
     no limits, or no rate keeps them, or (with `keeps_limits`) every rate does."""
     beyond: list[str]

@@ -296,7 +296,9 @@ def _run(options: argparse.Namespace) -> int:
         else None
     )
     if target is None:
-        raise UserError("no target; name the file after the tokenizer's folder")
+        raise UserError(
+            "no target file; write its path as the third argument, after the tokenizer"
+        )
     if target.is_dir():
         raise UserError(f"{target}: is a folder; name a file in it")
     if not options.check and _same_file(target, options.source):

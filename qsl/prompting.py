@@ -62,7 +62,7 @@ def load_prompting(folder: Path, template: str, *, chat: bool) -> Prompting:
             or no chat template.
     """
     if PLACE not in template:
-        raise UserError(f"--prompt: no {PLACE}, the place of the text, in it")
+        raise UserError(f"--prompt: no {PLACE} in it; write it where the text goes")
     encoder = load_encoder(folder)
     if not chat:
         return Prompting(encoder=encoder, template=template)

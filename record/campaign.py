@@ -75,7 +75,7 @@ class SearchResult(Struct, kw_only=True):
     """What a search found; all rates in queries/s of the whole cluster."""
 
     target_qps: float | None = None
-    """`scenario.target_qps` of the fastest run that held the limits; None: none did."""
+    """`scenario.target_qps` of the fastest run that met the limits; None: none did."""
     sustained_qps: float | None = None
     """Rate at which its queries arrived: limits held, queue not growing. LoadGen draws
     arrivals, so it is some percent beside `target_qps`. None: no run was in a steady

@@ -46,7 +46,8 @@ def plan_scenario(config: Config, num_samples: int) -> ScenarioPlan:
     if scenario not in SCENARIOS[benchmark]:
         known = ", ".join(s.value for s in SCENARIOS[benchmark])
         raise UserError(
-            f"scenario={scenario.value}: benchmark={benchmark.value} has {known}"
+            f"scenario={scenario.value} is not part of benchmark={benchmark.value},"
+            f" which has {known}; give one of these"
         )
     loadgen_model = _loadgen_model(benchmark, scenario)
     loadgen_scenario = _LOADGEN_SCENARIOS[scenario]
@@ -146,7 +147,8 @@ def _refuse_broken_rules(config: Config, plan: ScenarioPlan, num_samples: int) -
     if num_samples != required:
         raise UserError(
             f"run=full benchmark={plan.benchmark.value} needs the data set of"
-            f" {required} samples; dataset={config.dataset.name} has {num_samples}"
+            f" {required} samples; dataset={config.dataset.name} has {num_samples};"
+            " use run=smoke for other data"
         )
     if plan.loadgen_scenario != "SingleStream" and not plan.has_rate:
         raise UserError(

@@ -62,7 +62,7 @@ def build_settings(plan: ScenarioPlan, folder: RunFolder) -> lg.TestSettings:
     settings.mode = _MODES[plan.mode]
     idle = [
         f"{plan.user_conf_source}, line {line.number}: {line.name} has no effect;"
-        f" LoadGen knows no such key, or another line counts"
+        f" LoadGen has no such key, or another line overrides it"
         for line in ineffective_lines(plan)
     ]
     if idle and plan.kind is RunKind.full:
@@ -73,7 +73,7 @@ def build_settings(plan: ScenarioPlan, folder: RunFolder) -> lg.TestSettings:
         first = broken[0]
         raise UserError(
             f"{plan.user_conf_source}: sets {first.setting} to {first.value}, but the"
-            f" rules have {first.rule}; run=full keeps to the rules"
+            f" rules have {first.rule}; remove the setting, or use run=smoke"
         )
     for name, value in plan.relaxations.items():
         setattr(settings, name, value)

@@ -192,8 +192,8 @@ def _judgment(
         "steady": f"The queue did not grow: {rates}; {span}.",
         "growing": f"The queue grew by {max(growth, arrived - completed):,.3g}"
         f" samples/s: {rates}; {span}.",
-        "too_short": f"The run was too short to show a steady state: {span}; it takes"
-        f" {FEWEST_LATENCIES:g}.",
+        "too_short": f"The run was too short to show a steady state: {span}, and"
+        f" {FEWEST_LATENCIES:g} service latencies are needed.",
     }[word]
     return Judgment(
         word=word,

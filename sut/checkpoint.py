@@ -62,7 +62,9 @@ def _weight_files(folder: Path) -> list[Path]:
     names = sorted(set(read_json_file(index, _Index).weight_map.values()))
     for name in names:
         if not (folder / name).exists():
-            raise UserError(f"{folder / name}: missing, but {_INDEX} names it")
+            raise UserError(
+                f"{folder / name}: missing, but {_INDEX} names it; {DOWNLOAD_AGAIN}"
+            )
     return [folder / name for name in names]
 
 
@@ -75,8 +77,8 @@ def _check_weights(path: Path) -> None:
             length = int.from_bytes(start, "little")
             if size < _LENGTH_BYTES or length > min(size, _LARGEST_HEADER):
                 raise UserError(
-                    f"{path}: {size} bytes, less than its header says, or no"
-                    f" safetensors file; {DOWNLOAD_AGAIN}"
+                    f"{path}: {size} bytes: truncated, or not a safetensors file;"
+                    f" {DOWNLOAD_AGAIN}"
                 )
             file.seek(_LENGTH_BYTES)
             header = file.read(length)

@@ -191,7 +191,7 @@ def _adaptive(engine: EngineConfig, tpot_s: float | None) -> AdaptiveSpec | None
         return None
     if tpot_s is None:
         raise UserError(
-            "engine.adaptive_batching=true keeps the limit of TPOT, and this scenario"
+            "engine.adaptive_batching=true meets the limit of TPOT, and this scenario"
             " has none; give scenario=server or scenario=interactive, or leave it out"
         )
     given = engine.step_model

@@ -26,25 +26,25 @@ Exit codes: 0 every workload was measured alone and together, 1 some were not, 2
 input, 3 interrupted.
 """
 
-from base.command import run_command, start_module
+from base.command import start_module
 
 if __name__ == "__main__":
     # Before the imports below, in which memory can run out.
     start_module("campaigns.corun.__main__")
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from base.errors import ExitCode, UserError
 from base.log import logger
+from campaigns.command import campaign_command
 from campaigns.corun.options import parse
 from campaigns.corun.plan import check_cores, check_runs, configurations, steps
 from campaigns.corun.record import NAME, Corun
 from campaigns.corun.result import summary, write_results
 from campaigns.corun.runs import campaign_runs, make_runs
-from campaigns.folders import damaged, interrupted, make_root
-from campaigns.output import output_flags, show
+from campaigns.folders import interrupted, make_root
+from campaigns.output import Output, show
 from campaigns.progress import CampaignFile
 from campaigns.series import new_campaign
 from record.campaign import Status
@@ -54,15 +54,10 @@ _LOG = logger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    return run_command(lambda: _command(given))
+    return campaign_command(__doc__, _command, arguments, bare=False)
 
 
-def _command(arguments: Sequence[str]) -> int:
-    if not arguments or "--help" in arguments or "-h" in arguments:
-        print(__doc__)
-        return ExitCode.GOOD if arguments else ExitCode.BAD_INPUT
-    output, arguments = output_flags(arguments)
+def _command(output: Output, arguments: Sequence[str]) -> int:
     options = parse(arguments)
     corun = Corun(
         shared=options.shared,
@@ -127,8 +122,6 @@ def _resumed(root: Path, planned: Corun) -> Corun:
     found = interrupted(root, NAME, Corun)
     if found is None:
         return planned
-    if problem := found.problem():
-        raise damaged(root, NAME, problem)
     if (found.shared, found.workloads) != (planned.shared, planned.workloads):
         raise UserError(
             f"run.dir={root} holds a corun with other options; name another folder"

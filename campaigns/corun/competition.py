@@ -6,6 +6,7 @@ the same device or server. A slowdown without such evidence is named as unexplai
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from campaigns.corun.record import Competition
 from campaigns.corun.signals import Signals, equal_work_ratio
@@ -60,6 +61,13 @@ def _execution(
     if (cpu := _cpu(alone, together)) is not None:
         yield Competition(resource="host CPU", evidence=f"{cpu}; {work}")
         return
+    cores = _shared_cores(together, others)
+    if cores is not None and cores.used_pct >= _FULL_CPU_PCT:
+        yield Competition(
+            resource="cores that they share",
+            evidence=f"{cores}{_less(alone, together)}; {work}",
+        )
+        return
     clocks = (alone.sm_clock_mhz, together.sm_clock_mhz)
     if None not in clocks and (clocks[1] or 0) < _LOWER_CLOCK * (clocks[0] or 0):
         yield Competition(
@@ -68,13 +76,13 @@ def _execution(
             f" {clocks[0]:.0f} MHz; {work}",
         )
         return
-    if not together.devices and _same_host(together, others):
+    used = together.host_cpu_pct
+    if used is not None and not together.devices and _same_host(together, others):
         yield Competition(
             resource="memory bandwidth of the host",
-            evidence=f"its processors are {together.host_cpu_pct:.0f}% in use, so cores"
-            f" are free; {work}"
-            if together.host_cpu_pct is not None
-            else work,
+            evidence=f"its processors are {used:.0f}% in use"
+            f"{f', and {cores}' if cores is not None else ''}, so cores are free;"
+            f" {work}",
         )
 
 
@@ -116,13 +124,42 @@ def _cpu(alone: Signals, together: Signals) -> str | None:
             "; other processes also keep them busy when the workload runs alone, so"
             " they may cause a part of the loss"
         )
-    less = ""
-    if alone.process_cpu_pct and together.process_cpu_pct is not None:
-        less = (
-            f"; the workload gets {together.process_cpu_pct / 100:.1f} cores, alone"
-            f" {alone.process_cpu_pct / 100:.1f}"
-        )
-    return f"the host's processors are {now:.0f}% in use{known}{less}"
+    return f"the host's processors are {now:.0f}% in use{known}{_less(alone, together)}"
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCores:
+    """The cores of workloads that have some in common."""
+
+    count: int
+    """Cores that at least one of them may use."""
+    used_pct: float
+    """Share of their time that the workloads use."""
+
+    def __str__(self) -> str:
+        name = "core" if self.count == 1 else "cores"
+        return f"the workloads use {self.used_pct:.0f}% of {self.count} {name}"
+
+
+def _shared_cores(together: Signals, others: Sequence[Signals]) -> SharedCores | None:
+    """Return what the workloads use of the cores that they share; None: none.
+
+    The host may have other cores, which are free and which none of them may use.
+    """
+    if not any(together.cores & other.cores for other in others):
+        return None
+    cores = together.cores.union(*[other.cores for other in others])
+    parts = [one.process_cpu_pct or 0.0 for one in (together, *others)]
+    return SharedCores(len(cores), sum(parts) / len(cores))
+
+
+def _less(alone: Signals, together: Signals) -> str:
+    if not alone.process_cpu_pct or together.process_cpu_pct is None:
+        return ""
+    return (
+        f"; the workload gets {together.process_cpu_pct / 100:.2f} cores, alone"
+        f" {alone.process_cpu_pct / 100:.2f}"
+    )
 
 
 def _cache(alone: Signals, together: Signals) -> Iterator[Competition]:

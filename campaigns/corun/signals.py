@@ -37,6 +37,8 @@ class Signals:
     servers: frozenset[str] = frozenset()
     """Addresses of the servers that answer; empty: the engine is in the replica."""
     nodes: frozenset[str] = frozenset()
+    cores: frozenset[str] = frozenset()
+    """Cores that its replicas may use, by node and number."""
     steps: Steps = field(default_factory=lambda: np.zeros(0, STEP))
     host_cpu_pct: float | None = None
     """Mean share of the processors of the busiest host in use."""
@@ -134,6 +136,7 @@ def read_signals(data: RunData, window_s: float) -> Signals:
         devices=frozenset(devices),
         servers=frozenset(str(r.engine["url"]) for r in replicas if "url" in r.engine),
         nodes=frozenset(r.node for r in replicas),
+        cores=frozenset(f"{r.node} {core}" for r in replicas for core in r.cpus),
     )
     begin, end = data.begin_ns, data.begin_ns + round(window_s * 1e9)
     if folder.steps.exists():

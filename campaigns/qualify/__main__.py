@@ -46,21 +46,21 @@ Exit codes: 0 every replica and node passed, 1 at least one failed, 2 bad input,
 3 interrupted.
 """
 
-from base.command import run_command, start_module
+from base.command import start_module
 
 if __name__ == "__main__":
     # Before the imports below, in which memory can run out.
     start_module("campaigns.qualify.__main__")
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
+from campaigns.command import campaign_command
 from campaigns.folders import make_root, new_root
-from campaigns.output import output_flags, show
+from campaigns.output import Output, show
 from campaigns.qualify.checks import judge
 from campaigns.qualify.options import QualifyOptions, parse
 from campaigns.qualify.plan import planned_runs
@@ -92,15 +92,10 @@ _LOG = logger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    return run_command(lambda: _command(given))
+    return campaign_command(__doc__, _command, arguments)
 
 
-def _command(arguments: Sequence[str]) -> int:
-    if "--help" in arguments or "-h" in arguments:
-        print(__doc__)
-        return ExitCode.GOOD
-    output, arguments = output_flags(arguments)
+def _command(output: Output, arguments: Sequence[str]) -> int:
     options = parse(arguments)
     config = options.offline_config()
     size = _size(config)

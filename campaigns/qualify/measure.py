@@ -74,8 +74,8 @@ def odd_answers(runs: Sequence[Run]) -> tuple[list[OddAnswers], int]:
         node, number = agreement.locations[one.replica]
         text = (
             f"{one.own:.1%} of its {one.units:,} pairs of answers to the same prompt"
-            f" have {one.measure}, of the pairs without it {one.others:.1%}"
-            f" ({p_value(one.p)})"
+            f" have {one.measure}, compared with {one.others:.1%} of the pairs without"
+            f" it ({p_value(one.p)})"
         )
         peers = [] if one.peer is None else [agreement.locations[one.peer]]
         for node_of, replica in [(node, number), *peers]:

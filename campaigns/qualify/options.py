@@ -131,7 +131,7 @@ def _of_some_runs(text: str, prefix: str) -> str:
     key = option.partition("=")[0]
     _refuse_set_here(text, key)
     if key in _OF_ALL:
-        raise UserError(f"{text}: it is the same in all runs; leave out {prefix}")
+        raise UserError(f"{text}: all runs share this option; write {option}")
     return option
 
 

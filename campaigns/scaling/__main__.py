@@ -7,7 +7,7 @@ always include one replica, the baseline.
 Offline: each replica gets the same number of samples in every size, so all runs last
 about equally long. Server and Interactive: the campaign first searches the highest
 sustained rate of each size, starting at scenario.target_qps for each replica. Then it
-confirms the rate with repeated runs. A rate is sustained if the run kept the latency
+confirms the rate with repeated runs. A rate is sustained if the run met the latency
 limits and its queue did not grow. The campaign computes how long a run must be to show
 that.
 
@@ -27,21 +27,21 @@ Exit codes: 0 every size has its result, 1 finished but a size has none, 2 bad i
 3 interrupted. Completed runs are always kept and reported.
 """
 
-from base.command import run_command, start_module
+from base.command import start_module
 
 if __name__ == "__main__":
     # Before the imports below, in which memory can run out.
     start_module("campaigns.scaling.__main__")
 
-import sys
 from collections.abc import Sequence
 
 from base.benchmark import SERVER_SCENARIOS
 from base.errors import Aborted, ExitCode, UserError
 from base.log import logger
+from campaigns.command import campaign_command
 from campaigns.conclusion import conclude
 from campaigns.folders import new_root
-from campaigns.output import output_flags
+from campaigns.output import Output
 from campaigns.scaling.options import CampaignOptions, parse
 from campaigns.scaling.repeated_runs import repeat_runs
 from campaigns.scaling.sustained_rates import find_rates
@@ -54,15 +54,10 @@ _LOG = logger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    return run_command(lambda: _command(given))
+    return campaign_command(__doc__, _command, arguments)
 
 
-def _command(arguments: Sequence[str]) -> int:
-    if "--help" in arguments or "-h" in arguments:
-        print(__doc__)
-        return ExitCode.GOOD
-    output, arguments = output_flags(arguments)
+def _command(output: Output, arguments: Sequence[str]) -> int:
     options = parse(arguments)
     config = load_config([*options.overrides, f"cluster.replicas={options.sizes[0]}"])
     # What the largest size cannot have is refused before any run is made.

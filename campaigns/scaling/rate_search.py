@@ -1,6 +1,6 @@
 """Finds, for each size, the highest arrival rate that the system sustains.
 
-A rate is sustained where the run at it kept the latency limits (LoadGen's VALID) and
+A rate is sustained where the run at it met the latency limits (LoadGen's VALID) and
 was in a steady state (`scenarios.steady_state`). How long a run must be is worked out
 for each rate from the service latency seen so far. A run is to last
 

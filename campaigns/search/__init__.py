@@ -1,1 +1,1 @@
-"""The highest rate that keeps the limits, from forecasts, in three runs."""
+"""The highest rate that meets the limits, from forecasts, in three runs."""

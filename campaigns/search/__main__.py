@@ -1,9 +1,9 @@
 """`mlperf-sut campaign search scenario=server ...`: the highest rate in few runs.
 
-Finds the highest arrival rate that keeps the latency limits: MLPerf's (run=full), those
+Finds the highest arrival rate that meets the latency limits: MLPerf's (run=full), those
 of run.ttft_ms, run.tpot_ms and run.latency_percentile, or your own. The search runs a
 probe, forecasts the rate from the probe's engine steps, and confirms it with one or two
-runs of full length. It stops a run early if the run can no longer keep the limits: more
+runs of full length. It stops a run early if the run can no longer meet the limits: more
 queries are above a limit than its percentile allows for the whole run.
 
 Options of this command (all options of `mlperf-sut run` also apply):
@@ -18,20 +18,19 @@ Options of this command (all options of `mlperf-sut run` also apply):
                       folder of an interrupted search with the same options resumes it
 
 The result is one line, `search` in campaign.json, and the report. `sustained rate`: the
-run kept the limits and its queue did not grow. `VALID rate`: LoadGen calls the run
+run met the limits and its queue did not grow. `VALID rate`: LoadGen calls the run
 VALID.
 
 Exit codes: 0 a rate was confirmed, 1 none was, 2 bad input, 3 interrupted.
 Completed runs are always kept and reported.
 """
 
-from base.command import run_command, start_module
+from base.command import start_module
 
 if __name__ == "__main__":
     # Before the imports below, in which memory can run out.
     start_module("campaigns.search.__main__")
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +38,7 @@ from pathlib import Path
 from base.benchmark import SERVER_SCENARIOS
 from base.errors import Aborted, ExitCode, NotGood, UserError
 from base.log import logger
+from campaigns.command import campaign_command
 from campaigns.conclusion import conclude
 from campaigns.folders import make_root, new_root
 from campaigns.options import (
@@ -47,7 +47,7 @@ from campaigns.options import (
     refuse_unknown,
     whole_option,
 )
-from campaigns.output import output_flags
+from campaigns.output import Output
 from campaigns.own_limits import is_limit, parse_limits
 from campaigns.search.forecast_search import ForecastSearch, RunLength
 from campaigns.search.runner import SearchRunner
@@ -92,8 +92,7 @@ class SearchOptions:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    return run_command(lambda: _command(given))
+    return campaign_command(__doc__, _command, arguments)
 
 
 def parse(arguments: Sequence[str]) -> SearchOptions:
@@ -128,11 +127,7 @@ def parse(arguments: Sequence[str]) -> SearchOptions:
     return options
 
 
-def _command(arguments: Sequence[str]) -> int:
-    if "--help" in arguments or "-h" in arguments:
-        print(__doc__)
-        return ExitCode.GOOD
-    output, arguments = output_flags(arguments)
+def _command(output: Output, arguments: Sequence[str]) -> int:
     options = parse(arguments)
     config = load_config(options.overrides)
     _refuse(options, config)

@@ -4,7 +4,7 @@
    nothing about a rate; the step-time model is fitted from its steps.
 2. **Forecast**: the fastest run of the stated length that holds every limit
    (`forecast.highest_rate`), with LoadGen's own arrivals.
-3. **Confirmation**: a run of full length just below that rate. If it holds the limits
+3. **Confirmation**: a run of full length just below that rate. If it meets the limits
    and the forecast from its own steps sees no more than `TOLERANCE` above it, the
    search is done. Else a second one: higher, or lower after a miss. What the first run
    measured corrects the forecast of the second.
@@ -165,7 +165,7 @@ class ForecastSearch:
                 f"no rate keeps {missed[0].name} at {missed[0].limit:,.4g}"
                 f" {missed[0].unit}, by the probe's steps"
                 if missed
-                else "with so few queries every rate keeps the limits; write a larger"
+                else "with so few queries every rate meets the limits; write a larger"
                 " length_s= or queries="
             )
         self._near, self._slope = found.run_rate, found.slope

@@ -20,7 +20,7 @@ and pareto.
 Exit codes: 0 every point was measured, 1 some were not, 2 bad input, 3 interrupted.
 """
 
-from base.command import run_command, start_module
+from base.command import start_module
 
 if __name__ == "__main__":
     # Before the imports below, in which memory can run out.
@@ -28,7 +28,6 @@ if __name__ == "__main__":
 
 import random
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,9 +36,10 @@ from pathlib import Path
 from base.child import Children
 from base.errors import ExitCode, UserError
 from base.log import logger
-from campaigns.folders import damaged, interrupted, make_root
+from campaigns.command import campaign_command
+from campaigns.folders import interrupted, make_root
 from campaigns.options import number_option, refuse_repeated, whole_option
-from campaigns.output import output_flags, show
+from campaigns.output import Output, show
 from campaigns.progress import CampaignFile, campaign_run, left_words, time_left
 from campaigns.series import new_campaign, run_child
 from campaigns.sweep.points import label, make_points, point_options, read_points
@@ -74,15 +74,10 @@ class SweepOptions:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    return run_command(lambda: _command(given))
+    return campaign_command(__doc__, _command, arguments, bare=False)
 
 
-def _command(arguments: Sequence[str]) -> int:
-    if not arguments or "--help" in arguments or "-h" in arguments:
-        print(__doc__)
-        return ExitCode.GOOD if arguments else ExitCode.BAD_INPUT
-    output, arguments = output_flags(arguments)
+def _command(output: Output, arguments: Sequence[str]) -> int:
     options = parse(arguments)
     sweep = _planned(options)
     configs: list[Config] = []
@@ -172,8 +167,6 @@ def _resumed(root: Path, planned: Sweep) -> Sweep:
     found = interrupted(root, NAME, Sweep)
     if found is None:
         return planned
-    if problem := found.problem():
-        raise damaged(root, NAME, problem)
     if (found.shared, found.points) != (planned.shared, planned.points):
         raise UserError(
             f"run.dir={root} holds a sweep with other options; name another folder"

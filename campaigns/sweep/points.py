@@ -77,7 +77,10 @@ def make_points(
             " scenario.target_qps=2,4,6, or points=FILE"
         )
     if len(points) > _MOST_POINTS:
-        raise UserError(f"{len(points):,} points; at most {_MOST_POINTS:,} are swept")
+        raise UserError(
+            f"{len(points):,} points, but a sweep has at most {_MOST_POINTS:,}; give"
+            " fewer values"
+        )
     return shared, points
 
 

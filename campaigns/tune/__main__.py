@@ -36,21 +36,21 @@ Exit codes: 0 a better setting was found, 1 none was better beyond noise (or its
 accuracy run did not pass), 2 bad input, 3 interrupted.
 """
 
-from base.command import run_command, start_module
+from base.command import start_module
 
 if __name__ == "__main__":
     # Before the imports below, in which memory can run out.
     start_module("campaigns.tune.__main__")
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from base.child import Children
 from base.errors import ExitCode, NotGood, UserError
 from base.log import logger
-from campaigns.folders import damaged, interrupted, make_root
-from campaigns.output import output_flags, show
+from campaigns.command import campaign_command
+from campaigns.folders import interrupted, make_root
+from campaigns.output import Output, show
 from campaigns.progress import CampaignFile
 from campaigns.series import new_campaign
 from campaigns.sweep.points import Point, point_options
@@ -74,15 +74,10 @@ _LOG = logger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    return run_command(lambda: _command(given))
+    return campaign_command(__doc__, _command, arguments, bare=False)
 
 
-def _command(arguments: Sequence[str]) -> int:
-    if not arguments or "--help" in arguments or "-h" in arguments:
-        print(__doc__)
-        return ExitCode.GOOD if arguments else ExitCode.BAD_INPUT
-    output, arguments = output_flags(arguments)
+def _command(output: Output, arguments: Sequence[str]) -> int:
     options = parse(arguments)
     if options.write is not None:
         check_path(options.write)
@@ -167,8 +162,6 @@ def _resumed(root: Path, options: TuneOptions) -> Tune:
     found = interrupted(root, NAME, Tune)
     if found is None:
         return planned
-    if problem := found.problem():
-        raise damaged(root, NAME, problem)
     for name in ("shared", "knobs", "where", "objective", "limits"):
         if getattr(found, name) != getattr(planned, name):
             raise UserError(

@@ -274,6 +274,6 @@ def _check_settings(options: TuneOptions) -> None:
         )
     if options.objective.name == LIMIT_LOAD and config.scenario.target_qps is None:
         raise UserError(
-            f"objective={LIMIT_LOAD} needs scenario.target_qps: how far from its limits"
-            " is a run at which rate?"
+            f"objective={LIMIT_LOAD} needs scenario.target_qps: the rate at which each"
+            " setting is measured"
         )

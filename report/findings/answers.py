@@ -64,8 +64,8 @@ def _add_agreement(odd: dict[Location, _Odd], runs: Sequence[Run]) -> None:
         known.measures += [one.measure, *one.also]
         known.evidence.append(
             f"Answers to the same prompts, compared token by token: {one.own:.1%} of"
-            f" its {one.units:,} pairs with other replicas have {one.measure}, of the"
-            f" pairs without it {one.others:.1%} ({p_value(one.p)})."
+            f" its {one.units:,} pairs with other replicas have {one.measure}, compared"
+            f" with {one.others:.1%} of the pairs without it ({p_value(one.p)})."
         )
         known.wrong = max(known.wrong, (one.own - one.others) * one.units)
         if one.peer is not None:
@@ -105,7 +105,7 @@ def _found(one: _Odd, runs: Sequence[Run]) -> Found:
             estimate=figure(
                 max(1, round(one.wrong)),
                 "answers",
-                "its answers beyond the share that the other replicas also have",
+                "its differing answers, less the share that other replicas also have",
             ),
         ),
     )
@@ -132,8 +132,8 @@ def _cause(location: Location, runs: Sequence[Run]) -> str:
                 )
     known = " ".join(dict.fromkeys(texts))
     return known or (
-        "The record shows no other difference. Memory that is damaged without a counted"
-        " error, a faulty device, other weights or another kernel have this effect."
+        "The record shows no other difference. Possible causes: memory errors that"
+        " were not counted, a faulty device, different weights or a different kernel."
     )
 
 

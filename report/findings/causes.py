@@ -151,8 +151,8 @@ def _contention(context: SlowContext) -> Cause | None:
         return None
     compared = _compared(
         ("involuntary context switches", switches, "per second"),
-        ("time stolen by the hypervisor", steal, "%"),
-        ("processor use of the host", context.hosts("host_cpu_pct"), "%"),
+        ("CPU steal time", steal, "%"),
+        ("host CPU utilization", context.hosts("host_cpu_pct"), "%"),
     )
     return Cause(
         code="cpu",
@@ -172,8 +172,9 @@ def _cold_start(context: SlowContext) -> Cause | None:
     return Cause(
         code="cold",
         text=f"{context.it} {context.were} slow only until {slow.end_s:,.0f} s and then"
-        f" as fast as the peers: not warm. First warm-up request compared with the"
-        f" last one: {np.mean(own):+.0%}; at the peers: {np.mean(peers):+.0%}.",
+        f" as fast as the peers: the engine was not warm. First warm-up request"
+        f" compared with the last one: {np.mean(own):+.0%} (peers"
+        f" {np.mean(peers):+.0%}).",
         advice="warm up with more requests and larger batches (engine.warmup_requests)",
     )
 

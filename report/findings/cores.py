@@ -90,8 +90,8 @@ _CORES = [
         "numa",
         "note",
         "Cores lie on another NUMA node than the device",
-        "Memory and interrupts cross the link between sockets. That costs a host that"
-        " is nearly too slow some of its speed.",
+        "Memory and interrupts cross the link between sockets. This slows down a"
+        " replica whose host is barely fast enough.",
         "Bind the replica to the cores of the device's node (numactl --cpunodebind).",
         _far,
     ),
@@ -99,9 +99,9 @@ _CORES = [
         "numa.memory",
         "warning",
         "Memory lies on another NUMA node than the cores or the device",
-        "Each access crosses the link between sockets. How much does depends on the"
-        " start, so replicas differ from run to run.",
-        "Bind the memory to the node of the device. The product does it where the"
+        "Each access crosses the link between sockets. The share of remote memory"
+        " changes with each start, so replicas differ from run to run.",
+        "Bind the memory to the node of the device. This package does so where the"
         " kernel permits set_mempolicy: in a container, allow it in the seccomp profile"
         " (CAP_SYS_NICE), or start the container with numactl --membind.",
         _remote,
@@ -112,7 +112,7 @@ _CORES = [
         "Replicas run on isolated cores",
         "The kernel does not move threads away from a busy isolated core, so threads of"
         " the replica wait for each other.",
-        "Start the product with taskset on the other cores.",
+        "Start mlperf-sut with taskset on cores that are not isolated.",
         _isolated,
     ),
     _Cores(
@@ -120,7 +120,7 @@ _CORES = [
         "warning",
         "The container's CPU limit is below the cores of replicas",
         "At the limit the kernel stops every thread of the container for a moment.",
-        "Raise the container's CPU limit, or leave it out.",
+        "Raise the container's CPU limit, or remove it.",
         _quota,
     ),
 ]

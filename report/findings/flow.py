@@ -121,9 +121,9 @@ def _small_batches(run: Run) -> Iterator[Found]:
             title=f"Batches were {small.filled:.0%} full on"
             f" {len(fill)} of {count(run.size, 'replica')}",
             where=[f"replica {r}" for r in small.replicas[:16]],
-            evidence="Running samples / max_num_seqs while samples were left to"
-            " dispatch, without the first 15% of the run, on"
-            f" {name_replicas(small.replicas)}.",
+            evidence="Running samples / max_num_seqs on"
+            f" {name_replicas(small.replicas)}, without the first and the last 15% of"
+            " the run and without the time after the last dispatch.",
             cause=cause,
             measure="Repeat the run with a larger"
             " engine.options.max_num_batched_tokens."
@@ -161,7 +161,7 @@ def _growing_queue(run: Run) -> Iterator[Found]:
             f" {medians[-1]:,.0f} ms in the last; it rose in {rises} of 7 steps.",
             cause=f"The arrival rate was higher than what {count(run.size, 'replica')}"
             " completed.",
-            measure="Search the highest rate that keeps the latency limits. It is below"
+            measure="Search the highest rate that meets the latency limits. It is below"
             f" the {completed:,.4g} samples/s that were completed here with a full"
             " queue.",
         )
@@ -212,7 +212,7 @@ def _coordinator(run: Run) -> Iterator[Found]:
             title="The coordinator's process was busy nearly all the time",
             evidence=f"It used {busy.mean():,.0f}% of one core on average, and"
             f" {busy.max():,.0f}% at most.",
-            cause="There are more messages than one Python process handles. Latencies"
-            " include the wait in its queue.",
+            cause="There are more messages than one Python process can handle."
+            " Latencies include the wait in its queue.",
         )
     )

@@ -15,8 +15,8 @@ _XIDS = {
     43: "a kernel that was stopped after a fault",
     48: "a memory error of two bits, which ECC cannot correct",
     62: "a fault of the device's own microcontroller",
-    63: "a row of memory was marked to be replaced",
-    64: "a row of memory could not be replaced",
+    63: "a row of memory was marked to be remapped",
+    64: "a row of memory could not be remapped",
     74: "an error of an NVLink",
     79: "the device has fallen off the bus",
     92: "many corrected memory errors",
@@ -84,7 +84,7 @@ def _corrected(lines: DeviceLines) -> Iterator[Found]:
             f"During the run: {_counts(rose)}.",
             "The memory of the device had errors of one bit, which ECC corrected."
             " Answers are right.",
-            "Watch the device: many corrected errors come before uncorrected ones.",
+            "Watch the device: uncorrected errors often follow many corrected ones.",
         )
 
 
@@ -112,7 +112,7 @@ def _remapped(run: Run) -> Iterator[Found]:
         )
         if bad:
             devices = some([one.device for own in bad.values() for one in own])
-            state = "could not be replaced" if failed else "wait to be replaced"
+            state = "could not be remapped" if failed else "wait to be remapped"
             yield on_replicas(
                 "memory.rows",
                 "critical" if failed else "warning",
@@ -134,7 +134,7 @@ def _links(lines: DeviceLines) -> Iterator[Found]:
             f"NVLink errors on {name_replicas([*rose])}",
             [*rose],
             f"Replays, recoveries and CRC errors during the run: {_counts(rose)}.",
-            "A link repeats what arrived damaged, which takes time.",
+            "The link sends damaged packets again, which takes time.",
             "Check the seat of the device or the baseboard; nvidia-smi nvlink -e lists"
             " the links.",
         )

@@ -70,8 +70,8 @@ def _lost(run: Run) -> Iterator[Found]:
             estimate=figure(
                 round(possible - run.samples_per_s, 4),
                 "samples/s",
-                "lost samples / wall time: throughput that they would have added, had"
-                " they completed in the same time",
+                "lost samples / wall time: throughput that they would have added if"
+                " they had completed in the same time",
             ),
         ),
     )
@@ -91,10 +91,11 @@ def _fenced(run: Run) -> Iterator[Found]:
             finding=Finding(
                 code="fenced",
                 severity="critical",
-                title=f"{capitalized(name)} left the run",
+                title=f"{capitalized(name)} was fenced",
                 where=[one.node or "", f"replica {one.replica}"],
-                evidence=f"It left {(one.begin_ns - run.begin_ns) / 1e9:,.1f} s after"
-                f" the first issue. It had completed {count(before, 'sample')}. {back}",
+                evidence=f"It was fenced {(one.begin_ns - run.begin_ns) / 1e9:,.1f} s"
+                " after the first issue. It had completed"
+                f" {count(before, 'sample')}. {back}",
                 cause=sentence(one.cause or NOT_RECORDED),
             ),
             advice=_cost(run, one, name),
@@ -114,7 +115,7 @@ def _cost(run: Run, one: Absence, name: str) -> Recommendation | None:
     return Recommendation(
         finding="fenced",
         where=[f"replica {one.replica}"],
-        text=f"find out why {name} left (replicas/replica-{one.replica}.log)",
+        text=f"find out why {name} was fenced (replicas/replica-{one.replica}.log)",
         estimate=figure(
             round(rate * away_s / run.wall_s, 2),
             "tokens/s",
@@ -139,8 +140,8 @@ def _changed_answers(run: Run) -> Iterator[Found]:
             finding=Finding(
                 code="protocol",
                 severity="critical",
-                title=f"{count(len(changed), 'message')} from replicas"
-                f" {'was' if len(changed) == 1 else 'were'} not valid",
+                title=f"{count(len(changed), 'recomputed answer')}"
+                f" {'begins' if len(changed) == 1 else 'begin'} with another token",
                 evidence=f"Sequence numbers: {some(seqs)}."
                 if seqs
                 else "No sample was named.",

@@ -175,8 +175,8 @@ def _clocks(run: Run) -> Iterator[Found]:
             "opportunity.clock",
             f"The devices ran at {mean / highest:.0%} of their highest clock",
             evidence,
-            "look for a clock that was set (nvidia-smi -q -d CLOCK; nvidia-smi -rgc"
-            " takes it back)",
+            "check for locked GPU clocks (nvidia-smi -q -d CLOCK); nvidia-smi -rgc"
+            " resets them",
             gain,
             definition,
         )
@@ -191,7 +191,7 @@ def _found(
             severity="note",
             title=title,
             evidence=evidence,
-            cause="No fault: the run leaves this unused.",
+            cause="This is not a fault: the run did not use this capacity.",
         ),
         advice=Recommendation(
             finding=code, text=text, estimate=figure(round(gain, 1), "%", definition)

@@ -123,6 +123,7 @@ def _ecc(run: Run) -> Iterator[Found]:
                 evidence="The number of uncorrected errors rose during the run on"
                 f" {name_replicas(bad)}.",
                 cause="The memory of the device is failing.",
+                measure="Run dcgmi diag -r 3; replace the device if errors return.",
             )
         )
 
@@ -154,7 +155,7 @@ def _first_samples(run: Run, nodes: GroupComparison) -> Iterator[Found]:
             )
             + ".",
             cause="The cost of a first request (compilation, allocation, cold caches)"
-            " fell into the measured time.",
+            " was part of the measured time.",
         ),
         advice=Recommendation(
             finding="cold.first",

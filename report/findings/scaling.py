@@ -123,8 +123,7 @@ def _efficiency(row: SizeScaling, sizes: dict[int, list[Run]]) -> Iterator[Found
                 severity="critical",
                 title=f"No run with {name} gives a result",
                 where=[f"size {row.size}"],
-                evidence="No run completed a sample, or no run kept the latency"
-                " limits.",
+                evidence="No run completed a sample, or no run met the latency limits.",
                 cause="The table of runs shows the outcome of each run.",
             )
         )

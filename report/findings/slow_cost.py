@@ -61,16 +61,16 @@ def gain(run: Run, own: list[int], peers: list[int], span: Span) -> Figure:
         return figure(
             round(saved, 2) if np.isfinite(saved) else None,
             "ms",
-            "its mean service latency less that of its peers, over the run: saved time"
-            " of each of its samples if it were as fast as its peers",
+            "its mean service latency minus that of its peers, over the run: the time"
+            " that each of its samples would save at the speed of its peers",
         )
     more = (there - here) * len(own)
     return figure(
         round(more, 2) if np.isfinite(more) else None,
         "tokens/s",
-        "mean tokens/s of a peer less that of one of its own replicas, x the number of"
-        " its own, over the time in which all replicas worked: additional throughput if"
-        " it were as fast as its peers",
+        "(mean tokens/s of a peer - mean tokens/s of a slow replica) x number of slow"
+        " replicas, over the time in which all replicas worked: additional throughput"
+        " at the speed of the peers",
     )
 
 

@@ -60,8 +60,8 @@ def _scaling(report: Report) -> Iterator[str]:
         known_interval = share.low == share.low and share.high == share.high
         yield (
             f"From {sizes_of(report)}, the largest size reached"
-            f" {100 * share.value:.1f}% of the {row.metric.name} that one replica"
-            " promises"
+            f" {100 * share.value:.1f}% of the {row.metric.name} that linear"
+            " scaling would give"
             + (
                 f" (95% interval {100 * share.low:.1f} to {100 * share.high:.1f}%):"
                 f" {row.verdict}."

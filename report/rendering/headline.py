@@ -189,11 +189,11 @@ def _held(report: Report) -> Iterator[Card]:
         note = "90% interval; forecast from its engine steps"
     elif safe is not None:
         value, low, high = safe.per_s, safe.low, safe.high
-        note = "95% interval; from what it sustained with a queue"
+        note = "95% interval; from its rate when saturated"
     else:
         return
     yield Card(
-        label="Would have kept the limits at",
+        label="Highest rate within the limits",
         value=cell(value),
         unit="queries/s",
         note=f"{low:.4g} to {high:.4g}, {note}",
@@ -293,7 +293,7 @@ def _size(report: Report, row: SizeScaling) -> Card:
     value = row.own.value
     if server and size is not None and size.sustained_qps is not None:
         value = size.sustained_qps
-        note = f"limits kept and queue steady in {count(size.runs, 'run')}"
+        note = f"limits met and queue steady in {count(size.runs, 'run')}"
     else:
         note = f"mean of {runs}" if len(row.own.values) > 1 else "one run"
     return Card(

@@ -92,7 +92,7 @@ def _drafts(analysis: Analysis) -> Iterator[_Draft]:
         offered,
         "completions",
         series.completions,
-        None if capacity is None else (capacity.per_s, "sustained with a queue"),
+        None if capacity is None else (capacity.per_s, "rate when saturated"),
     )
     yield _Draft(
         "requests",

@@ -17,7 +17,7 @@ RATES: list[Column[CampaignSize]] = [
     Column(
         "sustained rate",
         "queries/s",
-        "arrival rate that every confirming run sustained: limits kept, queue not"
+        "arrival rate that every confirming run sustained: limits met, queue not"
         " growing, run long enough; empty if none was found",
         lambda size: rounded(size.sustained_qps),
     ),
@@ -127,7 +127,7 @@ _RUNS: list[Column[_Run]] = [
     Column(
         "TTFT p99",
         "ms",
-        "from the issue, in the order of LoadGen",
+        "from the issue, computed as in LoadGen",
         lambda one: _p99(one.run.done.ttft_ns),
     ),
     Column(
@@ -137,7 +137,7 @@ _RUNS: list[Column[_Run]] = [
         lambda one: _p99(one.run.done.tpot_ns),
     ),
     Column(
-        "kept limits",
+        "met limits",
         "",
         "Server: whether the run shows that its rate is sustained",
         lambda one: keeps_limits(one.run) if one.server else None,

@@ -113,7 +113,7 @@ def _token_speed(group: Group) -> Json:
     return mean(group.done.output_tokens / group.done.service_ns, 1e-9)
 
 
-_P99 = "99th percentile, in the order of LoadGen"
+_P99 = "99th percentile, computed as in LoadGen"
 _ISSUED = Column[Group](
     "issued",
     "samples",

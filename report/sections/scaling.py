@@ -120,7 +120,7 @@ def _sizes(rows: list[SizeScaling]) -> Table:
                 "runs",
                 "",
                 "runs that give the result; Server: runs at the highest rate at which"
-                " all runs kept the limits",
+                " all runs met the limits",
                 lambda row: len(row.own.values) if row.own else 0,
             ),
             Column(

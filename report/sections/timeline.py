@@ -58,18 +58,18 @@ def timeline(analysis: Analysis) -> Section:
             None if capacity is None else rounded(capacity.per_s, 4),
             "requests/s",
             "first tokens per second while requests waited for theirs, outside of"
-            " episodes: the rate at these settings with a queue",
+            " episodes: the rate at these settings when saturated",
         ),
         "within_limits_per_s": figure(
             None if safe is None else rounded(safe.per_s, 4),
             "requests/s",
-            "highest rate of Poisson arrivals that keeps the latency limits in front of"
-            " the sustained rate (queue simulation)",
+            "highest rate of Poisson arrivals that meets the latency limits, by a queue"
+            " simulation with the rate when saturated",
         ),
         "forecast_per_s": figure(
             None if forecast is None else rounded(forecast[0], 4),
             "requests/s",
-            "highest rate that this run would have held, by the forecast from its steps"
+            "highest rate at which this run meets the limits, forecast from its steps"
             + (
                 ""
                 if forecast is None
@@ -148,7 +148,7 @@ _EPISODE_COLUMNS: list[Column[Episode]] = [
     Column(
         "p",
         "",
-        "chance of such a change in an even run; events are certain",
+        "p-value: chance of such a change by noise alone; events are certain",
         lambda one: rounded(one.p, 2),
     ),
 ]

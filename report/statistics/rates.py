@@ -54,7 +54,7 @@ def steadiness(run: Run) -> str:
 def representative_runs(runs: list[Run]) -> list[Run]:
     """Return the runs of one size that give its result.
 
-    Server: the runs at the highest rate at which every run kept the limits. Rates that
+    Server: the runs at the highest rate at which every run met the limits. Rates that
     were tried three times or more take precedence over rates that were tried less
     often. Other scenarios: all runs that completed a sample.
     """

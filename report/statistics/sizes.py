@@ -189,7 +189,7 @@ def _arrivals() -> Metric:
     return Metric(
         name="queries/s",
         unit="queries/s",
-        definition="queries / first to last arrival, in runs that kept the limits",
+        definition="queries / first to last arrival, in runs that met the limits",
         value=arrived_per_s,
         grows=True,
         main=True,

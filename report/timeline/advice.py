@@ -143,7 +143,7 @@ def _host(accounts: Sequence[Account], capacity: Capacity | None) -> list[Advice
             f" in which requests waited; to confirm: {confirm}",
             value=round(capacity.per_s * mean / (100 - mean), 2),
             unit="requests/s",
-            definition="more than these settings sustained with a queue, at most: as if"
+            definition="more than these settings served when saturated, at most: as if"
             " the GPU had never been idle while requests waited",
             cause="host",
         )
@@ -170,7 +170,7 @@ def _rate(
     capacity: Capacity | None,
     safe: Safe | None,
 ) -> list[Advice]:
-    """Return the rate that keeps the limits, where the rest of the run missed them."""
+    """Return the rate that meets the limits, where the rest of the run missed them."""
     failing = [one for one in accounts if one.usual_s > one.limit_s or _rest(one)]
     if not failing:
         return []
@@ -191,16 +191,16 @@ def _rate(
             code="limits",
             where=[],
             text=f"lower the arrival rate to {safe.low:.3g}/s (scenario.target_qps):"
-            f" the run came at {arrived:.3g}/s, and these settings sustained"
-            f" {capacity.per_s:.3g}/s ({capacity.low:.3g} to {capacity.high:.3g}) with"
-            " a queue, which keeps no limit. They keep the limits up to"
+            f" requests arrived at {arrived:.3g}/s, and these settings served"
+            f" {capacity.per_s:.3g}/s ({capacity.low:.3g} to {capacity.high:.3g}) when"
+            " saturated, where no limit is met. They meet the limits up to"
             f" {safe.per_s:.3g}/s ({safe.low:.3g} to {safe.high:.3g}); the low end"
             " holds with other arrivals too; to confirm: a run of the same length at"
             f" that rate with another seed,{confirm}",
             value=_fewer(worst),
             unit="requests",
-            definition=f"{_fewer_words(worst)}; the rate from Poisson arrivals in front"
-            " of the sustained rate: nine of ten simulated runs of this length keep the"
+            definition=f"{_fewer_words(worst)}; the rate is that at which nine of ten"
+            " simulated runs of this length, with Poisson arrivals, meet the"
             f" limits (the same model gives {safe.late_at_run:.1%} late at this run's"
             f" rate, where {_rest(worst) / worst.requests:.1%} were late outside of"
             " episodes)",
@@ -217,8 +217,9 @@ def _forecast(
         code="limits",
         where=[],
         text=f"lower the arrival rate to {low:.3g}/s (scenario.target_qps): by the"
-        f" forecast from the steps of this run it would have held {value:.3g}/s"
-        f" ({low:.3g} to {high:.3g}, 90% interval), and it came at {arrived:.3g}/s; to"
+        f" forecast from the steps of this run it would have met the limits up to"
+        f" {value:.3g}/s ({low:.3g} to {high:.3g}, 90% interval), and requests arrived"
+        f" at {arrived:.3g}/s; to"
         " confirm: a run of the same length at that rate with another seed, or a search"
         " for the rate (mlperf-sut campaign search)",
         value=_fewer(worst),

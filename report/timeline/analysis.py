@@ -22,7 +22,7 @@ class Analysis:
     capacity: Capacity | None
     """What the settings sustained; None: the run does not show it."""
     safe: Safe | None
-    """The rate that keeps the limits; only computed where one was missed."""
+    """The rate that meets the limits; only computed where one was missed."""
     accounts: list[Account]
     """Of the limits that were missed."""
     advice: list[Advice]

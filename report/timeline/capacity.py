@@ -1,10 +1,10 @@
-"""What the settings of a run sustained, and which rate would keep the limits.
+"""What the settings of a run sustained, and which rate would meet the limits.
 
 The sustained rate is measured: first tokens per second in the time in which requests
 waited for their first token, so that replicas had all the work they could take, outside
 of episodes. A run that never saturates does not show it.
 
-The rate that keeps the limits is computed from it: Poisson arrivals at a lower rate in
+The rate that meets the limits is computed from it: Poisson arrivals at a lower rate in
 front of servers of that capacity, first come, first served, each request taking time in
 proportion to its tokens (Lindley's recursion; D. V. Lindley, Mathematical Proceedings
 of the Cambridge Philosophical Society 48 (1952), 277-289).
@@ -126,7 +126,7 @@ def _late_tpot(inputs: Inputs, series: Series, full: BoolArray) -> float:
 
 
 def safe_rate(inputs: Inputs, capacity: Capacity) -> Safe | None:
-    """Return the highest rate that keeps the limits; None: no rate down to 30% does.
+    """Return the highest rate that meets the limits; None: no rate down to 30% does.
 
     Nine of ten simulated runs as long as this one keep them, with the margin that
     LoadGen's early stopping asks for.
@@ -172,7 +172,7 @@ class _Queue:
         self.gap = draw.exponential(1.0, shape).astype(np.float32)
 
     def highest(self, per_s: float) -> float | None:
-        """Return the highest rate that keeps the limits if `per_s` is sustained."""
+        """Return the highest rate that meets the limits if `per_s` is sustained."""
         low, high = _LOWEST, 1.0
         if not self._keeps(per_s, low * per_s):
             return None

@@ -71,8 +71,8 @@ def evidence(
         ("engine queue", series.gauge("waiting")[replicas], "requests"),
         ("KV cache in use", 100 * series.gauge("kv_used")[replicas], "%"),
         ("replica's process", series.gauge("process_cpu_pct")[replicas], "% of a core"),
-        ("host's processors", series.gauge("host_cpu_pct")[replicas], "%"),
-        ("stolen processor time", series.gauge("steal_pct")[replicas], "%"),
+        ("host CPU utilization", series.gauge("host_cpu_pct")[replicas], "%"),
+        ("CPU steal time", series.gauge("steal_pct")[replicas], "%"),
         ("time outside the replica", 1e3 * series.outside_s[replicas], "ms"),
     ]
     if series.steps is not None:
@@ -138,8 +138,8 @@ def name_cause(
         return "clock", _clock_text(series, replicas, inside, clock, drift)
     if "kv" in signals:
         return "kv", (
-            "the KV cache was full and requests waited for room in it, or lost theirs"
-            " (preemption)"
+            "the KV cache was full, and requests waited for free blocks or were"
+            " preempted"
         )
     util = by_name.get("GPU utilization")
     idle = util is not None and util.inside < util.outside - 5
@@ -238,7 +238,7 @@ def _host_text(facts: dict[str, Evidence]) -> str:
     clock = facts.get("SM clock")
     if clock is not None and clock.inside >= clock.outside:
         text += "; its clock did not fall, so the GPU itself was not slower"
-    stolen = facts.get("stolen processor time")
+    stolen = facts.get("CPU steal time")
     if stolen is not None and stolen.inside - stolen.outside > 2:
         text += "; the hypervisor gave processor time to others"
     return text

@@ -37,10 +37,10 @@ FIXES: dict[str, tuple[str, str]] = {
     ),
     "fenced": (
         "find out why the replica was fenced (its log is in the folder replicas/)",
-        "a rerun without a fence",
+        "a rerun in which no replica is fenced",
     ),
     "prompts": (
-        "spread long prompts over the run, or judge it by tokens: the load itself"
+        "spread long prompts over the run, or compare tokens/s: the load itself"
         " changed",
         "a rerun with another seed",
     ),
@@ -51,7 +51,7 @@ FIXES: dict[str, tuple[str, str]] = {
     ),
     "unknown": (
         "find what happened at that time: the record does not show it",
-        "a rerun on the same replica at another time, and one on another",
+        "a rerun on the same replica at another time, and one on another replica",
     ),
 }
 """By cause: what to do, and what shows that it helped."""

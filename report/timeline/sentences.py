@@ -56,10 +56,14 @@ def title_of(one: Episode) -> str:
 
 def evidence_of(one: Episode) -> str:
     """Return what was measured in an episode and outside of it."""
-    inside = "in the last quarter of the run instead of the first" if one.drift else ""
+    inside = (
+        "in the last quarter of the run instead of the first"
+        if one.drift
+        else "in the episode instead of the rest of the run"
+    )
     facts = "; ".join(fact.text for fact in one.evidence if _differs(fact))
-    chance = "" if one.p <= 0 else f"; chance in an even run {chance_words(one.p)}"
-    return f"{inside + ': ' if inside else ''}{facts or one.text}{chance}"
+    chance = "" if one.p <= 0 else f"; p-value {chance_words(one.p)}"
+    return f"{inside}: {facts or one.text}{chance}"
 
 
 def chance_words(p: float) -> str:
@@ -74,7 +78,7 @@ def _differs(fact: Evidence) -> bool:
     """
     apart = abs(fact.inside - fact.outside)
     larger = max(abs(fact.inside), abs(fact.outside))
-    if fact.unit == "%" and "processor" in fact.name and apart < _POINTS:
+    if fact.unit == "%" and "CPU" in fact.name and apart < _POINTS:
         return False
     return larger > _SMALL and apart > 0.02 * larger
 
@@ -162,10 +166,13 @@ def rate_sentence(analysis: Analysis) -> str:
     capacity, safe = analysis.capacity, analysis.safe
     arrived = rate_of(analysis.inputs)
     if capacity is None:
-        text = "the run was never saturated outside of episodes: not shown"
+        text = (
+            "outside of episodes the run was never saturated, so the rate that these"
+            " settings sustain is not known"
+        )
     else:
         text = (
-            f"{arrived:.4g}/s arrived; with a queue these settings sustained"
+            f"{arrived:.4g}/s arrived; when saturated, these settings served"
             f" {capacity.per_s:.4g}/s ({capacity.low:.4g} to {capacity.high:.4g})"
         )
     if safe is not None and safe.per_s < arrived:
@@ -173,14 +180,14 @@ def rate_sentence(analysis: Analysis) -> str:
             100 * (arrived / rate - 1) for rate in (safe.high, safe.per_s, safe.low)
         ]
         text += (
-            f", and would sustain {safe.per_s:.4g}/s ({safe.low:.4g} to"
-            f" {safe.high:.4g}) within the limits: the arrivals were {over[1]:.1f}%"
-            f" above that ({over[0]:.1f} to {over[2]:.1f}%)"
+            f", and would meet the limits up to {safe.per_s:.4g}/s ({safe.low:.4g} to"
+            f" {safe.high:.4g}): the arrival rate was {over[1]:.1f}% above that"
+            f" ({over[0]:.1f} to {over[2]:.1f}%)"
         )
     if analysis.inputs.forecast_per_s is not None:
         value, low, high = analysis.inputs.forecast_per_s
         text += (
-            f"; by the forecast from its steps the run would have held {value:.4g}/s"
-            f" ({low:.4g} to {high:.4g}, 90% interval)"
+            f"; by the forecast from its steps, the limits would have been met up to"
+            f" {value:.4g}/s ({low:.4g} to {high:.4g}, 90% interval)"
         )
     return text

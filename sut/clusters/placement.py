@@ -149,7 +149,7 @@ def _fill(
         host = hosts[rooms.index(0)]
         raise UserError(
             f"node {host.name} has {len(host.gpus)} GPUs, and a replica needs"
-            f" {per_replica}: leave it out, or lower cluster.gpus_per_replica"
+            f" {per_replica}: leave the node out, or lower cluster.gpus_per_replica"
         )
     left = config.replicas if config.replicas is not None else max(1, sum(rooms))
     if left > sum(rooms):

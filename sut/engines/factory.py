@@ -3,6 +3,7 @@
 import importlib.util
 import os
 from importlib import metadata
+from typing import assert_never
 
 from packaging.version import Version
 
@@ -32,6 +33,8 @@ def make_engine(spec: EngineSpec, replica: int) -> Engine:
         from sut.engines.endpoint.engine import EndpointEngine
 
         return EndpointEngine(spec, replica)
+    if spec.engine != "vllm":
+        assert_never(spec.engine)
     _check_build()
     if importlib.util.find_spec("flashinfer") is None:
         # vLLM fails at its start where it prefers a sampler that is not installed.

@@ -106,7 +106,7 @@ class PrefillBudget:
         """
         model = self._model
         if model.prefill_s <= 0 or model.step_s >= self._aim_s:
-            # No budget can keep the limit, so TTFT has it all.
+            # No budget can meet the limit, so TTFT has it all.
             return self._most
         surplus_s = self._surplus_s(now)
         if surplus_s is None:

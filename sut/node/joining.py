@@ -194,7 +194,10 @@ def _join(
                     return message
         except ProtocolError as error:
             raise UserError(f"{options.connect}: no coordinator: {error}") from error
-    raise Aborted(f"{_absence(options, socket)} for {options.wait_s:g} s")
+    raise Aborted(
+        f"{_absence(options, socket)} for {options.wait_s:g} s; start mlperf-sut run"
+        " there, or raise --wait-s"
+    )
 
 
 def _absence(options: Options, socket: NodeSocket) -> str:

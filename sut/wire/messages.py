@@ -46,7 +46,7 @@ class StepModel(Struct, frozen=True):
 
 
 class AdaptiveSpec(Struct):
-    """Each step's prompt tokens are chosen so that TPOT keeps its limit."""
+    """Each step's prompt tokens are chosen so that TPOT meets its limit."""
 
     tpot_s: float
     """The limit."""

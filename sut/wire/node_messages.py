@@ -44,7 +44,7 @@ def join_problem(join: Join) -> str | None:
     if not join.name.isprintable():
         return f"the name {join.name!a} holds control characters or is no UTF-8"
     if not 0 < len(join.name.encode()) <= LONGEST_NAME:
-        return f"the name of a node has at most {LONGEST_NAME} characters, at least one"
+        return f"the name of a node must have 1 to {LONGEST_NAME} bytes in UTF-8"
     if not join.cpus:
         return f"node {join.name} offers no cores"
     if len(join.cpus) > _MOST_CORES or not all(

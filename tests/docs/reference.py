@@ -149,7 +149,7 @@ def keys_page() -> str:
             if "columns" not in item:
                 lines.append(_row(f"`{name}`{note}", item["unit"], item["definition"]))
                 continue
-            lines.append(_row(f"`{name}`{note}", "table", "a row each:"))
+            lines.append(_row(f"`{name}`{note}", "table", "columns:"))
             for column in item["columns"]:
                 key = f"`{name}` / `{column['name']}`"
                 lines.append(_row(key, column["unit"], column["definition"]))

@@ -156,6 +156,8 @@ def test_prune_by_age_and_number(root: Path) -> None:
 def test_an_archive_holds_every_file_and_removes_none(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    campaign = root / "20260110T000000Z-scaling"
+    (campaign / "report.html").write_text("of the campaign")
     before = sorted(root.rglob("*"))
     out = tmp_path / "runs.tar.gz"
     assert main(["archive", str(root), str(out), "--until", "2026-01-31"]) == 0
@@ -165,6 +167,7 @@ def test_an_archive_holds_every_file_and_removes_none(
         names = set(file.getnames())
     run = f"{STAMPS[0]}-offline-performance"
     assert {f"{run}/{path.name}" for path in (root / run).iterdir()} <= names
+    assert {f"{campaign.name}/{name}" for name in (NAME, "report.html")} <= names
     assert main(["archive", str(root), str(out)]) == 2, "it exists"
     inside = root / run / "a.tar.gz"
     assert main(["archive", str(root), str(inside)]) == 2

@@ -186,7 +186,7 @@ def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
         (["--connect", "::1:5555"], "write HOST:PORT"),
         (["--connect", "127.0.0.1:\u00b2"], "write HOST:PORT"),
         (["--connect", "no-such-host.invalid:5611"], "does not resolve"),
-        (["--name", "n" * 300], "at most 200 characters"),
+        (["--name", "n" * 300], "1 to 200 bytes"),
         (["--name", os.fsdecode(b"a\xff")], "is no UTF-8"),
         (["--name", "a\x1b[2J"], "control characters"),
         (["--wait-s", "nan"], "write seconds"),

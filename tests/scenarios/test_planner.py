@@ -150,8 +150,12 @@ def test_only_compliance_has_an_audit_file() -> None:
 @pytest.mark.parametrize(
     ("overrides", "samples", "message"),
     [
-        (["scenario=server", "benchmark=edge"], 64, "benchmark=edge has offline"),
-        (["scenario=singlestream", "benchmark=datacenter"], 64, "datacenter has"),
+        (["scenario=server", "benchmark=edge"], 64, "edge, which has offline"),
+        (
+            ["scenario=singlestream", "benchmark=datacenter"],
+            64,
+            "datacenter, which has",
+        ),
         (["run=full", "scenario=server"], 13_368, "needs scenario.target_qps"),
         (["run=full", "scenario.target_qps=1"], 64, "needs the data set of 13368"),
         (["run=full"], 13_368, "needs scenario.target_qps"),

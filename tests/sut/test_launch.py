@@ -101,7 +101,7 @@ def test_what_needs_a_gpu_is_refused_on_a_cpu(
 @pytest.mark.parametrize(
     ("options", "tpot_s", "message"),
     [
-        ([], None, "keeps the limit of TPOT, and this scenario has none"),
+        ([], None, "meets the limit of TPOT, and this scenario has none"),
         (["engine.step_model=[0.1,0.2,0.3]"], 0.1, "must be four numbers"),
         (["engine.step_model=[0.1,0,0.3,0]"], 0.1, "must be four numbers"),
     ],

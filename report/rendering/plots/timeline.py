@@ -83,7 +83,7 @@ def _caption(analysis: Analysis) -> str:
         " replicas, all else means."
     )
     if analysis.capacity:
-        text += " Dotted line of the first panel: the rate sustained with a queue."
+        text += " Dotted line of the first panel: the rate when saturated."
     if analysis.inputs.tpot_limit_s is not None:
         text += " Dotted line of the time per token: the TPOT limit."
     if analysis.episodes or analysis.accounts:

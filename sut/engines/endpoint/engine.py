@@ -241,12 +241,13 @@ class EndpointEngine:
         if not answer.has_ids:
             raise EngineConfigError(
                 f"run=full: {self._client.url} gives no token ids (return_token_ids),"
-                " and unknown is not passed; give run=smoke"
+                " and a full run needs them; give run=smoke"
             )
         if self._hits_known == "unknown":
             raise EngineConfigError(
-                f"run=full: {self._client.url} does not tell prefix-cache hits, and"
-                " unknown is not passed; start vLLM with --no-enable-prefix-caching or"
+                f"run=full: {self._client.url} does not report prefix-cache hits,"
+                " and a full run needs them; start vLLM with"
+                " --no-enable-prefix-caching or"
                 " --enable-prompt-tokens-details, or give run=smoke"
             )
 

@@ -204,6 +204,7 @@ def _signals(**changes: Any) -> Signals:
 
 GPU = frozenset({"a GPU-1"})
 OTHER_GPU = frozenset({"a GPU-2"})
+CORE = frozenset({"a 0"})
 
 
 @pytest.mark.parametrize(
@@ -235,8 +236,8 @@ OTHER_GPU = frozenset({"a GPU-2"})
             {"steps": _steps(20, 80), "host_cpu_pct": 99.0, "process_cpu_pct": 100.0},
             {},
             "host CPU",
-            "processors are 99% in use, alone 40%; the workload gets 1.0 cores, alone"
-            " 2.0",
+            "processors are 99% in use, alone 40%; the workload gets 1.00 cores, alone"
+            " 2.00",
         ),
         (
             {"host_cpu_pct": 97.0},
@@ -247,11 +248,25 @@ OTHER_GPU = frozenset({"a GPU-2"})
             " runs alone",
         ),
         (
+            {"cores": CORE, "process_cpu_pct": 60.0},
+            {"cores": CORE, "process_cpu_pct": 36.0, "steps": _steps(20, 80)},
+            {"cores": CORE, "process_cpu_pct": 61.0},
+            "cores that they share",
+            "the workloads use 97% of 1 core; the workload gets 0.36 cores, alone 0.60",
+        ),
+        (
             {},
             {"steps": _steps(14, 44), "host_cpu_pct": 70.0},
             {},
             "memory bandwidth of the host",
             "70% in use, so cores are free",
+        ),
+        (
+            {"cores": CORE},
+            {"cores": CORE, "process_cpu_pct": 20.0, "steps": _steps(14, 44)},
+            {"cores": CORE, "process_cpu_pct": 40.0},
+            "memory bandwidth of the host",
+            "40% in use, and the workloads use 60% of 1 core, so cores are free",
         ),
         (
             {"devices": GPU, "sm_clock_mhz": 1980.0},
@@ -298,6 +313,8 @@ def test_planted_interference_is_named(
         ({"devices": GPU, "steps": _steps(20, 80)}, {"devices": OTHER_GPU}),
         # Fuller, but far from full.
         ({"kv_used": 0.6}, {}),
+        # No telemetry: nothing shows whether cores are free.
+        ({"steps": _steps(20, 80), "host_cpu_pct": None}, {}),
         # A full processor that slows no step.
         ({"host_cpu_pct": 99.0}, {}),
     ],

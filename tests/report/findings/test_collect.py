@@ -211,7 +211,7 @@ def test_each_loss_of_a_replica_is_an_event_of_its_own(tmp_path: Path) -> None:
     report = report_of(write_folder(tmp_path / "run", spec))
     found = [f["evidence"] for f in report["findings"] if f["code"] == "fenced"]
     assert len(found) == 2
-    assert found[0].startswith("It left 2.0 s")
+    assert found[0].startswith("It was fenced 2.0 s")
     assert found[1].endswith("It did not come back.")
 
 

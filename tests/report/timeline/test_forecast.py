@@ -71,6 +71,6 @@ def test_a_failed_run_gets_the_rate_of_its_forecast(recorded: Analysis) -> None:
         inputs, recorded.episodes, recorded.accounts, recorded.capacity, recorded.safe
     )
     assert any(f"{recorded.safe.low:.3g}/s" in one.text for one in found)
-    assert "would have held 70/s (68 to 72" in rate_sentence(
+    assert "limits would have been met up to 70/s (68 to 72" in rate_sentence(
         replace(recorded, inputs=inputs)
     )

@@ -118,7 +118,7 @@ def test_parts_of_a_planted_episode_hold_its_late_requests() -> None:
     assert first.episode is not None
     assert first.episode.cause == "gpu"
     assert first.late > 0.95 * account.late
-    # Without the fault the same arrivals keep the limit: so says the accounting too.
+    # Without the fault the same arrivals meet the limit: so says the accounting too.
     cluster.plants = []
     healthy = simulate(cluster)
     usual = percentile(healthy.requests.ttft, 0.99)

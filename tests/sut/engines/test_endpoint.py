@@ -310,8 +310,8 @@ def test_prefix_cache_hits_are_known_or_not(
 @pytest.mark.parametrize(
     ("behavior", "cause"),
     [
-        (Behavior(caching=None), "does not tell prefix-cache hits"),
-        (Behavior(caching="True"), "does not tell prefix-cache hits"),
+        (Behavior(caching=None), "does not report prefix-cache hits"),
+        (Behavior(caching="True"), "does not report prefix-cache hits"),
         (Behavior(token_ids=False), "gives no token ids"),
     ],
 )
