@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from forecast.evidence import Evidence
 from forecast.limits import LimitState, Samples
@@ -137,7 +137,7 @@ class RateSearch:
         # Steps that take s times as long: load(rate, s) = s x load(rate x s, 1).
         of_model = speed_error * (1 + 1 / slope)
         error = math.hypot(float(np.std(logs, ddof=1)) / _SEEDS**0.5, of_model)
-        half = float(stats.t.ppf(0.975, _SEEDS - 1)) * error
+        half = float(stdtrit(_SEEDS - 1, 0.975)) * error
         return RateEstimate(
             run_rate=run_rate,
             arrived=own,

@@ -1,12 +1,13 @@
 """Latency limits of a run, and how far a run is from each of them."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import bdtr, bdtrik
 
 from base.benchmark import EARLY_STOPPING_CONFIDENCE
 
@@ -183,7 +184,7 @@ def early_stopping_allows(samples: int, share: float) -> int:
     if not 0 < share < 1:
         return Limit("ttft", 0.0, share).over_allowed(samples)
     risk = 1 - EARLY_STOPPING_CONFIDENCE
-    over = int(stats.binom.ppf(risk, samples, 1 - share))
-    while over >= 0 and stats.binom.cdf(over, samples, 1 - share) > risk:
+    over = int(math.ceil(bdtrik(risk, samples, 1 - share)))
+    while over >= 0 and bdtr(over, samples, 1 - share) > risk:
         over -= 1
     return over

@@ -15,11 +15,14 @@ import pytest
 _TESTS = Path(__file__).parent
 _NOT_UNIT = (
     *("benchmarks", "fuzz", "history", "integration", "sut/engines/hopper"),
-    *("campaigns/qualify/test_qualify.py", "qsl/test_cache.py"),
+    *("campaigns/qualify/test_qualify.py", "qsl/test_cache.py", "test_kubernetes.py"),
+    *("sut/engines/test_endpoint.py", "sut/coordinator/test_restarts.py"),
+    *(f"accuracy/test_{part}.py" for part in ("reference", "rouge", "score")),
     *(f"report/{part}" for part in ("compare", "findings", "rendering", "sections")),
     *("report/timeline", "report/test_build.py", "report/test_two_nodes.py"),
 )
-"""Where tests import torch, start processes or build whole reports: no unit tests."""
+"""Where tests import torch or nltk, start processes or servers, or build whole reports:
+no unit tests."""
 
 
 @cache
