@@ -184,7 +184,7 @@ def early_stopping_allows(samples: int, share: float) -> int:
     if not 0 < share < 1:
         return Limit("ttft", 0.0, share).over_allowed(samples)
     risk = 1 - EARLY_STOPPING_CONFIDENCE
-    over = int(math.ceil(bdtrik(risk, samples, 1 - share)))
+    over: int = math.ceil(bdtrik(risk, samples, 1 - share))
     while over >= 0 and bdtr(over, samples, 1 - share) > risk:
         over -= 1
     return over
