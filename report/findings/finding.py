@@ -26,7 +26,7 @@ class Finding(Struct, kw_only=True):
     where: list[str] = field(default_factory=list)
     """Nodes or replicas that it concerns; empty for the whole run."""
     evidence: str
-    """Values, samples and times, in sentences."""
+    """Values, samples and times, in sentences; long evidence has several lines."""
     cause: str
     """As far as the data show it, in sentences."""
     measure: str = ""

@@ -153,12 +153,15 @@ def _limits(analysis: Analysis) -> Iterator[Found]:
             code="limits",
             severity="critical",
             title=f"The run missed {names}",
-            evidence=" ".join(
-                f"{one.limit}: {account_sentence(one, most=_BURSTS_NAMED)}"
-                for one in analysis.accounts
-            )
-            + f" Rates: {rate_sentence(analysis)}"
-            + (f"; {bursts}." if (bursts := burst_sentence(analysis)) else "."),
+            evidence="\n".join(_evidence(analysis)),
             cause=sentence("; ".join(causes) or "late requests throughout the run"),
         ),
     )
+
+
+def _evidence(analysis: Analysis) -> Iterator[str]:
+    """Yield a line for each missed limit, and one for the rates."""
+    for one in analysis.accounts:
+        yield f"{one.limit}: {account_sentence(one, most=_BURSTS_NAMED)}"
+    bursts = burst_sentence(analysis)
+    yield f"Rates: {rate_sentence(analysis)}{f'; {bursts}' if bursts else ''}."

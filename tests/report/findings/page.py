@@ -53,7 +53,7 @@ def _text(one: Found, *, heading: bool) -> str:
     lines += [
         f"**{finding.title}** ({finding.severity})",
         "",
-        f"- Evidence: {finding.evidence}",
+        f"- Evidence: {finding.evidence.replace(chr(10), ' ')}",
         f"- Cause: {finding.cause}",
     ]
     if finding.measure:
