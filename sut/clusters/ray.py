@@ -142,8 +142,10 @@ class RayCluster(ExternalCluster):
                 self._problems[replica] = f"got no node agent: {message.cause}"
 
     def _end_agent(self, node: Node, cause: str) -> None:
-        # Ray may be wrong: what still runs there must not.
-        self._send(node, Close(0.0))
+        # Ray may be wrong: what still runs there must not. An agent that is gone cannot
+        # be reached, and `cause` says more than that.
+        if node.lost is None:
+            self._socket.send(node.identity, Close(0.0))
         self._lose(node, cause)
 
     def _take_stranger(self, identity: str, message: ToCluster | ProtocolError) -> None:
