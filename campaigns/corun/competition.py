@@ -5,6 +5,7 @@ records), a resource is full together and not alone (telemetry), and both worklo
 the same device or server. A slowdown without such evidence is named as unexplained.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -77,7 +78,8 @@ def _execution(
         )
         return
     used = together.host_cpu_pct
-    if used is not None and not together.devices and _same_host(together, others):
+    free = used is not None and (cores is None or cores.used_pct < _FULL_CPU_PCT)
+    if free and not together.devices and _same_host(together, others):
         yield Competition(
             resource="memory bandwidth of the host",
             evidence=f"its processors are {used:.0f}% in use"
@@ -134,7 +136,7 @@ class SharedCores:
     count: int
     """Cores that at least one of them may use."""
     used_pct: float
-    """Share of their time that the workloads use."""
+    """Share of their time that the workloads use; NaN: not recorded."""
 
     def __str__(self) -> str:
         name = "core" if self.count == 1 else "cores"
@@ -144,12 +146,15 @@ class SharedCores:
 def _shared_cores(together: Signals, others: Sequence[Signals]) -> SharedCores | None:
     """Return what the workloads use of the cores that they share; None: none.
 
-    The host may have other cores, which are free and which none of them may use.
+    The host may have other cores, which are free, but no workload may use them.
     """
     if not any(together.cores & other.cores for other in others):
         return None
     cores = together.cores.union(*[other.cores for other in others])
-    parts = [one.process_cpu_pct or 0.0 for one in (together, *others)]
+    parts = [
+        math.nan if one.process_cpu_pct is None else one.process_cpu_pct
+        for one in (together, *others)
+    ]
     return SharedCores(len(cores), sum(parts) / len(cores))
 
 

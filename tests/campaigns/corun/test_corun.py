@@ -315,6 +315,11 @@ def test_planted_interference_is_named(
         ({"kv_used": 0.6}, {}),
         # No telemetry: nothing shows whether cores are free.
         ({"steps": _steps(20, 80), "host_cpu_pct": None}, {}),
+        # Cores that they share, of which nobody recorded the use.
+        (
+            {"cores": CORE, "steps": _steps(20, 80)},
+            {"cores": CORE, "process_cpu_pct": None},
+        ),
         # A full processor that slows no step.
         ({"host_cpu_pct": 99.0}, {}),
     ],
